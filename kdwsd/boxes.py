@@ -1,0 +1,124 @@
+"""The one owner of what a box is.
+
+A box is (ymin, xmin, ymax, xmax), continuous edges as fractions of the image's
+height and width: (0, 0, 1, 1) is the whole image. Formats with inclusive
+pixels (VOC XML, Caffe datalists) are converted here, once, when read. Every
+function takes empty arrays. Functions named `*_tensor` work on TensorFlow
+tensors, all others on NumPy arrays.
+"""
+
+import numpy as np
+
+
+def from_inclusive_pixels(corners, height, width, first=0):
+  """Converts inclusive pixel corners to boxes.
+
+  Args:
+    corners: [N, 4] (xmin, ymin, xmax, ymax) pixel indices, both ends inside.
+    height: of the frame the indices live in, pixels.
+    width: likewise.
+    first: index of the first pixel: 0 (Caffe datalists), 1 (VOC XML).
+
+  Returns:
+    [N, 4] float32 boxes.
+  """
+  corners = np.asarray(corners, np.float64).reshape(-1, 4) - first
+  xmin, ymin, xmax, ymax = corners.T
+  boxes = np.stack([ymin / height, xmin / width,
+                    (ymax + 1) / height, (xmax + 1) / width], axis=1)
+  return boxes.astype(np.float32)
+
+
+def from_pixel_sizes(rectangles, height, width):
+  """Converts [N, 4] (x, y, width, height) pixels, as COCO and OpenCV write."""
+  rectangles = np.asarray(rectangles, np.float64).reshape(-1, 4)
+  x, y, box_width, box_height = rectangles.T
+  boxes = np.stack([y / height, x / width, (y + box_height) / height,
+                    (x + box_width) / width], axis=1)
+  return boxes.astype(np.float32)
+
+
+def to_pixels(boxes, height, width):
+  """Converts boxes to [N, 4] float32 pixel edges (ymin, xmin, ymax, xmax)."""
+  scale = np.array([height, width, height, width], np.float32)
+  return np.asarray(boxes, np.float32).reshape(-1, 4) * scale
+
+
+def clip(boxes):
+  """Clips [N, 4] boxes to the image."""
+  return np.clip(np.asarray(boxes, np.float32).reshape(-1, 4), 0.0, 1.0)
+
+
+def area(boxes):
+  """Area of [..., 4] boxes, as a fraction of the image; never negative."""
+  boxes = np.asarray(boxes)
+  return (np.maximum(boxes[..., 2] - boxes[..., 0], 0)
+          * np.maximum(boxes[..., 3] - boxes[..., 1], 0))
+
+
+def flip_left_right(boxes):
+  """Mirrors [..., 4] boxes with the image."""
+  ymin, xmin, ymax, xmax = np.moveaxis(np.asarray(boxes), -1, 0)
+  return np.stack([ymin, 1 - xmax, ymax, 1 - xmin], axis=-1)
+
+
+def flip_left_right_tensor(boxes):
+  """Mirrors [..., 4] box tensors with the image."""
+  import tensorflow as tf  # pylint: disable=import-outside-toplevel
+  ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
+  return tf.stack([ymin, 1 - xmax, ymax, 1 - xmin], axis=-1)
+
+
+def pairwise_iou(first, second):
+  """Intersection over union of every pair.
+
+  IoU does not change when both axes are scaled, so it is the same for
+  fractions and for pixels of the same image.
+
+  Args:
+    first: [N, 4].
+    second: [M, 4].
+
+  Returns:
+    [N, M] float, 0 where a union is empty.
+  """
+  first = np.asarray(first).reshape(-1, 1, 4)                     # [N, 1, 4]
+  second = np.asarray(second).reshape(1, -1, 4)                   # [1, M, 4]
+  top_left = np.maximum(first[..., :2], second[..., :2])          # [N, M, 2]
+  bottom_right = np.minimum(first[..., 2:], second[..., 2:])      # [N, M, 2]
+  overlap = np.prod(np.maximum(bottom_right - top_left, 0), -1)   # [N, M]
+  union = area(first) + area(second) - overlap                    # [N, M]
+  return np.where(union > 0, overlap / np.maximum(union, 1e-12), 0)
+
+
+def pairwise_iou_tensor(first, second):
+  """`pairwise_iou` for tensors: [..., N, 4] and [..., M, 4] -> [..., N, M]."""
+  import tensorflow as tf  # pylint: disable=import-outside-toplevel
+  first, second = first[..., :, None, :], second[..., None, :, :]
+  overlap = tf.reduce_prod(tf.maximum(
+      tf.minimum(first[..., 2:], second[..., 2:])
+      - tf.maximum(first[..., :2], second[..., :2]), 0.0), axis=-1)
+  areas = [tf.reduce_prod(tf.maximum(b[..., 2:] - b[..., :2], 0.0), axis=-1)
+           for b in (first, second)]
+  return tf.math.divide_no_nan(overlap, areas[0] + areas[1] - overlap)
+
+
+def non_maximum_suppression(boxes, scores, iou_threshold):
+  """Greedy NMS of one class.
+
+  Args:
+    boxes: [N, 4].
+    scores: [N]; equal scores keep the order they came in.
+    iou_threshold: a box goes when its IoU with a better kept box is above it.
+
+  Returns:
+    [K] int indices of the kept boxes, best first.
+  """
+  boxes = np.asarray(boxes).reshape(-1, 4)
+  order = np.argsort(-np.asarray(scores), kind="stable")
+  kept = []
+  while order.size:
+    best, order = order[0], order[1:]
+    kept.append(best)
+    order = order[pairwise_iou(boxes[best], boxes[order])[0] <= iou_threshold]
+  return np.array(kept, np.int64)

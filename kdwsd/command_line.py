@@ -1,0 +1,47 @@
+"""What every binary does before and after its own work.
+
+Keeps TensorFlow's start-up noise off the terminal and turns an `InputError`
+into one line and exit status 2. Import it before TensorFlow.
+"""
+
+import os
+import sys
+import warnings
+
+from absl import app
+from absl import logging
+
+from kdwsd import errors
+
+EXIT_BAD_INPUT = 2
+
+
+def run(main):
+  """Runs `main(argv)` under absl; never returns.
+
+  Args:
+    main: function of the remaining command-line arguments, of which only the
+      program's name is accepted unless `main` has an attribute
+      `takes_arguments` that is true.
+  """
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+  warnings.filterwarnings("ignore", category=FutureWarning)
+  warnings.filterwarnings("ignore", module="tensorflow_addons")
+
+  def guarded(argv):
+    if len(argv) > 1 and not getattr(main, "takes_arguments", False):
+      _fail(f"expected flags only. Received: {' '.join(argv[1:])!r}.")
+    logging.use_python_logging(quiet=True)
+    logging.set_verbosity(logging.INFO)
+    logging.set_stderrthreshold(logging.INFO)
+    try:
+      return main(argv)
+    except errors.InputError as error:
+      return _fail(str(error))
+
+  app.run(guarded)
+
+
+def _fail(message):
+  print(f"error: {message}", file=sys.stderr)
+  sys.exit(EXIT_BAD_INPUT)

@@ -1,0 +1,1 @@
+"""From people's images and labels to batches."""

@@ -1,0 +1,228 @@
+"""From records to batches, by tf.data.
+
+The order is a function of the seed alone. Shards are read in their order; each
+epoch passes through a shuffle buffer seeded by (seed, epoch); the n-th image of
+the run takes its mirror from (seed, n) and its batch its side from (seed, n //
+global batch size). Nothing depends on what happened before, so a run resumed at
+step N sees what an undisturbed one would, and one worker of several sees its
+slice of the same global batches. Within an epoch an image cannot move further
+forward than the buffer is long: the converter writes records in an order
+already shuffled.
+
+A batch is a dictionary:
+
+| key | type and shape | what |
+|---|---|---|
+| image | float32 [B, S, S, 3] | RGB, 0..255, warped to a square |
+| proposals | float32 [B, R, 4] | as `kdwsd.boxes`; zeros where padded |
+| objectness | float32 [B, R] | scores of the proposal method |
+| valid | bool [B, R] | False where padded |
+| labels | float32 [B, C] | 1 where the class is present |
+| label_weights | float32 [B, C] | 0 where presence is unknown, else 1 |
+| example_index | int64 [B] | place in the run, or in the split |
+
+Sources: the release's data layer for the warp (bilinear, no antialiasing), the
+sides drawn per batch and the mirror; WSDDN for training at several scales.
+"""
+
+import glob
+import hashlib
+import json
+import os
+
+import tensorflow as tf
+
+from kdwsd import boxes
+from kdwsd import errors
+from kdwsd.data import records
+
+CACHES = ("none", "memory", "disk")
+
+_SHUFFLE, _MIRROR, _SIDE = range(3)  # streams of random numbers
+
+
+def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
+                     seed, start_step=0, num_replicas=1, input_context=None,
+                     mirror=True, cache="none", cache_directory=None,
+                     shuffle_buffer=2048):
+  """Endless training batches, one per replica and step.
+
+  Args:
+    record_set: a `records.RecordSet`.
+    global_batch_size: images a step over all replicas.
+    sizes: image sides in pixels, one drawn for each global batch.
+    num_proposals: R; the best are kept, missing ones are padded.
+    seed: int, of order, sides and mirrors.
+    start_step: the step whose batch comes first.
+    num_replicas: over all workers; ignored when `input_context` is given.
+    input_context: `tf.distribute.InputContext` of one worker of several.
+    mirror: whether half of the images are mirrored.
+    cache: `none` decodes at each use; `memory` and `disk` keep the decoded
+      images (3 bytes a pixel).
+    cache_directory: where `disk` keeps them; one per worker.
+    shuffle_buffer: images.
+
+  Returns:
+    `tf.data.Dataset` of batches of global_batch_size / num_replicas images.
+    With several replicas, consecutive elements are the parts of one batch.
+
+  Raises:
+    errors.InputError: the batch cannot be divided, or there are no images.
+  """
+  num_workers, worker = 1, 0
+  if input_context is not None:
+    num_replicas = input_context.num_replicas_in_sync
+    num_workers = input_context.num_input_pipelines
+    worker = input_context.input_pipeline_id
+  if global_batch_size % num_replicas:
+    raise errors.InputError(
+        "--global_batch_size: expected a multiple of the number of replicas, "
+        f"{num_replicas}. Received: {global_batch_size}.")
+  num_images = record_set.num_images
+  if not num_images:
+    raise errors.InputError(
+        f"{records.card_path(record_set.directory, record_set.split)}: "
+        "expected images to train on. Received: an empty split.")
+  if cache not in CACHES:
+    raise errors.InputError(
+        f"--cache: expected one of {', '.join(CACHES)}. Received: {cache!r}.")
+
+  decoded = cache != "none"
+  dataset = tf.data.TFRecordDataset(list(record_set.paths))
+  if decoded:
+    dataset = dataset.map(_parse_and_decode, tf.data.AUTOTUNE)
+    dataset = dataset.cache("" if cache == "memory" else _disk_cache(
+        cache_directory, record_set, worker))
+
+  start = start_step * global_batch_size
+  first_epoch = start // num_images
+
+  def epoch_images(epoch):
+    # Of this function's graph only: `shuffle` mixes the graph's seed into its
+    # own, and fails on a seed tensor where the graph's seed is 0.
+    tf.random.set_seed(1)
+    epoch_seed = _random_integer(_seed(seed, _SHUFFLE, epoch))
+    return dataset.shuffle(
+        shuffle_buffer, seed=epoch_seed, reshuffle_each_iteration=False)
+
+  images = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(
+      epoch_images)
+  images = images.skip(start % num_images).enumerate(start)
+  if num_workers > 1:
+    share = global_batch_size // num_workers
+    images = images.filter(
+        lambda index, _: (index // share) % num_workers == worker)
+
+  def make_example(index, element):
+    parsed = element if decoded else _parse_and_decode(element)
+    side_seed = _seed(seed, _SIDE, index // global_batch_size)
+    side = tf.constant(sizes, tf.int32)[tf.random.stateless_uniform(
+        [], side_seed, 0, len(sizes), tf.int32)]
+    mirrored = tf.constant(False)
+    if mirror:
+      mirrored = tf.random.stateless_uniform(
+          [], _seed(seed, _MIRROR, index)) < 0.5
+    return _example(parsed, index, side, mirrored, num_proposals,
+                    len(record_set.classes))
+
+  images = images.map(make_example, tf.data.AUTOTUNE, deterministic=True)
+  images = images.batch(
+      global_batch_size // num_replicas, drop_remainder=True)
+  return images.prefetch(2)
+
+
+def evaluation_batches(record_set, *, size, num_proposals, batch_size=1,
+                       mirror=False):
+  """Every image once, in record order, at one side.
+
+  Args:
+    record_set: a `records.RecordSet`.
+    size: image side in pixels.
+    num_proposals: R; the best are kept, missing ones are padded.
+    batch_size: the last batch may be smaller.
+    mirror: whether all images (and their proposals) are mirrored.
+
+  Returns:
+    `tf.data.Dataset` of batches; `example_index` is the place in the split.
+  """
+  dataset = tf.data.TFRecordDataset(list(record_set.paths)).enumerate()
+  dataset = dataset.map(
+      lambda index, serialized: _example(
+          _parse_and_decode(serialized), index, size, tf.constant(mirror),
+          num_proposals, len(record_set.classes)),
+      tf.data.AUTOTUNE, deterministic=True)
+  return dataset.batch(batch_size).prefetch(2)
+
+
+def _parse_and_decode(serialized):
+  parsed = records.parse_for_training(serialized)
+  image = tf.io.decode_jpeg(parsed["encoded"], channels=3,
+                            dct_method="INTEGER_ACCURATE")
+  return {
+      "image": image,
+      "proposals": parsed["proposals"],
+      "objectness": parsed["objectness"],
+      "label_ids": parsed["label_ids"],
+      "unknown_label_ids": parsed["unknown_label_ids"],
+  }
+
+
+def _example(parsed, index, side, mirrored, num_proposals, num_classes):
+  image = tf.image.resize(parsed["image"], [side, side], "bilinear",
+                          antialias=False)                        # [S, S, 3]
+  proposals = parsed["proposals"][:num_proposals]                 # [N, 4]
+  image = tf.where(mirrored, image[:, ::-1], image)
+  proposals = tf.where(
+      mirrored, boxes.flip_left_right_tensor(proposals), proposals)
+  num_valid = tf.shape(proposals)[0]
+  padding = num_proposals - num_valid
+  objectness = tf.pad(
+      parsed["objectness"][:num_proposals], [[0, padding]])       # [R]
+  proposals = tf.pad(proposals, [[0, padding], [0, 0]])           # [R, 4]
+  image.set_shape([side if isinstance(side, int) else None] * 2 + [3])
+  objectness.set_shape([num_proposals])
+  proposals.set_shape([num_proposals, 4])
+  return {
+      "image": image,
+      "proposals": proposals,
+      "objectness": objectness,
+      "valid": tf.range(num_proposals) < num_valid,
+      "labels": _multi_hot(parsed["label_ids"], num_classes),
+      "label_weights": 1.0 - _multi_hot(
+          parsed["unknown_label_ids"], num_classes),
+      "example_index": index,
+  }
+
+
+def _multi_hot(ids, num_classes):
+  hits = ids[:, tf.newaxis] == tf.range(num_classes, dtype=tf.int64)
+  return tf.cast(tf.reduce_any(hits, axis=0), tf.float32)         # [C]
+
+
+def _seed(seed, stream, counter):
+  """A [2] seed for one draw: of the run, of the stream, of the counter."""
+  return tf.random.experimental.stateless_fold_in(
+      tf.constant([seed, stream], tf.int64), tf.cast(counter, tf.int64))
+
+
+def _random_integer(seed):
+  return tf.random.stateless_uniform([], seed, 0, tf.int64.max, tf.int64)
+
+
+def _disk_cache(directory, record_set, worker):
+  """Path prefix of the cache; what a killed run left half-done is removed."""
+  if not directory:
+    raise errors.InputError(
+        "--cache=disk: expected a directory for the decoded images. "
+        "Received: none.")
+  fingerprint = hashlib.sha256(json.dumps(
+      [record_set.card, [(os.path.basename(p), os.path.getsize(p))
+                         for p in record_set.paths]],
+      sort_keys=True).encode()).hexdigest()[:16]
+  prefix = os.path.join(
+      directory, f"{record_set.split}-{fingerprint}-worker{worker}")
+  os.makedirs(directory, exist_ok=True)
+  if not os.path.exists(prefix + ".index"):
+    for left_over in glob.glob(glob.escape(prefix) + "*"):
+      os.remove(left_over)
+  return prefix

@@ -1,0 +1,1 @@
+"""Inference over a data set, metrics, plots and pictures."""

@@ -1,0 +1,91 @@
+"""Writing files so that nothing is ever half there.
+
+Every output is written under a temporary name in the same directory, synced
+and renamed; a reader sees the old file, the new file, or none.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+
+from kdwsd import errors
+
+
+@contextlib.contextmanager
+def atomic_path(path):
+  """Yields a temporary path that becomes `path` if the block succeeds.
+
+  Args:
+    path: final path; missing parent directories are made.
+
+  Yields:
+    A path in the same directory with the same extension, for the block to
+    write. It is removed if the block raises.
+
+  Raises:
+    errors.InputError: the directory cannot be written, or the disk is full.
+  """
+  path = os.path.abspath(path)
+  directory, name = os.path.split(path)
+  try:
+    os.makedirs(directory, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(
+        dir=directory, prefix=".partial-", suffix="-" + name)
+    os.close(descriptor)
+  except OSError as error:
+    raise errors.InputError(
+        f"{path}: expected a place that can be written. Received: "
+        f"{error.strerror}.") from error
+  try:
+    yield temporary
+    _sync(temporary)
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)
+  except OSError as error:
+    raise errors.InputError(
+        f"{path}: expected to write the file. Received: "
+        f"{error.strerror or error}.") from error
+  finally:
+    with contextlib.suppress(FileNotFoundError):
+      os.remove(temporary)
+
+
+def write_bytes(path, content):
+  """Writes bytes atomically."""
+  with atomic_path(path) as temporary:
+    with open(temporary, "wb") as file:
+      file.write(content)
+
+
+def write_text(path, content):
+  """Writes text as UTF-8, atomically."""
+  write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path, content):
+  """Writes readable JSON, atomically."""
+  write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path):
+  """Reads a JSON file.
+
+  Raises:
+    errors.InputError: the file is missing, unreadable or not JSON.
+  """
+  try:
+    with open(path, encoding="utf-8") as file:
+      return json.load(file)
+  except OSError as error:
+    raise errors.InputError(
+        f"{path}: expected a JSON file. Received: {error.strerror}."
+    ) from error
+  except ValueError as error:
+    raise errors.InputError(
+        f"{path}: expected JSON. Received: {error}.") from error
+
+
+def _sync(path):
+  with open(path, "rb+") as file:
+    os.fsync(file.fileno())
