@@ -1,0 +1,230 @@
+"""Class-agnostic box proposals of one image.
+
+EdgeBoxes (C. L. Zitnick, P. Dollar, ECCV 2014), as in the paper and in WSDDN,
+or Selective Search (J. Uijlings et al., "Selective Search for Object
+Recognition", IJCV 2013), both as OpenCV's contributed modules have them. No
+TensorFlow here: the converter calls this from many small processes.
+"""
+
+import ctypes
+import dataclasses
+from typing import Optional
+
+import cv2
+import numpy as np
+
+from kdwsd import boxes as box_ops
+from kdwsd import errors
+from kdwsd.data import edges
+
+METHODS = ("edge_boxes", "selective_search", "file", "datalist")
+SEARCH_MODES = ("fast", "quality", "single")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """How proposals are made; written into the data set's card.
+
+  Defaults of the EdgeBoxes group are those that found most objects on
+  photographs from gradient edges; see `tests/data/proposals_test.py` for the
+  figure.
+
+  Attributes:
+    method: one of `METHODS`; the last two are looked up, not computed.
+    max_proposals: at most so many are kept, best first.
+    min_side_pixels: shorter side of the smallest proposal kept, in pixels of
+      the image; WSDDN drops those under 20.
+    longest_side: a larger image is reduced to this longer side before edges
+      or segments are sought; boxes are fractions and need no scaling back.
+      0 never reduces.
+    file: path of the proposals, for method `file`.
+    edge_model: path of OpenCV's structured-edge model; gradients if None.
+    edge_sigma: smoothing of the gradient edges, pixels.
+    edge_percentile: of the gradient edges, becomes strength 1.
+    alpha, beta, eta, min_score, edge_min_mag, edge_merge_thr, cluster_min_mag,
+      max_aspect_ratio, min_box_area, gamma, kappa: as in OpenCV's EdgeBoxes.
+    selective_search_mode: one of `SEARCH_MODES`.
+  """
+  method: str = "edge_boxes"
+  max_proposals: int = 500
+  min_side_pixels: int = 20
+  longest_side: int = 800
+  file: Optional[str] = None
+  # EdgeBoxes.
+  edge_model: Optional[str] = None
+  edge_sigma: float = 2.0
+  edge_percentile: float = 97.0
+  alpha: float = 0.65
+  beta: float = 0.75
+  eta: float = 1.0
+  min_score: float = 0.01
+  edge_min_mag: float = 0.1
+  edge_merge_thr: float = 0.5
+  cluster_min_mag: float = 0.5
+  max_aspect_ratio: float = 3.0
+  min_box_area: float = 400.0
+  gamma: float = 2.0
+  kappa: float = 1.5
+  # Selective Search.
+  selective_search_mode: str = "fast"
+
+  def __post_init__(self):
+    if self.method not in METHODS:
+      raise errors.InputError(
+          f"method: expected one of {', '.join(METHODS)}. Received: "
+          f"{self.method!r}.")
+    if self.selective_search_mode not in SEARCH_MODES:
+      raise errors.InputError(
+          "selective_search_mode: expected one of "
+          f"{', '.join(SEARCH_MODES)}. Received: "
+          f"{self.selective_search_mode!r}.")
+    if self.max_proposals < 1:
+      raise errors.InputError(
+          "max_proposals: expected at least 1. Received: "
+          f"{self.max_proposals}.")
+    if self.method == "file" and not self.file:
+      raise errors.InputError(
+          "method 'file': expected the path of the proposals. Received: none.")
+
+  def as_dict(self):
+    """The settings that bear on this method, for the card."""
+    names = ["max_proposals", "min_side_pixels"]
+    if self.method == "edge_boxes":
+      names += ["longest_side", "edge_model", "alpha", "beta", "eta",
+                "min_score", "edge_min_mag", "edge_merge_thr",
+                "cluster_min_mag", "max_aspect_ratio", "min_box_area", "gamma",
+                "kappa"]
+      if not self.edge_model:
+        names += ["edge_sigma", "edge_percentile"]
+    elif self.method == "selective_search":
+      names += ["longest_side", "selective_search_mode"]
+    elif self.method == "file":
+      names += ["file"]
+    return {"method": self.method,
+            **{name: getattr(self, name) for name in names}}
+
+
+def propose(image, settings):
+  """Makes the proposals of one image; the same image gives the same ones.
+
+  Args:
+    image: [H, W, 3] uint8 RGB, upright, in its original size.
+    settings: a `Settings` whose method is computed.
+
+  Returns:
+    boxes [N, 4] float32 and scores [N] float32, best first, distinct, at most
+    `settings.max_proposals`. Selective Search has no scores: its boxes come in
+    the order of its own ranking, each with score 1. An image in which nothing
+    is found has one proposal, the whole image, with score 1.
+
+  Raises:
+    errors.InputError: OpenCV lacks its contributed modules, or the edge model
+      cannot be read.
+    ValueError: the image is not [H, W, 3] uint8, or the method is looked up.
+  """
+  image = np.asarray(image)
+  if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+    raise ValueError(
+        "Invalid value for argument `image`. Expected [H, W, 3] uint8. "
+        f"Received: {list(image.shape)} {image.dtype}.")
+  check_opencv()
+  height, width = image.shape[:2]
+  reduced = _reduce(image, settings.longest_side)
+  if settings.method == "edge_boxes":
+    rectangles, scores = _edge_boxes(reduced, settings)
+  elif settings.method == "selective_search":
+    rectangles = _selective_search(reduced, settings.selective_search_mode)
+    scores = np.ones([len(rectangles)], np.float32)
+  else:
+    raise ValueError(
+        "Invalid value for argument `settings`. Expected a method that is "
+        f"computed. Received: {settings.method!r}.")
+  boxes = box_ops.clip(
+      box_ops.from_pixel_sizes(rectangles, *reduced.shape[:2]))
+  boxes, scores = select(boxes, scores, height, width, settings)
+  if not len(boxes):
+    return np.array([[0, 0, 1, 1]], np.float32), np.ones([1], np.float32)
+  return boxes, scores
+
+
+def select(boxes, scores, height, width, settings):
+  """Drops small and repeated boxes and keeps the best.
+
+  Args:
+    boxes: [N, 4].
+    scores: [N]; equal scores keep the order they came in.
+    height: of the image, pixels.
+    width: likewise.
+    settings: a `Settings`.
+
+  Returns:
+    boxes [K, 4] float32 and scores [K] float32, best first.
+  """
+  boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
+  scores = np.asarray(scores, np.float32).reshape(-1)
+  order = np.argsort(-scores, kind="stable")
+  boxes, scores = boxes[order], scores[order]
+  pixels = box_ops.to_pixels(boxes, height, width)
+  sides = pixels[:, 2:] - pixels[:, :2]                           # [N, 2]
+  # Edges that passed through float32 may miss a whole pixel by a hair.
+  large = np.min(sides, axis=1) >= settings.min_side_pixels - 1e-3
+  boxes, scores = boxes[large], scores[large]
+  first = np.unique(boxes, axis=0, return_index=True)[1]
+  first = np.sort(first)[:settings.max_proposals]
+  return boxes[first], scores[first]
+
+
+def check_opencv():
+  """Raises `errors.InputError` where OpenCV lacks its contributed modules."""
+  if not (hasattr(cv2, "ximgproc")
+          and hasattr(cv2.ximgproc, "createEdgeBoxes")):
+    raise errors.InputError(
+        "proposals: expected OpenCV with its contributed modules. Received: "
+        f"opencv {cv2.__version__} without ximgproc; `pip uninstall opencv-"
+        "python opencv-python-headless`, then `pip install --force-reinstall "
+        "opencv-contrib-python-headless`.")
+
+
+def _reduce(image, longest_side):
+  height, width = image.shape[:2]
+  scale = longest_side / max(height, width)
+  if longest_side <= 0 or scale >= 1:
+    return image
+  size = max(1, round(width * scale)), max(1, round(height * scale))
+  return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _edge_boxes(image, settings):
+  """Returns [N, 4] (x, y, width, height) pixels and [N] scores."""
+  if settings.edge_model:
+    strength, orientation = edges.learned_edges(image, settings.edge_model)
+  else:
+    strength, orientation = edges.gradient_edges(
+        image, settings.edge_sigma, settings.edge_percentile)
+  if not np.any(strength):
+    return np.zeros([0, 4]), np.zeros([0])
+  finder = cv2.ximgproc.createEdgeBoxes(
+      alpha=settings.alpha, beta=settings.beta, eta=settings.eta,
+      minScore=settings.min_score,
+      # Small and repeated boxes go later, so ask for some to spare.
+      maxBoxes=2 * settings.max_proposals,
+      edgeMinMag=settings.edge_min_mag,
+      edgeMergeThr=settings.edge_merge_thr,
+      clusterMinMag=settings.cluster_min_mag,
+      maxAspectRatio=settings.max_aspect_ratio,
+      minBoxArea=settings.min_box_area, gamma=settings.gamma,
+      kappa=settings.kappa)
+  rectangles, scores = finder.getBoundingBoxes(strength, orientation)
+  return np.reshape(rectangles, [-1, 4]), np.reshape(scores, [-1])
+
+
+def _selective_search(image, mode):
+  """Returns [N, 4] (x, y, width, height) pixels, best first."""
+  search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
+  search.setBaseImage(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+  {"fast": search.switchToSelectiveSearchFast,
+   "quality": search.switchToSelectiveSearchQuality,
+   "single": search.switchToSingleStrategy}[mode]()
+  # Its ranking draws from the C library's generator, not from OpenCV's.
+  ctypes.CDLL(None).srand(1)
+  return np.reshape(search.process(), [-1, 4])
