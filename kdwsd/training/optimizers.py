@@ -1,0 +1,293 @@
+"""SGD with Caffe's semantics, and Adam(W) with the same multipliers.
+
+Why not Keras's own: their `weight_decay` is decoupled (w -= lr * wd * w beside
+the step), Caffe's is L2 coupled into the gradient, so that it passes through
+momentum; and they know no multiplier per variable. Both classes here keep
+Keras's `weight_decay` unset and decay in `update_step`, once.
+
+The base class clips (`global_clipnorm`) after it has summed the gradients of
+all replicas and before `update_step` adds the decay: Caffe's order
+(`SGDSolver::ApplyUpdate` in src/caffe/solvers/sgd_solver.cpp: clip, normalize,
+regularize, compute update). Averages of weights (`use_ema`) follow the update.
+"""
+
+import math
+import re
+
+import tensorflow as tf
+
+from kdwsd import errors
+
+NAMES = ("sgd", "adam", "adamw")
+
+_LAST_LAYERS = ("fc8", "fc8_c", "fc8_d")
+
+
+@tf.keras.utils.register_keras_serializable(package="kdwsd")
+def caffe_multipliers(variable_name):
+  """Multipliers of the release's prototxts.
+
+  Biases learn at 2x and do not decay; the last classifiers (fc8, fc8_c,
+  fc8_d) learn at 10x, their biases at 20x, and decay at 10x. Scales and
+  offsets of normalization do not decay.
+
+  Args:
+    variable_name: `.../LAYER/KIND`, as Keras names variables, no `:0`.
+
+  Returns:
+    (learning-rate multiplier, decay multiplier).
+
+  Raises:
+    ValueError: a name without a layer.
+  """
+  layer, kind = _layer_and_kind(variable_name)
+  last = layer in _LAST_LAYERS
+  if kind == "bias":
+    return (20.0, 0.0) if last else (2.0, 0.0)
+  if kind in ("gamma", "beta"):
+    return 1.0, 0.0
+  return (10.0, 10.0) if last else (1.0, 1.0)
+
+
+@tf.keras.utils.register_keras_serializable(package="kdwsd")
+def plain_multipliers(variable_name):
+  """One rate for all; biases and normalization do not decay.
+
+  Adam's default: its step does not depend on the size of the gradient, and
+  the best public reimplementation of WSDDN uses one rate.
+  """
+  _, kind = _layer_and_kind(variable_name)
+  return 1.0, 0.0 if kind in ("bias", "gamma", "beta") else 1.0
+
+
+def make(name, *, learning_rate, momentum=0.9, weight_decay=5e-4,
+         clip_norm=0.0, multipliers=None, **kwargs):
+  """Makes an optimizer.
+
+  Args:
+    name: one of `NAMES`: `sgd` is `CaffeSGD`; `adam` has coupled decay, as
+      `torch.optim.Adam`; `adamw` decoupled.
+    learning_rate: number or `LearningRateSchedule`.
+    momentum: of `sgd`, and beta 1 of the others.
+    weight_decay: before the decay multiplier.
+    clip_norm: the gradients of all variables together are scaled down to
+      this norm; 0 turns it off.
+    multipliers: function of a variable's name, see `caffe_multipliers`.
+      Default: `caffe_multipliers` for `sgd`, else `plain_multipliers`.
+    **kwargs: for the base class, such as `use_ema` and `ema_momentum`.
+
+  Returns:
+    A Keras optimizer. Wrap it in `tf.keras.mixed_precision.LossScaleOptimizer`
+    for float16.
+
+  Raises:
+    errors.InputError: a value that makes no optimizer.
+  """
+  if name not in NAMES:
+    raise errors.InputError(
+        f"Optimizer: expected one of {', '.join(NAMES)}. Received: {name!r}.")
+  for what, value in (("Weight decay", weight_decay),
+                      ("Clipping norm", clip_norm)):
+    if not (math.isfinite(value) and value >= 0):
+      raise errors.InputError(
+          f"{what}: expected a number of at least 0. Received: {value}.")
+  if not 0 <= momentum < 1:
+    raise errors.InputError(
+        "Momentum: expected a number from 0 up to, not including, 1. "
+        f"Received: {momentum}.")
+  common = dict(learning_rate=learning_rate, l2=weight_decay,
+                global_clipnorm=clip_norm or None, **kwargs)
+  if name == "sgd":
+    return CaffeSGD(momentum=momentum,
+                    multipliers=multipliers or caffe_multipliers, **common)
+  return Adam(beta_1=momentum, coupled=name == "adam",
+              multipliers=multipliers or plain_multipliers, **common)
+
+
+@tf.keras.utils.register_keras_serializable(package="kdwsd")
+class CaffeSGD(tf.keras.optimizers.Optimizer):
+  """SGD with momentum, step by step as Caffe does it.
+
+      g        = gradient, clipped
+      velocity = momentum * velocity
+                 + rate * rate_multiplier * (g + l2 * decay_multiplier * w)
+      w        = w - velocity
+
+  Source: `SGDSolver` in Caffe's src/caffe/solvers/sgd_solver.cpp. The rate is
+  inside the velocity: after a drop of the rate, old gradients still count at
+  their old rate (PyTorch's differ).
+
+  Args:
+    learning_rate: number or `LearningRateSchedule`.
+    momentum: in [0, 1).
+    l2: Caffe's `weight_decay`. Not named so because the base class would
+      apply an argument of that name itself, decoupled.
+    multipliers: function of a variable's name, without `:0` and whatever a
+      strategy appends -> (rate multiplier, decay multiplier).
+    global_clipnorm: as in the base class; None is off.
+    name: prefix of the optimizer's variables.
+    **kwargs: for the base class.
+  """
+
+  def __init__(self, learning_rate=0.01, momentum=0.9, l2=0.0,
+               multipliers=caffe_multipliers, global_clipnorm=None,
+               name="CaffeSGD", **kwargs):
+    super().__init__(**_base_arguments(name, global_clipnorm, kwargs))
+    self._learning_rate = self._build_learning_rate(learning_rate)
+    self.momentum = momentum
+    self.l2 = l2
+    self.multipliers = _multipliers(multipliers)
+
+  def build(self, var_list):
+    """Makes one velocity a variable, of its shape and dtype."""
+    super().build(var_list)
+    if getattr(self, "_built", False):
+      return
+    self.velocities = [
+        self.add_variable_from_reference(variable, "velocity")
+        for variable in var_list]
+    self._built = True
+
+  def update_step(self, gradient, variable):
+    """Updates one variable in place; sparse gradients become dense."""
+    rate_multiplier, decay_multiplier = self.multipliers(_name(variable))
+    velocity = self.velocities[self._index_dict[self._var_key(variable)]]
+    rate = tf.cast(self.learning_rate, variable.dtype) * rate_multiplier
+    gradient = _with_decay(gradient, variable, self.l2 * decay_multiplier)
+    velocity.assign(self.momentum * velocity + rate * gradient)
+    variable.assign_sub(velocity)
+
+  def get_config(self):
+    return {**_base_config(super().get_config()),
+            "learning_rate": self._serialize_hyperparameter(
+                self._learning_rate),
+            "momentum": self.momentum,
+            "l2": self.l2,
+            "multipliers": tf.keras.utils.serialize_keras_object(
+                self.multipliers)}
+
+
+@tf.keras.utils.register_keras_serializable(package="kdwsd")
+class Adam(tf.keras.optimizers.Optimizer):
+  """Adam with coupled or decoupled decay and multipliers per variable.
+
+  Epsilon stands beside the bias-corrected second moment, as in the paper's
+  algorithm 1 and in PyTorch (Keras adds it before the correction). A step
+  that a `LossScaleOptimizer` skips still counts in the bias correction, as
+  with Keras's own.
+
+  Source: Kingma & Ba, arXiv 1412.6980; decoupled decay: Loshchilov & Hutter,
+  arXiv 1711.05101, scaled by the learning rate as in PyTorch and Keras.
+
+  Args:
+    learning_rate: number or `LearningRateSchedule`.
+    beta_1: of the first moment.
+    beta_2: of the second moment.
+    epsilon: see above; PyTorch's value.
+    l2: weight decay.
+    coupled: True adds l2 * w to the gradient (Adam in PyTorch), False takes
+      rate * l2 * w from the weight (AdamW).
+    multipliers: as for `CaffeSGD`. They scale the step, not the gradient,
+      whose scale Adam would undo.
+    global_clipnorm: as in the base class; None is off.
+    name: prefix of the optimizer's variables.
+    **kwargs: for the base class.
+  """
+
+  def __init__(self, learning_rate=1e-5, beta_1=0.9, beta_2=0.999,
+               epsilon=1e-8, l2=0.0, coupled=True,
+               multipliers=plain_multipliers, global_clipnorm=None,
+               name="Adam", **kwargs):
+    super().__init__(**_base_arguments(name, global_clipnorm, kwargs))
+    self._learning_rate = self._build_learning_rate(learning_rate)
+    self.beta_1 = beta_1
+    self.beta_2 = beta_2
+    self.epsilon = epsilon
+    self.l2 = l2
+    self.coupled = coupled
+    self.multipliers = _multipliers(multipliers)
+
+  def build(self, var_list):
+    """Makes two moments a variable, of its shape and dtype."""
+    super().build(var_list)
+    if getattr(self, "_built", False):
+      return
+    self.first_moments, self.second_moments = [
+        [self.add_variable_from_reference(variable, moment)
+         for variable in var_list] for moment in ("first", "second")]
+    self._built = True
+
+  def update_step(self, gradient, variable):
+    """Updates one variable in place; sparse gradients become dense."""
+    rate_multiplier, decay_multiplier = self.multipliers(_name(variable))
+    index = self._index_dict[self._var_key(variable)]
+    first, second = self.first_moments[index], self.second_moments[index]
+    dtype = variable.dtype
+    rate = tf.cast(self.learning_rate, dtype) * rate_multiplier
+    decay = self.l2 * decay_multiplier
+    gradient = _with_decay(gradient, variable, decay if self.coupled else 0.0)
+    if decay and not self.coupled:
+      variable.assign_sub(rate * decay * variable)
+    first.assign_add((1 - self.beta_1) * (gradient - first))
+    second.assign_add((1 - self.beta_2) * (tf.square(gradient) - second))
+    step = tf.cast(self.iterations + 1, dtype)
+    first_hat = first / (1 - tf.pow(tf.cast(self.beta_1, dtype), step))
+    second_hat = second / (1 - tf.pow(tf.cast(self.beta_2, dtype), step))
+    variable.assign_sub(rate * first_hat / (tf.sqrt(second_hat) + self.epsilon))
+
+  def get_config(self):
+    return {**_base_config(super().get_config()),
+            "learning_rate": self._serialize_hyperparameter(
+                self._learning_rate),
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+            "l2": self.l2,
+            "coupled": self.coupled,
+            "multipliers": tf.keras.utils.serialize_keras_object(
+                self.multipliers)}
+
+
+def _base_arguments(name, global_clipnorm, kwargs):
+  if kwargs.get("weight_decay"):
+    raise ValueError(
+        "Invalid value for argument `weight_decay`. Expected none: the "
+        "argument `l2` decays; both would decay twice. Received: "
+        f"{kwargs['weight_decay']}.")
+  # None, not the base class's default of 0, which would still rewrite every
+  # variable once a step. Compiling each variable's update by itself gains
+  # nothing beside the passes over the network.
+  return {"jit_compile": False, **kwargs, "name": name,
+          "global_clipnorm": global_clipnorm, "weight_decay": None}
+
+
+def _base_config(config):
+  return {k: v for k, v in config.items() if k != "weight_decay"}
+
+
+def _multipliers(multipliers):
+  if isinstance(multipliers, (str, dict)):  # From `get_config`.
+    return tf.keras.utils.deserialize_keras_object(multipliers)
+  return multipliers
+
+
+def _with_decay(gradient, variable, decay):
+  gradient = tf.convert_to_tensor(gradient)  # Decay is dense.
+  return gradient + decay * variable if decay else gradient
+
+
+def _name(variable):
+  """Name without the suffixes of a strategy's copies and of the output."""
+  return re.sub(r"(/replica_\d+)?(:\d+)?$", "", variable.name)
+
+
+def _layer_and_kind(variable_name):
+  """Last two parts of `.../LAYER/KIND`."""
+  parts = variable_name.split("/")
+  if len(parts) < 2:
+    # A layer built by hand gives its variables bare names; the multipliers
+    # of its layer would be lost without a word.
+    raise ValueError(
+        "Invalid name of a trainable variable. Expected LAYER/KIND, such as "
+        f"'fc8_c/kernel'. Received: {variable_name!r}.")
+  return parts[-2], parts[-1]
