@@ -1,0 +1,118 @@
+"""Multi-label classification: average precision, and P, R, F1 by two means.
+
+Every figure leaves out labels that are neither present nor absent (VOC images
+whose only objects of a class are difficult). Classes without a positive image
+are left out of means over classes.
+"""
+
+import numpy as np
+
+from kdwsd.evaluation import precision_recall
+
+
+def label_arrays(images, num_classes):
+  """Labels of images as arrays.
+
+  Args:
+    images: list of `records.LabelledImage`.
+    num_classes: C.
+
+  Returns:
+    labels [images, C] bool and known [images, C] bool.
+  """
+  labels = np.zeros([len(images), num_classes], bool)
+  known = np.ones([len(images), num_classes], bool)
+  for row, image in enumerate(images):
+    known[row, image.unknown_label_ids] = False
+    labels[row, image.label_ids] = True
+    known[row, image.label_ids] = True
+  return labels, known
+
+
+def curves(labels, known, scores):
+  """Precision-recall curve of every class.
+
+  Images of equal score enter together, as in scikit-learn, so that their order
+  does not matter; the development kits of VOC break ties by order.
+
+  Args:
+    labels: [images, C] bool.
+    known: [images, C] bool.
+    scores: [images, C].
+
+  Returns:
+    List of C `precision_recall.Curve`.
+  """
+  made = []
+  for class_id in range(labels.shape[1]):
+    rows = known[:, class_id]
+    truth, score = labels[rows, class_id], scores[rows, class_id]
+    order = np.argsort(-score, kind="stable")
+    last_of_ties = np.append(np.diff(score[order]) != 0, True)[:len(order)]
+    made.append(precision_recall.from_hits(
+        truth[order], int(truth.sum()), last_of_ties))
+  return made
+
+
+def at_threshold(probabilities, threshold=0.5):
+  """[images, C] bool: labels whose probability is `threshold` or more."""
+  return np.asarray(probabilities) >= threshold
+
+
+def top_k(scores, k=3):
+  """[images, C] bool: the k best labels of each image, whatever their score.
+
+  Of equal scores the first class wins.
+  """
+  scores = np.asarray(scores)
+  order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+  chosen = np.zeros(scores.shape, bool)
+  np.put_along_axis(chosen, order, True, axis=1)
+  return chosen
+
+
+def precision_recall_f1(labels, known, chosen):
+  """Per-class (C) and overall (O) precision, recall and F1.
+
+  C-P and C-R are means over classes of TP / chosen and TP / present, with 0
+  for a class that is never chosen; O-P and O-R pool the classes. C-F1 has two
+  definitions in the literature and both are given.
+
+  Args:
+    labels: [images, C] bool.
+    known: [images, C] bool.
+    chosen: [images, C] bool, labels that the classifier gives.
+
+  Returns:
+    Dict of floats: `C-P`, `C-R`, `C-F1` (harmonic mean of C-P and C-R, as in
+    ML-GCN), `C-F1_mean` (mean over classes of their F1, as in SRN and ASL),
+    `O-P`, `O-R`, `O-F1`. NaN where nothing is present.
+  """
+  present = np.sum(labels & known, axis=0)                        # [C]
+  given = np.sum(chosen & known, axis=0)                          # [C]
+  right = np.sum(labels & chosen & known, axis=0)                 # [C]
+  some = present > 0
+  if not some.any():
+    names = ("C-P", "C-R", "C-F1", "C-F1_mean", "O-P", "O-R", "O-F1")
+    return {name: float("nan") for name in names}
+  precision = _ratio(right, given)[some].mean()
+  recall = _ratio(right, present)[some].mean()
+  overall_precision = _ratio(right.sum(), given.sum())
+  overall_recall = _ratio(right.sum(), present.sum())
+  figures = {
+      "C-P": precision,
+      "C-R": recall,
+      "C-F1": _ratio(2 * precision * recall, precision + recall),
+      "C-F1_mean": _ratio(2 * right, present + given)[some].mean(),
+      "O-P": overall_precision,
+      "O-R": overall_recall,
+      "O-F1": _ratio(2 * overall_precision * overall_recall,
+                     overall_precision + overall_recall),
+  }
+  return {name: float(value) for name, value in figures.items()}
+
+
+def _ratio(above, below):
+  """Quotient, 0 where the denominator is 0."""
+  above, below = np.asarray(above, float), np.asarray(below, float)
+  return np.divide(above, below, out=np.zeros_like(below), where=below > 0)

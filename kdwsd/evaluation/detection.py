@@ -1,0 +1,196 @@
+"""Detections from proposal scores, PASCAL VOC's average precision, CorLoc.
+
+Sources: WSDDN (Bilen & Vedaldi, CVPR 2016, sec. 4: scores above 1e-3, NMS at
+IoU 0.4); VOCdevkit's VOCevaldet for matching; Deselaers et al., "Weakly
+Supervised Localization and Learning with Generic Knowledge", IJCV 2012, for
+CorLoc. Images without boxes in their source (`truth` None) are left out.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from kdwsd import boxes as box_ops
+from kdwsd.evaluation import precision_recall
+
+# Boxes are float32 fractions of the image, so that an overlap of exactly one
+# half, common between integer pixel boxes, may come out 1e-7 below it.
+_ROUNDING = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class Detections:
+  """What was found in one image, best first.
+
+  Attributes:
+    boxes: [K, 4] float32.
+    class_ids: [K] int32.
+    scores: [K] float32.
+  """
+  boxes: np.ndarray
+  class_ids: np.ndarray
+  scores: np.ndarray
+
+
+def detect(boxes, proposal_scores, score_threshold=1e-3, nms_iou=0.4):
+  """Keeps good scores and suppresses, class by class, what overlaps better.
+
+  Equal to `boxes.non_maximum_suppression` of every class; the overlaps, which
+  classes share, are computed once.
+
+  Args:
+    boxes: [N, 4].
+    proposal_scores: [N, C].
+    score_threshold: scores must be above it.
+    nms_iou: a box goes when its IoU with a better kept box is above it.
+
+  Returns:
+    `Detections`.
+  """
+  boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
+  scores = np.asarray(proposal_scores, np.float32)
+  above = scores > score_threshold                                # [N, C]
+  used = np.flatnonzero(above.any(axis=1))                        # [M]
+  boxes, scores, above = boxes[used], scores[used], above[used]
+  overlaps = box_ops.pairwise_iou(boxes, boxes) > nms_iou         # [M, M]
+  rows, class_ids = [np.zeros([0], np.int64)], [np.zeros([0], np.int32)]
+  for class_id in np.flatnonzero(above.any(axis=0)):
+    members = np.flatnonzero(above[:, class_id])
+    order = np.argsort(-scores[members, class_id], kind="stable")
+    kept = _suppress(overlaps, members[order])
+    rows.append(kept)
+    class_ids.append(np.full(len(kept), class_id, np.int32))
+  rows, class_ids = np.concatenate(rows), np.concatenate(class_ids)
+  scores = scores[rows, class_ids]                                # [K]
+  best_first = np.argsort(-scores, kind="stable")
+  return Detections(boxes[rows][best_first], class_ids[best_first],
+                    scores[best_first])
+
+
+def top_boxes(boxes, proposal_scores):
+  """The best box of each class, for CorLoc.
+
+  Args:
+    boxes: [N, 4].
+    proposal_scores: [N, C].
+
+  Returns:
+    [C, 4] float32; of equal scores the first; empty boxes where N is 0.
+  """
+  scores = np.asarray(proposal_scores)
+  if not len(scores):
+    return np.zeros([scores.shape[1], 4], np.float32)
+  boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
+  return boxes[np.argmax(scores, axis=0)]
+
+
+def curves(detections, images, num_classes, iou_threshold=0.5):
+  """Precision-recall curve of every class by VOC's rules.
+
+  Best score first over all images, each detection goes to the object of its
+  class that it overlaps most. The first on an object is a hit, later ones are
+  false; on a difficult object (VOC) or a crowd (COCO) it counts as nothing.
+  Equal scores keep the order of the images.
+
+  Args:
+    detections: list of `Detections`, one an image.
+    images: list of `records.LabelledImage`, in the same order.
+    num_classes: C.
+    iou_threshold: IoU from which an object is found.
+
+  Returns:
+    List of C `precision_recall.Curve`.
+  """
+  scores, class_ids, objects = [], [], []
+  ignored, num_positives = [], np.zeros([num_classes], np.int64)
+  num_objects = 0
+  for found, image in zip(detections, images):
+    if image.truth is None:
+      continue
+    truth = image.truth
+    set_aside = _set_aside(truth)
+    best = _assign(found, truth, iou_threshold)                   # [K]
+    scores.append(found.scores)
+    class_ids.append(found.class_ids)
+    objects.append(np.where(best >= 0, best + num_objects, -1))
+    ignored.append(set_aside)
+    num_objects += len(set_aside)
+    num_positives += np.bincount(
+        truth.class_ids[~set_aside], minlength=num_classes)
+  if not scores:
+    return [precision_recall.from_hits([], 0) for _ in range(num_classes)]
+  scores, class_ids = np.concatenate(scores), np.concatenate(class_ids)
+  objects, ignored = np.concatenate(objects), np.concatenate(ignored)
+  order = np.lexsort((-scores, class_ids))
+  class_ids, objects = class_ids[order], objects[order]
+  hits = np.zeros(len(objects), bool)
+  hits[np.unique(objects, return_index=True)[1]] = True
+  hits &= objects >= 0
+  counted = (objects < 0) | ~np.append(ignored, False)[objects]
+  class_ids, hits = class_ids[counted], hits[counted]
+  edges = np.searchsorted(class_ids, np.arange(num_classes + 1))
+  return [precision_recall.from_hits(hits[edges[c]:edges[c + 1]],
+                                     num_positives[c])
+          for c in range(num_classes)]
+
+
+def corloc(best_boxes, images, num_classes, iou_threshold=0.5):
+  """Share of positive images whose top box of the class finds an object.
+
+  An image counts for a class that is among its labels and that it has an
+  object of which is neither difficult nor a crowd; those objects alone can be
+  found.
+
+  Args:
+    best_boxes: [images, C, 4] or an iterable of [C, 4], see `top_boxes`.
+    images: list of `records.LabelledImage`, in the same order.
+    num_classes: C.
+    iou_threshold: IoU from which an object is found.
+
+  Returns:
+    [C] float64, NaN where no image counts, and [C] int64, images that count.
+  """
+  found = np.zeros([num_classes], np.int64)
+  counted = np.zeros([num_classes], np.int64)
+  for boxes, image in zip(best_boxes, images):
+    if image.truth is None:
+      continue
+    targets = ~_set_aside(image.truth)
+    for class_id in np.unique(image.label_ids):
+      mine = targets & (image.truth.class_ids == class_id)
+      if mine.any():
+        overlap = box_ops.pairwise_iou(
+            boxes[class_id], image.truth.boxes[mine])
+        counted[class_id] += 1
+        found[class_id] += overlap.max() >= iou_threshold - _ROUNDING
+  share = np.full([num_classes], np.nan)
+  np.divide(found, counted, out=share, where=counted > 0)
+  return share, counted
+
+
+def _suppress(overlaps, order):
+  """Greedy NMS of candidates `order` [K], best first; returns the kept."""
+  overlaps = overlaps[np.ix_(order, order)]                       # [K, K]
+  gone = np.zeros(len(order), bool)
+  kept = []
+  for index in range(len(order)):
+    if not gone[index]:
+      kept.append(index)
+      gone |= overlaps[index]
+  return order[kept]
+
+
+def _set_aside(truth):
+  return np.asarray(truth.difficult, bool) | np.asarray(truth.crowd, bool)
+
+
+def _assign(found, truth, iou_threshold):
+  """Index of the object each detection goes to, -1 for none; [K]."""
+  if not len(truth.class_ids) or not len(found.class_ids):
+    return np.full(len(found.class_ids), -1, np.int64)
+  overlap = np.where(
+      found.class_ids[:, None] == truth.class_ids[None],
+      box_ops.pairwise_iou(found.boxes, truth.boxes), -1.0)       # [K, M]
+  best = np.argmax(overlap, axis=1)                               # [K]
+  enough = overlap[np.arange(len(best)), best]
+  return np.where(enough >= iou_threshold - _ROUNDING, best, -1)

@@ -1,0 +1,117 @@
+"""Scores of a detector over a split, fused over sizes and mirror images.
+
+WSDDN (Bilen & Vedaldi, CVPR 2016, sec. 4) adds up the proposal scores of 5
+sizes x 2 flips. We take their mean: the same order of boxes and images, and
+image scores stay in [0, 1] and thresholds keep their meaning.
+"""
+
+import dataclasses
+import sys
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from kdwsd import errors
+from kdwsd.data import input_pipeline
+
+_SIGNATURE = {
+    "image": tf.TensorSpec([None, None, None, 3], tf.float32),
+    "proposals": tf.TensorSpec([None, None, 4], tf.float32),
+    "objectness": tf.TensorSpec([None, None], tf.float32),
+    "valid": tf.TensorSpec([None, None], tf.bool),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+  """Scores of one image, padding removed.
+
+  Attributes:
+    image_scores: [C] float32 in [0, 1].
+    boxes: [N, 4] float32, proposals of the upright image, not mirrored.
+    proposal_scores: [N, C] float32.
+  """
+  image_scores: np.ndarray
+  boxes: np.ndarray
+  proposal_scores: np.ndarray
+
+
+def predict(model, record_set, *, sizes=(672,), mirror=False,
+            num_proposals=500, batch_size=1, progress=True):
+  """Predicts a split, one image at a time, so that none need be kept.
+
+  Args:
+    model: takes a batch, see `input_pipeline.evaluation_batches`, and gives
+      `image_scores` [B, C] and `proposal_scores` [B, R, C].
+    record_set: `records.RecordSet`.
+    sizes: sides S to which images are warped; scores are averaged over them.
+    mirror: whether to average over the image and its mirror image.
+    num_proposals: R; proposals beyond it are dropped.
+    batch_size: B.
+    progress: whether to show a progress bar.
+
+  Yields:
+    A `Prediction` for each record, in their order.
+
+  Raises:
+    errors.InputError: a score is not finite.
+  """
+  views = [
+      input_pipeline.evaluation_batches(
+          record_set, size=size, num_proposals=num_proposals,
+          batch_size=batch_size, mirror=mirrored)
+      for size in sizes for mirrored in ((False, True) if mirror else (False,))]
+  yield from predict_views(
+      model, views, record_set.num_images, progress=progress)
+
+
+def predict_views(model, views, num_images, *, progress=False):
+  """Fuses the scores of several views of the same images.
+
+  Args:
+    model: as `predict`.
+    views: data sets of batches that go through the same images in the same
+      order; the first has the boxes that are given back.
+    num_images: how many there are, for the progress bar.
+    progress: whether to show it.
+
+  Yields:
+    A `Prediction` for each image.
+
+  Raises:
+    errors.InputError: a score is not finite.
+  """
+
+  @tf.function(input_signature=[_SIGNATURE])
+  def score(batch):
+    outputs = model(batch, training=False)
+    return outputs["image_scores"], outputs["proposal_scores"]
+
+  with tqdm.tqdm(
+      total=num_images, unit="image", desc="predict", disable=not progress,
+      mininterval=0.5 if sys.stderr.isatty() else 60.0) as bar:
+    for batches in zip(*views):
+      image_scores = proposal_scores = 0.0
+      for batch in batches:
+        of_images, of_proposals = score({k: batch[k] for k in _SIGNATURE})
+        image_scores += of_images.numpy().astype(np.float32) / len(views)
+        proposal_scores += of_proposals.numpy().astype(np.float32) / len(views)
+      indices = batches[0]["example_index"].numpy()
+      _check_finite(image_scores, proposal_scores, indices)
+      boxes = batches[0]["proposals"].numpy()                     # [B, R, 4]
+      valid = batches[0]["valid"].numpy()                         # [B, R]
+      for row, keep in enumerate(valid):
+        yield Prediction(image_scores[row], boxes[row][keep],
+                         proposal_scores[row][keep])
+      bar.update(len(indices))
+
+
+def _check_finite(image_scores, proposal_scores, indices):
+  finite = (np.isfinite(image_scores).all(axis=1)
+            & np.isfinite(proposal_scores).all(axis=(1, 2)))      # [B]
+  if not finite.all():
+    raise errors.InputError(
+        "model: expected finite scores; its training has probably diverged. "
+        f"Received: NaN or infinity for image {indices[~finite][0]} of the "
+        "split (counted from 0).")

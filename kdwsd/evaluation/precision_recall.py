@@ -1,0 +1,85 @@
+"""Precision-recall curves and the three definitions of average precision.
+
+Detection and classification both end here, so that a figure's name says one
+thing everywhere. Sources: `ap` as in information retrieval and the public code
+of ML-GCN (Chen et al., CVPR 2019) and ASL (Ben-Baruch et al., ICCV 2021);
+`voc07_ap` and `area_ap` as in the PASCAL VOC development kits of 2007 and of
+2010 on (Everingham et al., IJCV 2010 and 2015).
+"""
+
+import dataclasses
+
+import numpy as np
+
+# Recalls are quotients of integers; the levels 0.3, 0.6 and 0.7 are not exact
+# in binary, and the level must not be missed by a rounding error.
+_ROUNDING = 1e-9
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+  """Precision against recall, from the highest score down.
+
+  Attributes:
+    recall: [K] float64, not decreasing.
+    precision: [K] float64.
+    num_positives: what there was to find; with 0 every average is NaN.
+  """
+  recall: np.ndarray
+  precision: np.ndarray
+  num_positives: int
+
+
+def from_hits(hits, num_positives, last_of_ties=None):
+  """Makes the curve of a ranked list.
+
+  Args:
+    hits: [K] bool, best score first; false means a false positive.
+    num_positives: what there was to find.
+    last_of_ties: [K] bool or None, true where the next score is lower. Only
+      these points are on the curve; None takes all.
+
+  Returns:
+    A `Curve`.
+  """
+  hits = np.asarray(hits, bool).reshape(-1)
+  true_positives = np.cumsum(hits, dtype=np.int64)                # [K]
+  precision = true_positives / np.arange(1, hits.size + 1)        # [K]
+  recall = true_positives / max(num_positives, 1)                 # [K]
+  if last_of_ties is not None:
+    recall, precision = recall[last_of_ties], precision[last_of_ties]
+  return Curve(recall, precision, int(num_positives))
+
+
+def ap(curve):
+  """Non-interpolated average precision: sum of precision times gained recall.
+
+  Without ties it is the mean, over positives, of the precision at their ranks.
+  """
+  if not curve.num_positives:
+    return float("nan")
+  gained = np.diff(curve.recall, prepend=0.0)
+  return float(np.sum(gained * curve.precision))
+
+
+def voc07_ap(curve):
+  """Mean of the best precision at recall >= 0, 0.1, ..., 1 (VOC 2007)."""
+  if not curve.num_positives:
+    return float("nan")
+  envelope = np.append(_envelope(curve.precision), 0.0)           # [K + 1]
+  levels = np.arange(11) / 10
+  first = np.searchsorted(curve.recall + _ROUNDING, levels, side="left")
+  return float(np.mean(envelope[first]))
+
+
+def area_ap(curve):
+  """Area under the curve made monotonous (VOC 2010 and later)."""
+  if not curve.num_positives:
+    return float("nan")
+  gained = np.diff(curve.recall, prepend=0.0)
+  return float(np.sum(gained * _envelope(curve.precision)))
+
+
+def _envelope(precision):
+  """Best precision at this recall or a higher one, [K]."""
+  return np.maximum.accumulate(precision[::-1])[::-1]

@@ -1,0 +1,247 @@
+"""From a model and a split to figures, a table, and files.
+
+Metrics are a dictionary ready for JSON; a figure without a meaning (no image of
+the class, no boxes in the source) is None:
+
+| key | what |
+|---|---|
+| split, num_images, classes, settings | what was measured, and how |
+| num_positive_images | [C], images that have the class |
+| classification | means `map` (non-interpolated), `voc07_map`, `map_area`; the same with `_frequent` behind, over classes with 20 or more positive images; `all`, `top3` and `top3_at_0.5`, each with C-P, C-R, C-F1, C-F1_mean, O-P, O-R, O-F1; `per_class` with `ap`, `voc07_ap`, `area_ap`, each [C] |
+| detection | means and `per_class` likewise, at IoU 0.5; None without boxes |
+| corloc | `corloc`, `corloc_frequent`, `per_class`, `split`; only if asked for |
+| coco | COCO's 12 numbers; only if asked for |
+"""
+
+import dataclasses
+
+import numpy as np
+
+from kdwsd.data import records
+from kdwsd.evaluation import classification
+from kdwsd.evaluation import detection
+from kdwsd.evaluation import inference
+from kdwsd.evaluation import precision_recall
+
+# Below this many positive images an average precision is mostly noise.
+FREQUENT = 20
+
+_AVERAGES = {  # name of the mean: (name per class, function of a curve)
+    "map": ("ap", precision_recall.ap),
+    "voc07_map": ("voc07_ap", precision_recall.voc07_ap),
+    "map_area": ("area_ap", precision_recall.area_ap),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+  """What is kept of the predictions of a split.
+
+  Attributes:
+    images: list of `records.LabelledImage`.
+    image_scores: [images, C] float32.
+    detections: list of `detection.Detections`, one an image.
+    top_boxes: [images, C, 4] float32, or None.
+  """
+  images: list
+  image_scores: np.ndarray
+  detections: list
+  top_boxes: np.ndarray
+
+
+def evaluate(model, record_set, **options):
+  """Measures a model on a split; options and metrics as `measure`.
+
+  Returns:
+    Metrics.
+  """
+  return measure(model, record_set, **options)[0]
+
+
+def measure(model, record_set, *, sizes=(672,), mirror=False,
+            num_proposals=500, batch_size=1, score_threshold=1e-3,
+            nms_iou=0.4, corloc=False, coco=False, progress=True):
+  """Predicts a split and scores the predictions.
+
+  Args:
+    model: see `inference.predict`.
+    record_set: `records.RecordSet`.
+    sizes: see `inference.predict`, as mirror, num_proposals, batch_size and
+      progress.
+    mirror: likewise.
+    num_proposals: likewise.
+    batch_size: likewise.
+    score_threshold: detections have a score above it.
+    nms_iou: IoU above which the worse of two detections goes.
+    corloc: whether to measure CorLoc.
+    coco: whether to measure COCO's 12 numbers.
+    progress: likewise.
+
+  Returns:
+    Metrics (see above) and `Results`, from which `write` draws.
+  """
+  predictions = inference.predict(
+      model, record_set, sizes=sizes, mirror=mirror,
+      num_proposals=num_proposals, batch_size=batch_size, progress=progress)
+  images = records.read_labelled_images(list(record_set.paths))
+  results = collect(
+      predictions, images, num_classes=len(record_set.classes),
+      score_threshold=score_threshold, nms_iou=nms_iou, keep_top=corloc)
+  metrics = {
+      "split": record_set.split,
+      "num_images": len(images),
+      "classes": list(record_set.classes),
+      "settings": {
+          "sizes": [int(size) for size in sizes], "mirror": bool(mirror),
+          "num_proposals": int(num_proposals),
+          "score_threshold": float(score_threshold),
+          "nms_iou": float(nms_iou),
+      },
+  }
+  metrics.update(score(results, coco=coco))
+  if metrics.get("corloc"):
+    metrics["corloc"]["split"] = record_set.split
+  return metrics, results
+
+
+def collect(predictions, images, *, num_classes, score_threshold=1e-3,
+            nms_iou=0.4, keep_top=False):
+  """Reduces predictions, as they come, to what metrics and plots need.
+
+  Args:
+    predictions: iterable of `inference.Prediction`.
+    images: list of `records.LabelledImage`, in the same order.
+    num_classes: C.
+    score_threshold: see `measure`.
+    nms_iou: see `measure`.
+    keep_top: whether to keep the best box of each class, for CorLoc.
+
+  Returns:
+    `Results`.
+  """
+  image_scores = np.zeros([len(images), num_classes], np.float32)
+  top = None
+  if keep_top:
+    top = np.zeros([len(images), num_classes, 4], np.float32)
+  detections = []
+  for row, prediction in enumerate(predictions):
+    image_scores[row] = prediction.image_scores
+    detections.append(detection.detect(
+        prediction.boxes, prediction.proposal_scores, score_threshold,
+        nms_iou))
+    if keep_top:
+      top[row] = detection.top_boxes(
+          prediction.boxes, prediction.proposal_scores)
+  return Results(images, image_scores, detections, top)
+
+
+def score(results, *, coco=False):
+  """Figures of collected results.
+
+  Args:
+    results: `Results`; CorLoc is measured if it has top boxes.
+    coco: whether to measure COCO's 12 numbers.
+
+  Returns:
+    Dict with `num_positive_images`, `classification`, `detection`, and
+    `corloc` and `coco` where asked for; see above.
+  """
+  images, num_classes = results.images, results.image_scores.shape[1]
+  labels, known = classification.label_arrays(images, num_classes)
+  num_positive = labels.sum(axis=0)                               # [C]
+  frequent = num_positive >= FREQUENT
+  above = classification.at_threshold(results.image_scores)
+  best = classification.top_k(results.image_scores)
+  metrics = {
+      "num_positive_images": num_positive.tolist(),
+      "classification": _averages(
+          classification.curves(labels, known, results.image_scores),
+          frequent),
+      "detection": None,
+  }
+  for name, chosen in (("all", above), ("top3", best),
+                       ("top3_at_0.5", best & above)):
+    metrics["classification"][name] = _plain(
+        classification.precision_recall_f1(labels, known, chosen))
+  if any(image.truth is not None for image in images):
+    metrics["detection"] = _averages(
+        detection.curves(results.detections, images, num_classes), frequent)
+    if results.top_boxes is not None:
+      metrics["corloc"] = corloc_figures(
+          results.top_boxes, images, num_classes)
+    if coco:
+      from kdwsd.evaluation import coco as coco_metrics  # pylint: disable=import-outside-toplevel
+      metrics["coco"] = _plain(coco_metrics.twelve_numbers(
+          results.detections, images, num_classes))
+  return metrics
+
+
+def measure_corloc(model, record_set, *, sizes=(672,), mirror=False,
+                   num_proposals=500, batch_size=1, progress=True):
+  """CorLoc alone, usually of the training split; arguments as `measure`.
+
+  Returns:
+    The dict under `corloc` of the metrics; None where no image has boxes.
+  """
+  images = records.read_labelled_images(list(record_set.paths))
+  if all(image.truth is None for image in images):
+    return None
+  predictions = inference.predict(
+      model, record_set, sizes=sizes, mirror=mirror,
+      num_proposals=num_proposals, batch_size=batch_size, progress=progress)
+  best = (detection.top_boxes(p.boxes, p.proposal_scores) for p in predictions)
+  measured = corloc_figures(best, images, len(record_set.classes))
+  measured["split"] = record_set.split
+  return measured
+
+
+def corloc_figures(top_boxes, images, num_classes):
+  """CorLoc per class and its means; see `detection.corloc`."""
+  share, counted = detection.corloc(top_boxes, images, num_classes)
+  return {
+      "corloc": _mean(share),
+      "corloc_frequent": _mean(share[counted >= FREQUENT]),
+      "per_class": [_plain(value) for value in share],
+  }
+
+
+def figures(metrics):
+  """The scalar figures of metrics under one flat name each.
+
+  Args:
+    metrics: as `evaluate` gives them.
+
+  Returns:
+    Dict of floats such as `detection/voc07_map`; None is left out.
+  """
+  flat = {}
+  for group in ("classification", "detection", "corloc", "coco"):
+    for name, value in (metrics.get(group) or {}).items():
+      inner = value if isinstance(value, dict) else {None: value}
+      for key, number in inner.items():
+        if isinstance(number, float):
+          flat["/".join(filter(None, (group, name, key)))] = number
+  return flat
+
+
+def _averages(curves, frequent):
+  averages, per_class = {}, {}
+  for mean_name, (name, function) in _AVERAGES.items():
+    values = np.array([function(curve) for curve in curves])      # [C]
+    averages[mean_name] = _mean(values)
+    averages[mean_name + "_frequent"] = _mean(values[frequent])
+    per_class[name] = [_plain(value) for value in values]
+  averages["per_class"] = per_class
+  return averages
+
+
+def _mean(values):
+  values = np.asarray(values)[~np.isnan(values)]
+  return float(values.mean()) if values.size else None
+
+
+def _plain(value):
+  """NaN as None, NumPy numbers as Python's; also in dicts."""
+  if isinstance(value, dict):
+    return {key: _plain(inner) for key, inner in value.items()}
+  return None if np.isnan(value) else float(value)
