@@ -1,0 +1,220 @@
+"""Convolutional backbones: images in, a feature map out.
+
+Every backbone is a `Backbone`: RGB images of 0..255 in, each prepared as its
+weights expect inside the model, and a map at `stride` pixels a cell out.
+Stages are the units that `frozen_stages` counts; a frozen stage costs no
+backward pass.
+
+| name | stages | stride | channels | preparation |
+|---|---|---|---|---|
+| vgg16 | 5 (block1..block5, no pool5) | 16 | 512 | BGR minus means |
+| small | 4 | 8 | 128 | BGR minus means, divided by 58 |
+| mobilenet_v2 | 5 | 16 | 576 at width 1 | RGB to [-1, 1] |
+
+Sources: VGG16: Simonyan & Zisserman, "Very Deep Convolutional Networks",
+ICLR 2015, configuration D; layer names and weights of `tf.keras.applications`.
+MobileNetV2: Sandler et al., CVPR 2018, through `tf.keras.applications`.
+Means: the Caffe release of MLIC-KD-WSD (BGR 103.52, 116.28, 123.675).
+"""
+
+import math
+
+import tensorflow as tf
+
+from kdwsd import errors
+
+NAMES = ("vgg16", "small", "mobilenet_v2")
+
+_BGR_MEANS = (103.52, 116.28, 123.675)
+
+# Rough standard deviation of a natural image's channel, 0..255: a net without
+# normalisation layers keeps He's unit variance only if its input has it.
+_PIXEL_DEVIATION = 58.0
+
+_VGG16_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
+
+# Last layer of each stage: the two convolutions at stride 2, then the blocks
+# at strides 4, 8, 16 (64 wide) and 16 (96 wide). block_13_expand_relu is the
+# last layer before the network goes to stride 32.
+_MOBILENET_V2_CUTS = ("expanded_conv_project_BN", "block_2_add", "block_5_add",
+                      "block_9_add", "block_13_expand_relu")
+
+
+class Backbone(tf.keras.Model):
+  """A chain of stages over prepared images.
+
+  Attributes:
+    stages: list of lists of layers.
+    stride: pixels of the image per cell of the map.
+    num_channels: of the map.
+  """
+
+  def __init__(self, stages, *, prepare, stride, num_channels,
+               frozen_stages=0, name=None):
+    """Makes a backbone.
+
+    Args:
+      stages: list of lists of layers, applied in order.
+      prepare: function of [B, H, W, 3] RGB float32 0..255 -> the same shape.
+      stride: pixels per cell of the last stage's output.
+      num_channels: channels of the last stage's output.
+      frozen_stages: leading stages that are not trained.
+      name: of the Keras model.
+
+    Raises:
+      errors.InputError: there are fewer stages than `frozen_stages`.
+    """
+    # Images are prepared in float32 whatever the policy: bfloat16 cannot hold
+    # an interpolated 0..255 value to better than one grey level.
+    super().__init__(name=name, autocast=False)
+    if not 0 <= frozen_stages <= len(stages):
+      raise errors.InputError(
+          f"frozen_stages of {name}: expected 0 to {len(stages)}. Received: "
+          f"{frozen_stages}.")
+    self.stages = stages
+    self.stride = stride
+    self.num_channels = num_channels
+    self._prepare = prepare
+    self._frozen_stages = frozen_stages
+    for stage in stages[:frozen_stages]:
+      for layer in stage:
+        layer.trainable = False
+
+  def call(self, images):
+    """Maps [B, H, W, 3] RGB 0..255 to [B, h, w, num_channels]."""
+    features = self._prepare(tf.cast(images, tf.float32))
+    features = tf.cast(features, self.compute_dtype)
+    for number, stage in enumerate(self.stages, 1):
+      for layer in stage:
+        features = layer(features)
+      if number == self._frozen_stages:
+        # trainable = False alone leaves an eager tape walking back to the
+        # first convolution, because its variables are still watched.
+        features = tf.stop_gradient(features)
+    return features
+
+
+def make(name, *, width=1.0, frozen_stages=0, seed=0):
+  """Makes a backbone with fresh weights (He-uniform).
+
+  Source of the initialiser: He et al., "Delving Deep into Rectifiers", ICCV
+  2015: what 13 layers of ReLU without normalisation need to start at all.
+
+  Args:
+    name: one of `NAMES`.
+    width: channel multiplier of MobileNetV2 ("alpha"); 1 for the others.
+    frozen_stages: leading stages that are not trained.
+    seed: of the initialisers.
+
+  Returns:
+    A `Backbone`.
+
+  Raises:
+    errors.InputError: a value outside of the above.
+  """
+  if name not in NAMES:
+    raise errors.InputError(
+        f"backbone: expected one of {', '.join(NAMES)}. Received: {name!r}.")
+  if name == "mobilenet_v2":
+    return _mobilenet_v2(width, frozen_stages, seed)
+  if width != 1.0:
+    raise errors.InputError(
+        f"backbone_width of {name}: expected 1 (only mobilenet_v2 has other "
+        f"widths). Received: {width}.")
+  return (_vgg16 if name == "vgg16" else _small)(frozen_stages, seed)
+
+
+def _vgg16(frozen_stages, seed):
+  stages = []
+  for block, (depth, filters) in enumerate(_VGG16_BLOCKS, 1):
+    stage = []
+    if block > 1:
+      stage.append(tf.keras.layers.MaxPool2D(2, name=f"block{block - 1}_pool"))
+    for i in range(1, depth + 1):
+      stage.append(_convolution(
+          filters, 3, name=f"block{block}_conv{i}",
+          seed=_layer_seed(seed, 10 * block + i)))
+    stages.append(stage)
+  return Backbone(stages, prepare=_bgr_minus_means, stride=16,
+                  num_channels=512, frozen_stages=frozen_stages, name="vgg16")
+
+
+def _small(frozen_stages, seed):
+  """A net for two cores: 0.27 G multiply-adds for a 160-pixel image.
+
+  In the spirit of VGG-F (Chatfield et al., BMVC 2014): a wide, strided first
+  convolution, then few 3 x 3 ones. Stride 8, because 160-pixel images leave
+  only 10 x 10 cells at 16. No normalisation layers, so that training and
+  inference are one function and images of a batch do not meet.
+  """
+  conv1 = [_convolution(32, 5, strides=2, name="conv1",
+                        seed=_layer_seed(seed, 1)),
+           _convolution(32, 3, name="conv2", seed=_layer_seed(seed, 2))]
+  conv3 = [tf.keras.layers.MaxPool2D(2, name="pool1"),
+           _convolution(64, 3, name="conv3", seed=_layer_seed(seed, 3)),
+           _convolution(64, 3, name="conv4", seed=_layer_seed(seed, 4))]
+  conv5 = [tf.keras.layers.MaxPool2D(2, name="pool2"),
+           _convolution(96, 3, name="conv5", seed=_layer_seed(seed, 5)),
+           _convolution(96, 3, name="conv6", seed=_layer_seed(seed, 6))]
+  conv7 = [_convolution(128, 3, name="conv7", seed=_layer_seed(seed, 7))]
+  return Backbone(
+      [conv1, conv3, conv5, conv7],
+      prepare=lambda images: _bgr_minus_means(images) / _PIXEL_DEVIATION,
+      stride=8, num_channels=128, frozen_stages=frozen_stages, name="small")
+
+
+def _mobilenet_v2(width, frozen_stages, seed):
+  """MobileNetV2 up to its last layer at stride 16, batch norm frozen.
+
+  Batches of a detector are too small for batch statistics, so the layers run
+  with the stored ones and do not learn: `trainable = False` does both.
+  """
+  if not width > 0:
+    raise errors.InputError(
+        f"backbone_width: expected a number above 0. Received: {width}.")
+  whole = tf.keras.applications.MobileNetV2(
+      input_shape=(None, None, 3), alpha=width, include_top=False,
+      weights=None)
+  stages, previous = [], whole.input
+  for number, cut in enumerate(_MOBILENET_V2_CUTS, 1):
+    output = whole.get_layer(cut).output
+    stages.append([tf.keras.Model(previous, output, name=f"stage{number}")])
+    previous = output
+  index = 0
+  for stage, in stages:
+    for layer in stage.layers:
+      if isinstance(layer, tf.keras.layers.BatchNormalization):
+        layer.trainable = False
+      elif layer.weights:
+        index += 1
+        _initialize_kernel(layer, _layer_seed(seed, index))
+  return Backbone(
+      stages, prepare=lambda images: images / 127.5 - 1.0, stride=16,
+      num_channels=int(previous.shape[-1]), frozen_stages=frozen_stages,
+      name="mobilenet_v2")
+
+
+def _convolution(filters, size, *, name, seed, strides=1):
+  return tf.keras.layers.Conv2D(
+      filters, size, strides=strides, padding="same", activation="relu",
+      kernel_initializer=tf.keras.initializers.HeUniform(seed), name=name)
+
+
+def _initialize_kernel(layer, seed):
+  """He-uniform, with the fan-in of a depthwise kernel counted per channel."""
+  kernel, = layer.weights
+  fan_in = kernel.shape[0] * kernel.shape[1]
+  if not isinstance(layer, tf.keras.layers.DepthwiseConv2D):
+    fan_in *= kernel.shape[2]
+  limit = math.sqrt(6.0 / fan_in)
+  initializer = tf.keras.initializers.RandomUniform(-limit, limit, seed)
+  kernel.assign(initializer(kernel.shape))
+
+
+def _layer_seed(seed, index):
+  """A seed of one layer, so that equal shapes do not get equal values."""
+  return 1000 * seed + index
+
+
+def _bgr_minus_means(images):
+  return tf.reverse(images, axis=[-1]) - tf.constant(_BGR_MEANS, tf.float32)

@@ -1,0 +1,154 @@
+"""Starting weights from Keras files: all of what is asked for, or an error.
+
+Source of the layout: HDF5 files as `tf.keras.Model.save_weights` writes them
+by layer name, among them those of `tf.keras.applications`. Renamed layers that
+load nothing, silently, cost users of the Caffe release their first runs.
+"""
+
+import os
+
+from absl import logging
+import h5py
+import numpy as np
+import tensorflow as tf
+
+from kdwsd import errors
+
+# In a VGG16 file with its classifier.
+_CLASSIFIER_LAYERS = {"fc1": "fc6", "fc2": "fc7"}
+
+
+def load(model, weights):
+  """Loads ImageNet weights into a built model.
+
+  With a VGG16 file that has the classifier, fc6 and fc7 start from its fc1
+  and fc2 if the model has their 4096 units; otherwise they keep their fresh
+  weights, and a log line says so. Other layers of the file are left alone.
+
+  Args:
+    model: a built `wsddn.WSDDN`, or anything with `backbone` and perhaps
+      layers fc6 and fc7.
+    weights: "none", "imagenet" (fetched by `tf.keras.applications` into its
+      own cache), or the path of an .h5 file.
+
+  Returns:
+    Names of the model's layers that were loaded, in order; [] for "none".
+
+  Raises:
+    errors.InputError: the file or the network fails, or the file lacks a
+      layer of the backbone or has it in another shape. Nothing is loaded
+      then.
+  """
+  if weights == "none":
+    return []
+  layers = {layer.name: layer for layer in _weighted(model.backbone)}
+  if weights == "imagenet":
+    where, source = _fetch(model)
+  else:
+    where, source = weights, _read(weights)
+  targets = [(layer, name) for name, layer in layers.items()]
+  targets += _classifier_targets(model, source, where)
+  _check(targets, source, where)
+  for layer, name in targets:
+    for variable, value in zip(layer.weights, source[name]):
+      variable.assign(value)
+  loaded = [layer.name for layer, _ in targets]
+  logging.info("Loaded %d layers from %s: %s.", len(loaded), where,
+               " ".join(loaded))
+  return loaded
+
+
+def _weighted(backbone):
+  """Layers of a backbone that hold variables, in order."""
+  for stage in backbone.stages:
+    for layer in stage:
+      parts = layer.layers if isinstance(layer, tf.keras.Model) else [layer]
+      yield from (part for part in parts if part.weights)
+
+
+def _read(path):
+  """Reads {layer name: [arrays]} of a Keras .h5 file."""
+  if not os.path.isfile(path):
+    raise errors.InputError(
+        f"{path}: expected \"imagenet\", \"none\" or a Keras .h5 file of "
+        "weights. Received: no such file.")
+  try:
+    with h5py.File(path, "r") as file:
+      root = file["model_weights"] if "model_weights" in file else file
+      names = [_text(name) for name in root.attrs["layer_names"]]
+      return {name: [np.asarray(root[name][_text(weight)])
+                     for weight in root[name].attrs["weight_names"]]
+              for name in names}
+  except (OSError, KeyError) as error:
+    raise errors.InputError(
+        f"{path}: expected HDF5 weights by layer name, as Keras 2's "
+        f"`save_weights(\"....h5\")` writes. Received: {error}.") from error
+
+
+def _text(name):
+  """Older files hold bytes where newer ones hold text."""
+  return name.decode("utf-8") if isinstance(name, bytes) else name
+
+
+def _fetch(model):
+  """Fetches ImageNet weights; returns (where, {layer name: [arrays]})."""
+  config = model.config
+  where = f"ImageNet weights of {config.backbone}"
+  arguments = dict(weights="imagenet", input_shape=(224, 224, 3))
+  if config.backbone == "vgg16":
+    # The classifier makes 500 of the file's 550 MB: only where it fits.
+    make = tf.keras.applications.VGG16
+    arguments.update(include_top=config.fc_units == 4096)
+  elif config.backbone == "mobilenet_v2":
+    make = tf.keras.applications.MobileNetV2
+    arguments.update(include_top=False, alpha=config.backbone_width)
+  else:
+    raise errors.InputError(
+        f"backbone_weights of {config.backbone}: expected \"none\" or the path "
+        "of an .h5 file, for nobody has trained it on ImageNet. Received: "
+        "\"imagenet\".")
+  try:
+    network = make(**arguments)
+  # Keras raises a bare Exception when a download fails.
+  except Exception as error:  # pylint: disable=broad-exception-caught
+    raise errors.InputError(
+        f"{where}: expected to fetch them; without a network, give the path of "
+        f"the .h5 file instead. Received: {error}.") from error
+  return where, {
+      layer.name: layer.get_weights() for layer in network.layers}
+
+
+def _classifier_targets(model, source, where):
+  """Pairs (layer, name in the file) for fc6 and fc7, if file and model fit."""
+  if not all(source.get(name) for name in _CLASSIFIER_LAYERS):
+    return []
+  targets = [(getattr(model, layer, None), name)
+             for name, layer in _CLASSIFIER_LAYERS.items()]
+  for layer, name in targets:
+    shape = tuple(source[name][0].shape)
+    if layer is None or tuple(layer.weights[0].shape) != shape:
+      logging.info(
+          "%s: fc6 and fc7 start fresh: %s has shape %s in the file, %s here.",
+          where, name, shape,
+          "none" if layer is None else tuple(layer.weights[0].shape))
+      return []
+  return targets
+
+
+def _check(targets, source, where):
+  """Raises unless every layer is there in the right shapes."""
+  problems = []
+  for layer, name in targets:
+    expected = [tuple(variable.shape) for variable in layer.weights]
+    received = [value.shape for value in source.get(name, [])]
+    if expected != received:
+      came = received or "nothing"
+      problems.append(f"{name}: expected {expected}, came {came}")
+  if problems:
+    shown = "; ".join(problems[:5])
+    more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+    there = ", ".join(name for name in list(source)[:5])
+    raise errors.InputError(
+        f"{where}: expected weights of all {len(targets)} layers. Received: "
+        f"{len(problems)} that do not match: {shown}{more}. The file's layers "
+        f"start with {there}.")

@@ -1,0 +1,221 @@
+"""T-WDet, the teacher: a weakly supervised detector, WSDDN.
+
+Source: Bilen & Vedaldi, "Weakly Supervised Deep Detection Networks", CVPR 2016
+(WSDDN), as used by Liu et al., "Multi-Label Image Classification via Knowledge
+Distillation from Weakly-Supervised Detection", ACM MM 2018, whose Caffe code
+is called the release.
+"""
+
+import dataclasses
+
+import tensorflow as tf
+
+from kdwsd import errors
+from kdwsd.modeling import backbones
+from kdwsd.modeling import dropout
+from kdwsd.modeling import roi_pooling
+
+# Stands for minus infinity in a softmax without making NaN of an empty one.
+_NEVER = -1e9
+
+
+@dataclasses.dataclass(frozen=True)
+class WSDDNConfig:
+  """What a WSDDN is built from.
+
+  Attributes:
+    num_classes: C.
+    backbone: one of `backbones.NAMES`.
+    backbone_width: channel multiplier, MobileNetV2 only.
+    fc_units: width D of fc6 and fc7; 4096 in the paper.
+    dropout_rate: after fc6 and fc7.
+    roi_pooling: one of `roi_pooling.NAMES`.
+    score_scale, score_bias: pooled features are multiplied by
+      score_scale * objectness + score_bias. 1 and 0 in the release, 10 and 1
+      in WSDDN's own code.
+    class_temperature: divides the class logits before their softmax.
+    detection_temperature: likewise; 2 in WSDDN, 1 in the release.
+    frozen_stages: leading backbone stages that are not trained.
+    seed: of the initialisers.
+  """
+  num_classes: int
+  backbone: str = "vgg16"
+  backbone_width: float = 1.0
+  fc_units: int = 4096
+  dropout_rate: float = 0.5
+  roi_pooling: str = "crop_and_resize"
+  score_scale: float = 1.0
+  score_bias: float = 0.0
+  class_temperature: float = 1.0
+  detection_temperature: float = 1.0
+  frozen_stages: int = 0
+  seed: int = 0
+
+  def __post_init__(self):
+    checks = (
+        ("num_classes", "1 or more", self.num_classes >= 1),
+        ("backbone", "one of " + ", ".join(backbones.NAMES),
+         self.backbone in backbones.NAMES),
+        ("fc_units", "1 or more", self.fc_units >= 1),
+        ("dropout_rate", "at least 0, below 1", 0 <= self.dropout_rate < 1),
+        ("roi_pooling", "one of " + ", ".join(roi_pooling.NAMES),
+         self.roi_pooling in roi_pooling.NAMES),
+        ("class_temperature", "above 0", self.class_temperature > 0),
+        ("detection_temperature", "above 0", self.detection_temperature > 0),
+    )
+    for name, expected, holds in checks:
+      if not holds:
+        raise errors.InputError(
+            f"{name}: expected {expected}. Received: {getattr(self, name)!r}.")
+
+
+class WSDDN(tf.keras.Model):
+  """Backbone, RoI pooling, fc6, fc7, and two streams whose product scores.
+
+  fc6 and fc7 start from Caffe's "xavier" (uniform within sqrt(3 / fan in)) as
+  in the release, fc8_c and fc8_d from N(0, 0.01) as in WSDDN, so that both
+  softmaxes start flat whatever the width; the release has xavier there too.
+  Biases start from 0.
+  """
+
+  def __init__(self, config, name="wsddn"):
+    """Makes a model without variables; see `build`.
+
+    Args:
+      config: a `WSDDNConfig`.
+      name: of the Keras model.
+    """
+    # Boxes and objectness must reach the pooling in float32.
+    super().__init__(name=name, autocast=False)
+    self.config = config
+    self.backbone = backbones.make(
+        config.backbone, width=config.backbone_width,
+        frozen_stages=config.frozen_stages, seed=config.seed)
+    self.fc6 = _hidden("fc6", config, 1)
+    self.fc7 = _hidden("fc7", config, 2)
+    self.fc8_c = _classifier("fc8_c", config, 3)
+    self.fc8_d = _classifier("fc8_d", config, 4)
+
+  def call(self, batch, training=False, dropout_seeds=None):
+    """Scores the proposals of a batch of images.
+
+    Args:
+      batch: dict of which is read: `image` [B, S, S, 3] RGB 0..255,
+        `proposals` [B, R, 4] fractions (ymin, xmin, ymax, xmax), `objectness`
+        [B, R] and `valid` [B, R] bool. Where `valid` is false nothing else
+        matters.
+      training: whether to drop units.
+      dropout_seeds: [B, 2] int32, one seed per image; needed for training
+        unless the rate is 0.
+
+    Returns:
+      Dict of float32 tensors: `features` [B, R, D], fc7 after its ReLU and
+      before its dropout; `class_logits` and `detection_logits` [B, R, C],
+      before any temperature; `proposal_scores` [B, R, C], 0 for padding;
+      `image_scores` [B, C] in [0, 1], 0 for an image without proposals.
+
+    Raises:
+      ValueError: training with dropout but without seeds.
+    """
+    config = self.config
+    dropping = bool(training) and config.dropout_rate > 0
+    if dropping and dropout_seeds is None:
+      raise ValueError("Invalid value for argument `dropout_seeds`. Expected "
+                       "[B, 2] int32 in training. Received: None.")
+    valid = batch["valid"]                                        # [B, R]
+    count, units = tf.shape(valid)[1], config.fc_units
+    hidden = self._pool(batch)                            # [B R, 49 channels]
+    hidden = tf.reshape(self.fc6(hidden), [-1, count, units])     # [B, R, D]
+    if dropping:
+      hidden = dropout.drop(
+          hidden, rate=config.dropout_rate, seeds=dropout_seeds, salt=6)
+    hidden = self.fc7(tf.reshape(hidden, [-1, units]))            # [B R, D]
+    hidden = tf.reshape(hidden, [-1, count, units])               # [B, R, D]
+    features = tf.cast(hidden, tf.float32)
+    if dropping:
+      hidden = dropout.drop(
+          hidden, rate=config.dropout_rate, seeds=dropout_seeds, salt=7)
+    hidden = tf.cast(hidden, tf.float32)
+    class_logits = self.fc8_c(hidden)                             # [B, R, C]
+    detection_logits = self.fc8_d(hidden)                         # [B, R, C]
+    proposal_scores = combine_streams(
+        class_logits / config.class_temperature,
+        detection_logits / config.detection_temperature, valid)
+    return {
+        "features": features,
+        "class_logits": class_logits,
+        "detection_logits": detection_logits,
+        "proposal_scores": proposal_scores,
+        "image_scores": tf.reduce_sum(proposal_scores, axis=1),   # [B, C]
+    }
+
+  def _pool(self, batch):
+    """[B R, 7 * 7 * channels] float32; zeros for padding."""
+    valid = batch["valid"]
+    feature_map = self.backbone(batch["image"])
+    rois = tf.where(valid[..., tf.newaxis], batch["proposals"], 0.0)
+    pooled = roi_pooling.crop_and_resize(feature_map, rois)
+    factor = (self.config.score_scale * batch["objectness"]
+              + self.config.score_bias)
+    factor = tf.where(valid, factor, 0.0)                         # [B, R]
+    pooled *= tf.reshape(factor, [-1, 1, 1, 1])
+    size = roi_pooling.SIDE ** 2 * self.backbone.num_channels
+    return tf.reshape(pooled, [-1, size])
+
+
+def build(config):
+  """Makes a WSDDN with its variables.
+
+  Args:
+    config: a `WSDDNConfig`.
+
+  Returns:
+    A `WSDDN`; its variables end in fc6/kernel, fc8_c/bias and so on.
+  """
+  model = WSDDN(config)
+  model({
+      "image": tf.zeros([1, 32, 32, 3]),
+      "proposals": tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
+      "objectness": tf.ones([1, 1]),
+      "valid": tf.ones([1, 1], tf.bool),
+  })
+  return model
+
+
+def combine_streams(class_logits, detection_logits, valid):
+  """Softmax over classes times softmax over the proposals of an image.
+
+  Source: WSDDN, sec. 3.2.
+
+  Args:
+    class_logits: [B, R, C].
+    detection_logits: [B, R, C].
+    valid: [B, R] bool.
+
+  Returns:
+    [B, R, C] float32, 0 where not valid; summed over R, in [0, 1].
+  """
+  keep = valid[..., tf.newaxis]                                   # [B, R, 1]
+  which_class = tf.nn.softmax(tf.cast(class_logits, tf.float32), axis=2)
+  logits = tf.where(keep, tf.cast(detection_logits, tf.float32), _NEVER)
+  which_region = tf.nn.softmax(logits, axis=1)                    # [B, R, C]
+  return tf.where(keep, which_class * which_region, 0.0)
+
+
+def _hidden(name, config, index):
+  xavier = tf.keras.initializers.VarianceScaling(
+      1.0, mode="fan_in", distribution="uniform", seed=_seed(config, index))
+  return tf.keras.layers.Dense(
+      config.fc_units, activation="relu", kernel_initializer=xavier, name=name)
+
+
+def _classifier(name, config, index):
+  normal = tf.keras.initializers.RandomNormal(
+      stddev=0.01, seed=_seed(config, index))
+  return tf.keras.layers.Dense(
+      config.num_classes, kernel_initializer=normal, dtype="float32",
+      name=name)
+
+
+def _seed(config, index):
+  return 1000 * config.seed + 900 + index
