@@ -4,6 +4,7 @@ Keeps TensorFlow's start-up noise off the terminal and turns an `InputError`
 into one line and exit status 2. Import it before TensorFlow.
 """
 
+import logging as python_logging
 import os
 import sys
 import warnings
@@ -34,6 +35,8 @@ def run(main):
     logging.use_python_logging(quiet=True)
     logging.set_verbosity(logging.INFO)
     logging.set_stderrthreshold(logging.INFO)
+    logging.get_absl_handler().setFormatter(
+        python_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     try:
       return main(argv)
     except errors.InputError as error:

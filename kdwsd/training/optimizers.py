@@ -61,7 +61,7 @@ def plain_multipliers(variable_name):
 
 
 def make(name, *, learning_rate, momentum=0.9, weight_decay=5e-4,
-         clip_norm=0.0, multipliers=None, **kwargs):
+         clip_norm=None, multipliers=None, **kwargs):
   """Makes an optimizer.
 
   Args:
@@ -71,7 +71,7 @@ def make(name, *, learning_rate, momentum=0.9, weight_decay=5e-4,
     momentum: of `sgd`, and beta 1 of the others.
     weight_decay: before the decay multiplier.
     clip_norm: the gradients of all variables together are scaled down to
-      this norm; 0 turns it off.
+      this norm; None or 0 is off.
     multipliers: function of a variable's name, see `caffe_multipliers`.
       Default: `caffe_multipliers` for `sgd`, else `plain_multipliers`.
     **kwargs: for the base class, such as `use_ema` and `ema_momentum`.
@@ -87,7 +87,7 @@ def make(name, *, learning_rate, momentum=0.9, weight_decay=5e-4,
     raise errors.InputError(
         f"Optimizer: expected one of {', '.join(NAMES)}. Received: {name!r}.")
   for what, value in (("Weight decay", weight_decay),
-                      ("Clipping norm", clip_norm)):
+                      ("Clipping norm", clip_norm or 0.0)):
     if not (math.isfinite(value) and value >= 0):
       raise errors.InputError(
           f"{what}: expected a number of at least 0. Received: {value}.")
@@ -158,6 +158,7 @@ class CaffeSGD(tf.keras.optimizers.Optimizer):
     variable.assign_sub(velocity)
 
   def get_config(self):
+    """Arguments of the constructor, multipliers by registered name."""
     return {**_base_config(super().get_config()),
             "learning_rate": self._serialize_hyperparameter(
                 self._learning_rate),
@@ -236,6 +237,7 @@ class Adam(tf.keras.optimizers.Optimizer):
     variable.assign_sub(rate * first_hat / (tf.sqrt(second_hat) + self.epsilon))
 
   def get_config(self):
+    """Arguments of the constructor, multipliers by registered name."""
     return {**_base_config(super().get_config()),
             "learning_rate": self._serialize_hyperparameter(
                 self._learning_rate),

@@ -33,7 +33,9 @@ def make(kind, *, base_rate, total_steps=0, warmup_steps=0, boundaries=(),
     boundaries: steps, rising; a step equal to a boundary has the new rate, as
       in Caffe's `multistep`.
     factor: what a boundary or a plateau multiplies the rate by.
-    patience: see `Plateau`; so `min_improvement` and `higher_is_better`.
+    patience: see `Plateau`.
+    min_improvement: see `Plateau`.
+    higher_is_better: see `Plateau`.
 
   Returns:
     A `Schedule`, for `plateau` a `Plateau`.
@@ -101,6 +103,7 @@ class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
     return tf.constant(self.base_rate)
 
   def get_config(self):
+    """Arguments of the constructor."""
     return {
         "kind": self.kind,
         "base_rate": self.base_rate,
@@ -186,6 +189,7 @@ class Plateau(tf.Module, tf.keras.optimizers.schedules.LearningRateSchedule):
     return drop
 
   def get_config(self):
+    """Arguments of the constructor."""
     return {
         "base_rate": self.base_rate,
         "warmup_steps": self.warmup_steps,

@@ -1,0 +1,133 @@
+"""What a run was asked to do: one frozen value, kept beside its checkpoints."""
+
+import dataclasses
+import os
+from typing import Optional, Tuple
+
+from kdwsd import errors
+from kdwsd import files
+
+_FILE = "config.json"
+
+# Fields that shape variables or their meaning: a run cannot go on with others.
+_FIXED = ("stage", "classes", "backbone", "backbone_width", "fc_units",
+          "roi_pooling", "score_scale", "score_bias", "class_temperature",
+          "detection_temperature", "optimizer", "schedule", "mixed_precision")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """Everything `kdwsd.train` needs; each field is the flag of that name.
+
+  `classes` alone is no flag: it comes with the training records.
+  """
+  stage: str
+  classes: Tuple[str, ...]
+  # Data.
+  data: str
+  train_split: str
+  eval_split: Optional[str]
+  train_sizes: Tuple[int, ...]
+  eval_size: int
+  num_proposals: int
+  mirror: bool
+  cache: str
+  shuffle_buffer: int
+  # Model.
+  backbone: str
+  backbone_width: float
+  backbone_weights: str
+  frozen_stages: int
+  fc_units: int
+  dropout_rate: float
+  roi_pooling: str
+  score_scale: float
+  score_bias: float
+  class_temperature: float
+  detection_temperature: float
+  spatial_weight: float
+  # Optimisation.
+  global_batch_size: int
+  optimizer: str
+  learning_rate: float
+  momentum: float
+  weight_decay: float
+  schedule: str
+  warmup_steps: int
+  schedule_boundaries: Tuple[int, ...]
+  schedule_factor: float
+  plateau_patience: int
+  clip_norm: Optional[float]
+  train_steps: int
+  # The run.
+  steps_per_loop: int
+  checkpoint_interval: int
+  eval_interval: int
+  keep_checkpoints: int
+  best_figure: str
+  distribution_strategy: str
+  num_replicas: int
+  mixed_precision: str
+  deterministic: bool
+  seed: int
+
+
+def path(workdir):
+  """Where a run keeps its config."""
+  return os.path.join(workdir, _FILE)
+
+
+def write(config, workdir):
+  """Writes the config of a run."""
+  files.write_json(path(workdir), dataclasses.asdict(config))
+
+
+def read(workdir):
+  """Reads the config of a run.
+
+  Raises:
+    errors.InputError: not a work directory, or written by another version.
+  """
+  if not os.path.exists(path(workdir)):
+    raise errors.InputError(
+        f"{workdir}: expected the work directory of a training run. "
+        f"Received: no {_FILE} there.")
+  content = files.read_json(path(workdir))
+  names = {field.name for field in dataclasses.fields(Config)}
+  if not isinstance(content, dict) or set(content) != names:
+    odd = sorted(set(content) ^ names) if isinstance(content, dict) else "?"
+    raise errors.InputError(
+        f"{path(workdir)}: expected the fields of this version of kdwsd. "
+        f"Received: a file that differs in {odd}.")
+  return Config(**{
+      key: tuple(value) if isinstance(value, list) else value
+      for key, value in content.items()})
+
+
+def changes(before, after):
+  """Fields in which two configs differ: {name: (before, after)}."""
+  return {
+      field.name: (getattr(before, field.name), getattr(after, field.name))
+      for field in dataclasses.fields(Config)
+      if getattr(before, field.name) != getattr(after, field.name)}
+
+
+def check_resumable(before, after, workdir):
+  """Checks that a run may go on with another config.
+
+  Returns:
+    The differences, all of them harmless to the variables.
+
+  Raises:
+    errors.InputError: a field that shapes the variables has changed.
+  """
+  changed = changes(before, after)
+  fatal = [name for name in _FIXED if name in changed]
+  if fatal:
+    differences = "; ".join(
+        f"--{name} was {changed[name][0]!r}, is {changed[name][1]!r}"
+        for name in fatal)
+    raise errors.InputError(
+        f"{path(workdir)}: expected the settings this run was started with. "
+        f"Received: {differences}. Use another --workdir for another model.")
+  return changed

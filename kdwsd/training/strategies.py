@@ -1,0 +1,70 @@
+"""Devices: the distribution strategy, precision and determinism of a run."""
+
+import tensorflow as tf
+from official.common import distribute_utils
+
+from kdwsd import errors
+
+NAMES = ("one_device", "mirrored", "multi_worker_mirrored", "tpu")
+
+
+def make(name, num_replicas=0):
+  """Makes a strategy; call it before TensorFlow has used any device.
+
+  Args:
+    name: one of `NAMES`.
+    num_replicas: of `mirrored`, on this machine: GPUs, or, where there are
+      none, logical devices on the CPU (of use in tests). 0 takes every GPU,
+      or else the CPU.
+
+  Returns:
+    `tf.distribute.Strategy`.
+
+  Raises:
+    errors.InputError: more replicas than there are devices.
+  """
+  num_gpus = len(tf.config.list_physical_devices("GPU"))
+  if name == "mirrored" and not num_gpus and num_replicas > 1:
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0],
+        [tf.config.LogicalDeviceConfiguration()] * num_replicas)
+    return tf.distribute.MirroredStrategy(
+        [f"CPU:{i}" for i in range(num_replicas)])
+  if num_gpus and num_replicas > num_gpus:
+    raise errors.InputError(
+        f"--num_replicas: expected at most the number of GPUs, {num_gpus}. "
+        f"Received: {num_replicas}.")
+  if name != "mirrored" and num_replicas > 1:
+    raise errors.InputError(
+        f"--num_replicas: expected 0 or 1 with --distribution_strategy={name}; "
+        f"`mirrored` splits a batch on one machine. Received: {num_replicas}.")
+  num_gpus = num_replicas or num_gpus if num_gpus else 0
+  if name == "one_device":
+    num_gpus = min(num_gpus, 1)
+  return distribute_utils.get_distribution_strategy(
+      distribution_strategy=name, num_gpus=num_gpus, tpu_address="")
+
+
+def is_chief(strategy):
+  """Whether this process writes what all workers share."""
+  return strategy.extended.should_checkpoint
+
+
+def set_determinism(mode, seed):
+  """Seeds everything and, if asked for, makes every op deterministic.
+
+  Args:
+    mode: `on`, `off`, or `auto`: on where there is no GPU. Two backward passes
+      add up in a random order otherwise, that of `crop_and_resize` among them,
+      which on a GPU has no deterministic form.
+    seed: int.
+
+  Returns:
+    Whether ops are deterministic.
+  """
+  tf.keras.utils.set_random_seed(seed)
+  deterministic = mode == "on" or (
+      mode == "auto" and not tf.config.list_physical_devices("GPU"))
+  if deterministic:
+    tf.config.experimental.enable_op_determinism()
+  return deterministic

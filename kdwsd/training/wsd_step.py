@@ -1,0 +1,40 @@
+"""Stage `wsd`: the loss of T-WDet, the weakly supervised teacher."""
+
+import tensorflow as tf
+
+from kdwsd.modeling import losses
+
+LOSS_NAMES = ("loss", "classification_loss", "spatial_loss")
+
+
+def make(model, *, spatial_weight=0.0):
+  """Makes the step function of the stage.
+
+  Args:
+    model: a `wsddn.WSDDN`.
+    spatial_weight: of WSDDN's spatial regulariser; 1e-4 in the WSDDN paper,
+      absent (0) from the release.
+
+  Returns:
+    Function of (batch, dropout_seeds [B, 2]) giving a dictionary of [B] float32
+    losses under `LOSS_NAMES`; `loss` is the one to minimise.
+  """
+
+  def step(batch, dropout_seeds):
+    outputs = model(batch, training=True, dropout_seeds=dropout_seeds)
+    classification = losses.mil_cross_entropy(
+        batch["labels"], outputs["image_scores"],
+        label_weights=batch["label_weights"])                     # [B]
+    spatial = tf.zeros_like(classification)
+    if spatial_weight:
+      spatial = losses.spatial_regularizer(
+          labels=batch["labels"], proposals=batch["proposals"],
+          valid=batch["valid"], features=outputs["features"],
+          proposal_scores=outputs["proposal_scores"])             # [B]
+    return {
+        "loss": classification + spatial_weight * spatial,
+        "classification_loss": classification,
+        "spatial_loss": spatial,
+    }
+
+  return step
