@@ -1,56 +1,28 @@
 """From a model and a split to figures, a table, and files.
 
-Metrics are a dictionary ready for JSON; a figure without a meaning (no image of
-the class, no boxes in the source) is None:
-
-| key | what |
-|---|---|
-| split, num_images, classes, settings | what was measured, and how |
-| num_positive_images | [C], images that have the class |
-| classification | means `map` (non-interpolated), `voc07_map`, `map_area`; the same with `_frequent` behind, over classes with 20 or more positive images; `all`, `top3` and `top3_at_0.5`, each with C-P, C-R, C-F1, C-F1_mean, O-P, O-R, O-F1; `per_class` with `ap`, `voc07_ap`, `area_ap`, each [C] |
-| detection | means and `per_class` likewise, at IoU 0.5; None without boxes |
-| corloc | `corloc`, `corloc_frequent`, `per_class`, `split`; only if asked for |
-| coco | COCO's 12 numbers; only if asked for |
+Metrics are the dictionary of `kdwsd.evaluation.metrics`, with `split`,
+`num_images`, `classes` and `settings` (how it was measured) before.
 """
 
-import dataclasses
+import os
 
-import numpy as np
-
+from kdwsd import files
 from kdwsd.data import records
 from kdwsd.evaluation import classification
 from kdwsd.evaluation import detection
 from kdwsd.evaluation import inference
-from kdwsd.evaluation import precision_recall
+from kdwsd.evaluation import metrics as metrics_lib
+from kdwsd.evaluation import plots
+from kdwsd.evaluation import table as table_lib
 
-# Below this many positive images an average precision is mostly noise.
-FREQUENT = 20
-
-_AVERAGES = {  # name of the mean: (name per class, function of a curve)
-    "map": ("ap", precision_recall.ap),
-    "voc07_map": ("voc07_ap", precision_recall.voc07_ap),
-    "map_area": ("area_ap", precision_recall.area_ap),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Results:
-  """What is kept of the predictions of a split.
-
-  Attributes:
-    images: list of `records.LabelledImage`.
-    image_scores: [images, C] float32.
-    detections: list of `detection.Detections`, one an image.
-    top_boxes: [images, C, 4] float32, or None.
-  """
-  images: list
-  image_scores: np.ndarray
-  detections: list
-  top_boxes: np.ndarray
+METRICS = "metrics.json"
+TABLE = "table.txt"
+CURVES = "precision_recall.png"
+BARS = "average_precision.png"
 
 
 def evaluate(model, record_set, **options):
-  """Measures a model on a split; options and metrics as `measure`.
+  """Measures a model on a split; options as of `measure`.
 
   Returns:
     Metrics.
@@ -78,13 +50,16 @@ def measure(model, record_set, *, sizes=(672,), mirror=False,
     progress: likewise.
 
   Returns:
-    Metrics (see above) and `Results`, from which `write` draws.
+    Metrics and `metrics.Results`, from which `write` draws.
+
+  Raises:
+    errors.InputError: a score is not finite.
   """
   predictions = inference.predict(
       model, record_set, sizes=sizes, mirror=mirror,
       num_proposals=num_proposals, batch_size=batch_size, progress=progress)
   images = records.read_labelled_images(list(record_set.paths))
-  results = collect(
+  results = metrics_lib.collect(
       predictions, images, num_classes=len(record_set.classes),
       score_threshold=score_threshold, nms_iou=nms_iou, keep_top=corloc)
   metrics = {
@@ -92,88 +67,17 @@ def measure(model, record_set, *, sizes=(672,), mirror=False,
       "num_images": len(images),
       "classes": list(record_set.classes),
       "settings": {
-          "sizes": [int(size) for size in sizes], "mirror": bool(mirror),
+          "sizes": [int(size) for size in sizes],
+          "mirror": bool(mirror),
           "num_proposals": int(num_proposals),
           "score_threshold": float(score_threshold),
           "nms_iou": float(nms_iou),
       },
   }
-  metrics.update(score(results, coco=coco))
+  metrics.update(metrics_lib.score(results, coco=coco))
   if metrics.get("corloc"):
     metrics["corloc"]["split"] = record_set.split
   return metrics, results
-
-
-def collect(predictions, images, *, num_classes, score_threshold=1e-3,
-            nms_iou=0.4, keep_top=False):
-  """Reduces predictions, as they come, to what metrics and plots need.
-
-  Args:
-    predictions: iterable of `inference.Prediction`.
-    images: list of `records.LabelledImage`, in the same order.
-    num_classes: C.
-    score_threshold: see `measure`.
-    nms_iou: see `measure`.
-    keep_top: whether to keep the best box of each class, for CorLoc.
-
-  Returns:
-    `Results`.
-  """
-  image_scores = np.zeros([len(images), num_classes], np.float32)
-  top = None
-  if keep_top:
-    top = np.zeros([len(images), num_classes, 4], np.float32)
-  detections = []
-  for row, prediction in enumerate(predictions):
-    image_scores[row] = prediction.image_scores
-    detections.append(detection.detect(
-        prediction.boxes, prediction.proposal_scores, score_threshold,
-        nms_iou))
-    if keep_top:
-      top[row] = detection.top_boxes(
-          prediction.boxes, prediction.proposal_scores)
-  return Results(images, image_scores, detections, top)
-
-
-def score(results, *, coco=False):
-  """Figures of collected results.
-
-  Args:
-    results: `Results`; CorLoc is measured if it has top boxes.
-    coco: whether to measure COCO's 12 numbers.
-
-  Returns:
-    Dict with `num_positive_images`, `classification`, `detection`, and
-    `corloc` and `coco` where asked for; see above.
-  """
-  images, num_classes = results.images, results.image_scores.shape[1]
-  labels, known = classification.label_arrays(images, num_classes)
-  num_positive = labels.sum(axis=0)                               # [C]
-  frequent = num_positive >= FREQUENT
-  above = classification.at_threshold(results.image_scores)
-  best = classification.top_k(results.image_scores)
-  metrics = {
-      "num_positive_images": num_positive.tolist(),
-      "classification": _averages(
-          classification.curves(labels, known, results.image_scores),
-          frequent),
-      "detection": None,
-  }
-  for name, chosen in (("all", above), ("top3", best),
-                       ("top3_at_0.5", best & above)):
-    metrics["classification"][name] = _plain(
-        classification.precision_recall_f1(labels, known, chosen))
-  if any(image.truth is not None for image in images):
-    metrics["detection"] = _averages(
-        detection.curves(results.detections, images, num_classes), frequent)
-    if results.top_boxes is not None:
-      metrics["corloc"] = corloc_figures(
-          results.top_boxes, images, num_classes)
-    if coco:
-      from kdwsd.evaluation import coco as coco_metrics  # pylint: disable=import-outside-toplevel
-      metrics["coco"] = _plain(coco_metrics.twelve_numbers(
-          results.detections, images, num_classes))
-  return metrics
 
 
 def measure_corloc(model, record_set, *, sizes=(672,), mirror=False,
@@ -190,19 +94,10 @@ def measure_corloc(model, record_set, *, sizes=(672,), mirror=False,
       model, record_set, sizes=sizes, mirror=mirror,
       num_proposals=num_proposals, batch_size=batch_size, progress=progress)
   best = (detection.top_boxes(p.boxes, p.proposal_scores) for p in predictions)
-  measured = corloc_figures(best, images, len(record_set.classes))
+  measured = metrics_lib.corloc_figures(
+      best, images, len(record_set.classes))
   measured["split"] = record_set.split
   return measured
-
-
-def corloc_figures(top_boxes, images, num_classes):
-  """CorLoc per class and its means; see `detection.corloc`."""
-  share, counted = detection.corloc(top_boxes, images, num_classes)
-  return {
-      "corloc": _mean(share),
-      "corloc_frequent": _mean(share[counted >= FREQUENT]),
-      "per_class": [_plain(value) for value in share],
-  }
 
 
 def figures(metrics):
@@ -224,24 +119,40 @@ def figures(metrics):
   return flat
 
 
-def _averages(curves, frequent):
-  averages, per_class = {}, {}
-  for mean_name, (name, function) in _AVERAGES.items():
-    values = np.array([function(curve) for curve in curves])      # [C]
-    averages[mean_name] = _mean(values)
-    averages[mean_name + "_frequent"] = _mean(values[frequent])
-    per_class[name] = [_plain(value) for value in values]
-  averages["per_class"] = per_class
-  return averages
+def table(metrics):
+  """Metrics as text of several lines, in percent."""
+  return table_lib.format_metrics(metrics)
 
 
-def _mean(values):
-  values = np.asarray(values)[~np.isnan(values)]
-  return float(values.mean()) if values.size else None
+def write(metrics, results, record_set, directory):
+  """Writes metrics, their table and plots; each file atomically.
 
+  Args:
+    metrics: from `measure`.
+    results: from `measure`.
+    record_set: the split that was measured.
+    directory: where to write; made if missing.
 
-def _plain(value):
-  """NaN as None, NumPy numbers as Python's; also in dicts."""
-  if isinstance(value, dict):
-    return {key: _plain(inner) for key, inner in value.items()}
-  return None if np.isnan(value) else float(value)
+  Returns:
+    List of the paths written.
+
+  Raises:
+    errors.InputError: the directory cannot be written.
+  """
+  paths = [os.path.join(directory, name)
+           for name in (METRICS, TABLE, CURVES, BARS)]
+  files.write_json(paths[0], metrics)
+  files.write_text(paths[1], table(metrics))
+  classes = record_set.classes
+  labels, known = classification.label_arrays(results.images, len(classes))
+  curves = {"classification": classification.curves(
+      labels, known, results.image_scores)}
+  values = {"classification": metrics["classification"]["per_class"]["ap"]}
+  if metrics["detection"]:
+    curves["detection"] = detection.curves(
+        results.detections, results.images, len(classes))
+    values["detection"] = metrics["detection"]["per_class"]["voc07_ap"]
+  plots.precision_recall(paths[2], classes, curves)
+  plots.average_precision(
+      paths[3], classes, values, metrics["num_positive_images"])
+  return paths

@@ -1,0 +1,158 @@
+"""From predictions to figures, a dictionary ready for JSON.
+
+A figure without a meaning (no image of the class, no boxes in the source) is
+None.
+
+| key | what |
+|---|---|
+| num_positive_images | [C], images that have the class |
+| classification | means, `per_class`, `all`, `top3`, `top3_at_0.5` |
+| detection | means and `per_class`, at IoU 0.5; None without boxes |
+| corloc | `corloc`, `corloc_frequent`, `per_class`; only if asked for |
+| coco | COCO's 12 numbers; only if asked for |
+
+Means are over classes: `map` (non-interpolated), `voc07_map`, `map_area`, and
+the same with `_frequent` behind over classes with 20 or more positive images.
+`per_class` holds `ap`, `voc07_ap` and `area_ap`, each [C]. `all`, `top3` and
+`top3_at_0.5` hold C-P, C-R, C-F1, C-F1_mean, O-P, O-R and O-F1 of the labels
+with a probability of 0.5 or more, of the 3 best of each image, and of those
+that are both; published top-3 figures are of either of the last two kinds.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from kdwsd.evaluation import classification
+from kdwsd.evaluation import detection
+from kdwsd.evaluation import precision_recall
+
+# Below this many positive images an average precision is mostly noise.
+FREQUENT = 20
+
+_AVERAGES = {  # name of the mean: (name per class, function of a curve)
+    "map": ("ap", precision_recall.ap),
+    "voc07_map": ("voc07_ap", precision_recall.voc07_ap),
+    "map_area": ("area_ap", precision_recall.area_ap),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+  """What is kept of the predictions of a split.
+
+  Attributes:
+    images: list of `records.LabelledImage`.
+    image_scores: [images, C] float32.
+    detections: list of `detection.Detections`, one an image.
+    top_boxes: [images, C, 4] float32, or None.
+  """
+  images: list
+  image_scores: np.ndarray
+  detections: list
+  top_boxes: np.ndarray
+
+
+def collect(predictions, images, *, num_classes, score_threshold=1e-3,
+            nms_iou=0.4, keep_top=False):
+  """Reduces predictions, as they come, to what metrics and plots need.
+
+  Args:
+    predictions: iterable of `inference.Prediction`.
+    images: list of `records.LabelledImage`, in the same order.
+    num_classes: C.
+    score_threshold: see `measure`.
+    nms_iou: see `measure`.
+    keep_top: whether to keep the best box of each class, for CorLoc.
+
+  Returns:
+    `Results`.
+  """
+  image_scores = np.zeros([len(images), num_classes], np.float32)
+  top = None
+  if keep_top:
+    top = np.zeros([len(images), num_classes, 4], np.float32)
+  detections = []
+  for row, prediction in enumerate(predictions):
+    image_scores[row] = prediction.image_scores
+    detections.append(detection.detect(
+        prediction.boxes, prediction.proposal_scores, score_threshold,
+        nms_iou))
+    if keep_top:
+      top[row] = detection.top_boxes(
+          prediction.boxes, prediction.proposal_scores)
+  return Results(images, image_scores, detections, top)
+
+
+def score(results, *, coco=False):
+  """Figures of collected results.
+
+  Args:
+    results: `Results`; CorLoc is measured if it has top boxes.
+    coco: whether to measure COCO's 12 numbers.
+
+  Returns:
+    Dict with `num_positive_images`, `classification`, `detection`, and
+    `corloc` and `coco` where asked for; see above.
+  """
+  images, num_classes = results.images, results.image_scores.shape[1]
+  labels, known = classification.label_arrays(images, num_classes)
+  num_positive = labels.sum(axis=0)                               # [C]
+  frequent = num_positive >= FREQUENT
+  above = classification.at_threshold(results.image_scores)
+  best = classification.top_k(results.image_scores)
+  metrics = {
+      "num_positive_images": num_positive.tolist(),
+      "classification": _averages(
+          classification.curves(labels, known, results.image_scores),
+          frequent),
+      "detection": None,
+  }
+  for name, chosen in (("all", above), ("top3", best),
+                       ("top3_at_0.5", best & above)):
+    metrics["classification"][name] = _plain(
+        classification.precision_recall_f1(labels, known, chosen))
+  if any(image.truth is not None for image in images):
+    metrics["detection"] = _averages(
+        detection.curves(results.detections, images, num_classes), frequent)
+    if results.top_boxes is not None:
+      metrics["corloc"] = corloc_figures(
+          results.top_boxes, images, num_classes)
+    if coco:
+      from kdwsd.evaluation import coco as coco_metrics  # pylint: disable=import-outside-toplevel
+      metrics["coco"] = _plain(coco_metrics.twelve_numbers(
+          results.detections, images, num_classes))
+  return metrics
+
+
+def corloc_figures(top_boxes, images, num_classes):
+  """CorLoc per class and its means; see `detection.corloc`."""
+  share, counted = detection.corloc(top_boxes, images, num_classes)
+  return {
+      "corloc": _mean(share),
+      "corloc_frequent": _mean(share[counted >= FREQUENT]),
+      "per_class": [_plain(value) for value in share],
+  }
+
+
+def _averages(curves, frequent):
+  averages, per_class = {}, {}
+  for mean_name, (name, function) in _AVERAGES.items():
+    values = np.array([function(curve) for curve in curves])      # [C]
+    averages[mean_name] = _mean(values)
+    averages[mean_name + "_frequent"] = _mean(values[frequent])
+    per_class[name] = [_plain(value) for value in values]
+  averages["per_class"] = per_class
+  return averages
+
+
+def _mean(values):
+  values = np.asarray(values)[~np.isnan(values)]
+  return float(values.mean()) if values.size else None
+
+
+def _plain(value):
+  """NaN as None, NumPy numbers as Python's; also in dicts."""
+  if isinstance(value, dict):
+    return {key: _plain(inner) for key, inner in value.items()}
+  return None if np.isnan(value) else float(value)

@@ -1,0 +1,73 @@
+"""Metrics as a table for the terminal, in percent."""
+
+_COLUMNS = (  # heading, group, key per class, key of the mean
+    ("cls AP", "classification", "ap", "map"),
+    ("cls AP07", "classification", "voc07_ap", "voc07_map"),
+    ("cls area", "classification", "area_ap", "map_area"),
+    ("det AP07", "detection", "voc07_ap", "voc07_map"),
+    ("det area", "detection", "area_ap", "map_area"),
+    ("CorLoc", "corloc", None, "corloc"),
+)
+
+_COUNTS = ("C-P", "C-R", "C-F1", "C-F1_mean", "O-P", "O-R", "O-F1")
+
+_CHOSEN = (("all", "probability >= 0.5"), ("top3", "best 3"),
+           ("top3_at_0.5", "best 3 that are >= 0.5"))
+
+
+def format_metrics(metrics):
+  """Formats metrics.
+
+  Args:
+    metrics: see `kdwsd.evaluation.summary`.
+
+  Returns:
+    Text of several lines.
+  """
+  columns = [column for column in _COLUMNS if metrics.get(column[1])]
+  rows = []
+  for class_id, name in enumerate(metrics["classes"]):
+    row = [name, str(metrics["num_positive_images"][class_id])]
+    for _, group, key, _ in columns:
+      per_class = metrics[group]["per_class"]
+      row.append(_percent((per_class[key] if key else per_class)[class_id]))
+    rows.append(row)
+  frequent = sum(n >= 20 for n in metrics["num_positive_images"])
+  means = []
+  for name, ending in ((f"mean of {len(rows)}", ""),
+                       (f"mean of {frequent} with 20+ images", "_frequent")):
+    means.append([name, ""] + [
+        _percent(metrics[group][mean + ending])
+        for _, group, _, mean in columns])
+  heading = ["class", "images"] + [column[0] for column in columns]
+  lines = [
+      f"{metrics['split']}: {metrics['num_images']} images, in percent", "",
+      *_align([heading, None, *rows, None, *means]), "",
+      *_align([["labels given", *_COUNTS]] + [
+          [text] + [_percent(metrics["classification"][name][count])
+                    for count in _COUNTS] for name, text in _CHOSEN]),
+  ]
+  if metrics.get("corloc"):
+    lines += ["", f"CorLoc is of split {metrics['corloc']['split']!r}."]
+  if not metrics.get("detection"):
+    lines += ["", "No image of this split has boxes: detection not measured."]
+  if metrics.get("coco"):
+    lines += ["", *_align([["COCO", *metrics["coco"]], ["", *map(
+        _percent, metrics["coco"].values())]])]
+  return "\n".join(lines) + "\n"
+
+
+def _percent(value):
+  return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _align(rows):
+  """Lines of equal columns, the first to the left; None makes a rule."""
+  widths = [max(map(len, cells)) for cells in zip(*filter(None, rows))]
+  lines = []
+  for row in rows:
+    cells = row or ["-" * width for width in widths]
+    lines.append("  ".join(
+        cell.rjust(width) if place else cell.ljust(width)
+        for place, (cell, width) in enumerate(zip(cells, widths))).rstrip())
+  return lines
