@@ -215,7 +215,11 @@ def _edge_boxes(image, settings):
       minBoxArea=settings.min_box_area, gamma=settings.gamma,
       kappa=settings.kappa)
   rectangles, scores = finder.getBoundingBoxes(strength, orientation)
-  return np.reshape(rectangles, [-1, 4]), np.reshape(scores, [-1])
+  rectangles = np.reshape(rectangles, [-1, 4]).astype(np.float64)
+  # OpenCV counts its pixels from 1 here, and an edge runs through the middle
+  # of its pixel.
+  rectangles[:, :2] -= 0.5
+  return rectangles, np.reshape(scores, [-1])
 
 
 def _selective_search(image, mode):
