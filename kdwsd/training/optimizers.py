@@ -137,9 +137,11 @@ class CaffeSGD(tf.keras.optimizers.Optimizer):
     self.momentum = momentum
     self.l2 = l2
     self.multipliers = _multipliers(multipliers)
+    self._strategy = tf.distribute.get_strategy()
 
   def build(self, var_list):
     """Makes one velocity a variable, of its shape and dtype."""
+    _check_scope(self._strategy)
     super().build(var_list)
     if getattr(self, "_built", False):
       return
@@ -207,9 +209,11 @@ class Adam(tf.keras.optimizers.Optimizer):
     self.l2 = l2
     self.coupled = coupled
     self.multipliers = _multipliers(multipliers)
+    self._strategy = tf.distribute.get_strategy()
 
   def build(self, var_list):
     """Makes two moments a variable, of its shape and dtype."""
+    _check_scope(self._strategy)
     super().build(var_list)
     if getattr(self, "_built", False):
       return
@@ -232,8 +236,8 @@ class Adam(tf.keras.optimizers.Optimizer):
     first.assign_add((1 - self.beta_1) * (gradient - first))
     second.assign_add((1 - self.beta_2) * (tf.square(gradient) - second))
     step = tf.cast(self.iterations + 1, dtype)
-    first_hat = first / (1 - tf.pow(tf.cast(self.beta_1, dtype), step))
-    second_hat = second / (1 - tf.pow(tf.cast(self.beta_2, dtype), step))
+    first_hat = first / (1 - tf.pow(tf.constant(self.beta_1, dtype), step))
+    second_hat = second / (1 - tf.pow(tf.constant(self.beta_2, dtype), step))
     variable.assign_sub(rate * first_hat / (tf.sqrt(second_hat) + self.epsilon))
 
   def get_config(self):
@@ -271,6 +275,16 @@ def _multipliers(multipliers):
   if isinstance(multipliers, (str, dict)):  # From `get_config`.
     return tf.keras.utils.deserialize_keras_object(multipliers)
   return multipliers
+
+
+def _check_scope(strategy):
+  # Variables made outside the scope are one for all replicas: each replica
+  # would add its gradient to the same velocity, and nothing would tell.
+  if tf.distribute.get_strategy() is not strategy:
+    raise ValueError(
+        "Invalid place for `build`. Expected the scope of the strategy that "
+        f"the optimizer was made in, {type(strategy).__name__}. Received: "
+        f"{type(tf.distribute.get_strategy()).__name__}.")
 
 
 def _with_decay(gradient, variable, decay):
