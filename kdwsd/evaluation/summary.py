@@ -154,5 +154,7 @@ def write(metrics, results, record_set, directory):
     values["detection"] = metrics["detection"]["per_class"]["voc07_ap"]
   plots.precision_recall(paths[2], classes, curves)
   plots.average_precision(
-      paths[3], classes, values, metrics["num_positive_images"])
+      paths[3], classes, values, metrics["num_positive_images"],
+      names={"classification": "classification, non-interpolated",
+             "detection": "detection, 11-point, IoU 0.5"})
   return paths
