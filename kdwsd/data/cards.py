@@ -1,0 +1,185 @@
+"""The data set card: what a converted split is, in JSON beside its shards.
+
+| key | what |
+|---|---|
+| format_version | of the records, `records.FORMAT_VERSION` |
+| tool_version, libraries | what wrote it |
+| name, split | of the data set and of this part of it |
+| classes | names; their order gives the label ids |
+| images_per_class | images in which the class is present, by name |
+| unknown_per_class | images of which it is not known, by name, where any |
+| num_images, num_shards | written |
+| num_objects | annotated objects; null where the source has no boxes |
+| objects_per_class | by name; null likewise |
+| proposals | method, settings, per_image {mean, min, max}, recall |
+| proposals.recall | share of the objects, without difficult ones and crowds, that some proposal covers with at least this IoU; null without boxes |
+| source | format and arguments |
+| skipped, skipped_list | how many items, and the file that lists them or null |
+| shuffle_seed, max_pixels | as given; a negative seed keeps the order |
+| fingerprint | of all that decides the bytes of the shards, but the pixels |
+"""
+
+import dataclasses
+import platform
+
+import numpy as np
+import PIL
+
+import kdwsd
+from kdwsd.data import preparation
+from kdwsd.data import records
+
+
+@dataclasses.dataclass
+class Counts:
+  """Sums over the images of one or more shards.
+
+  Attributes: all sums, but `proposals_min` and `proposals_max`;
+    `num_with_truth` counts images whose objects are known.
+  """
+  images_per_class: np.ndarray   # [C]
+  unknown_per_class: np.ndarray  # [C]
+  objects_per_class: np.ndarray  # [C]
+  num_images: int = 0
+  num_with_truth: int = 0
+  num_judged: int = 0
+  num_matched: tuple = (0,) * len(preparation.RECALL_IOUS)
+  proposals_sum: int = 0
+  proposals_min: int = None
+  proposals_max: int = None
+
+  @classmethod
+  def zeros(cls, num_classes):
+    return cls(*(np.zeros([num_classes], np.int64) for _ in range(3)))
+
+  def add_image(self, item, prepared):
+    """Counts a `sources.Item` and its `preparation.Prepared`."""
+    num = len(prepared.boxes)
+    other = Counts.zeros(len(self.images_per_class))
+    other.images_per_class[list(item.label_ids)] = 1
+    other.unknown_per_class[list(item.unknown_label_ids)] = 1
+    other.num_images = 1
+    other.proposals_sum = other.proposals_min = other.proposals_max = num
+    if item.objects is not None:
+      other.num_with_truth = 1
+      np.add.at(other.objects_per_class, item.objects.class_ids, 1)
+      other.num_judged = prepared.num_judged
+      other.num_matched = prepared.num_matched
+    self.add(other)
+
+  def add(self, other):
+    """Adds the sums of another `Counts`."""
+    for name in ("images_per_class", "unknown_per_class", "objects_per_class",
+                 "num_images", "num_with_truth", "num_judged", "proposals_sum"):
+      setattr(self, name, getattr(self, name) + getattr(other, name))
+    self.num_matched = tuple(
+        a + b for a, b in zip(self.num_matched, other.num_matched))
+    for name, choose in (("proposals_min", min), ("proposals_max", max)):
+      both = [value for value in (getattr(self, name), getattr(other, name))
+              if value is not None]
+      setattr(self, name, choose(both) if both else None)
+
+  def to_json(self):
+    """A dict that JSON can hold."""
+    return {key: value.tolist() if isinstance(value, np.ndarray) else value
+            for key, value in dataclasses.asdict(self).items()}
+
+  @classmethod
+  def from_json(cls, content):
+    """The inverse of `to_json`."""
+    return cls(**{
+        key: np.array(value, np.int64) if key.endswith("per_class")
+             else tuple(value) if key == "num_matched" else value
+        for key, value in content.items()})
+
+
+def versions():
+  """What decides the bytes beside the settings: tool and libraries."""
+  import cv2  # pylint: disable=import-outside-toplevel
+  return {
+      "tool_version": kdwsd.__version__,
+      "libraries": {"numpy": np.__version__, "opencv": cv2.__version__,
+                    "pillow": PIL.__version__,
+                    "python": platform.python_version()}}
+
+
+def make(source, *, split, counts, num_shards, proposal_settings, skipped,
+         skipped_list, shuffle_seed, max_pixels, fingerprint):
+  """Makes the card of a finished split.
+
+  Args:
+    source: the `sources.Source`.
+    split: its name.
+    counts: a `Counts` over all shards.
+    num_shards: how many.
+    proposal_settings: a `proposals.Settings`.
+    skipped: number of skipped items.
+    skipped_list: name of the file that lists them, or None.
+    shuffle_seed: as given.
+    max_pixels: as given.
+    fingerprint: see `conversion`.
+
+  Returns:
+    A dict, as the module says.
+  """
+  known = counts.num_with_truth > 0
+  settings = dict(proposal_settings.as_dict())
+  method = settings.pop("method", proposal_settings.method)
+  by_class = lambda sums: {
+      name: int(n) for name, n in zip(source.classes, sums)}
+  return {
+      "format_version": records.FORMAT_VERSION,
+      **versions(),
+      "name": source.description.get("name", source.description["format"]),
+      "split": split,
+      "classes": list(source.classes),
+      "num_images": counts.num_images,
+      "num_shards": num_shards,
+      "num_objects": int(counts.objects_per_class.sum()) if known else None,
+      "images_per_class": by_class(counts.images_per_class),
+      "unknown_per_class": {
+          name: n for name, n in by_class(counts.unknown_per_class).items()
+          if n},
+      "objects_per_class": (
+          by_class(counts.objects_per_class) if known else None),
+      "proposals": {
+          "method": method,
+          "settings": settings,
+          "per_image": {
+              "mean": round(counts.proposals_sum / counts.num_images, 2),
+              "min": counts.proposals_min, "max": counts.proposals_max},
+          "recall": {
+              str(iou): round(matched / counts.num_judged, 4)
+              for iou, matched in zip(preparation.RECALL_IOUS,
+                                      counts.num_matched)
+          } if counts.num_judged else None},
+      "source": source.description,
+      "skipped": skipped,
+      "skipped_list": skipped_list,
+      "shuffle_seed": shuffle_seed,
+      "max_pixels": max_pixels,
+      "fingerprint": fingerprint,
+  }
+
+
+def summary(card, path):
+  """A few lines about a converted split for the terminal."""
+  per_image = card["proposals"]["per_image"]
+  found = card["proposals"]["recall"]
+  objects = card["num_objects"]
+  labels = sum(card["images_per_class"].values())
+  lines = [
+      ("images", f"{card['num_images']} in {card['num_shards']} shards"),
+      ("labels", f"{labels} of {len(card['classes'])} classes"),
+      ("objects", "no boxes in the source" if objects is None else objects),
+      ("proposals", f"{card['proposals']['method']}, an image "
+                    f"{per_image['mean']:.1f} "
+                    f"({per_image['min']} to {per_image['max']})"),
+      ("recall", "no boxes to measure it" if found is None else ", ".join(
+          f"{value:.3f} at IoU {iou}" for iou, value in found.items())),
+      ("skipped", f"{card['skipped']}" + (
+          f", listed in {card['skipped_list']}" if card["skipped_list"]
+          else "")),
+      ("card", path),
+  ]
+  return "\n".join(f"  {name:<10} {value}" for name, value in lines)

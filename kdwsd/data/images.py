@@ -1,0 +1,219 @@
+"""Decoding people's images, so that what is recorded is upright JPEG.
+
+A record's JPEG is decoded by TensorFlow in training, which knows nothing of
+EXIF, CMYK conventions, palettes or transparency. Files that need no knowledge
+(baseline JPEG, RGB or grey, upright) are recorded as they are; all others are
+decoded here, by Pillow, and encoded again.
+"""
+
+import contextlib
+import dataclasses
+import io
+import os
+import warnings
+
+import numpy as np
+from PIL import Image
+from PIL import ImageChops
+
+from kdwsd import errors
+
+DEFAULT_MAX_PIXELS = 100_000_000
+JPEG_QUALITY = 95
+
+# Formats that Pillow decodes by itself. EPS, for one, would run a program.
+_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+_ORIENTATION = 0x0112
+_END_OF_IMAGE = b"\xff\xd9"
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodedImage:
+  """An image as it is looked at.
+
+  Attributes:
+    pixels: [H, W, 3] uint8 RGB, upright.
+    encoded: JPEG of the same pixels, upright, RGB or grey.
+    orientation: EXIF orientation the file had, 1 to 8.
+  """
+  pixels: np.ndarray
+  encoded: bytes
+  orientation: int
+
+  @property
+  def height(self):
+    return self.pixels.shape[0]
+
+  @property
+  def width(self):
+    return self.pixels.shape[1]
+
+
+def read(path, *, max_pixels=DEFAULT_MAX_PIXELS, where=""):
+  """Reads and decodes an image file.
+
+  Args:
+    path: of the file.
+    max_pixels: larger images are refused before they are decoded.
+    where: what lists the image, for messages.
+
+  Returns:
+    A `DecodedImage`.
+
+  Raises:
+    errors.InputError: missing, empty, truncated, too large, or no image.
+  """
+  name = f"{where}: {path}" if where else str(path)
+  try:
+    with open(path, "rb") as file:
+      content = file.read()
+  except OSError as error:
+    raise errors.InputError(
+        f"{name}: expected an image file. Received: {error.strerror}."
+    ) from error
+  return decode(content, max_pixels=max_pixels, name=name)
+
+
+def decode(content, *, max_pixels=DEFAULT_MAX_PIXELS, name="image"):
+  """Decodes the bytes of an image file; see `read`.
+
+  Grey images become RGB. CMYK files with Adobe's marker hold inverted inks, all
+  others plain ones, as libjpeg's users have it. Transparent pixels are laid on
+  white. Of an animation or a multi-picture file the first frame counts.
+  """
+  if not content:
+    raise errors.InputError(
+        f"{name}: expected an image file. Received: zero bytes.")
+  try:
+    with _pixel_limit(max_pixels), Image.open(
+        io.BytesIO(content), formats=_FORMATS) as image:
+      if image.width * image.height > max_pixels:
+        raise errors.InputError(
+            f"{name}: expected at most {max_pixels} pixels (--max_pixels). "
+            f"Received: {image.width} x {image.height}.")
+      image.load()
+      if image.format in ("JPEG", "MPO") and _lacks_end(content):
+        raise OSError("image file is truncated (no end-of-image marker)")
+      orientation = _orientation(image)
+      rgb = _upright(_to_rgb(image), orientation)
+      pixels = np.array(rgb, np.uint8)                          # [H, W, 3]
+      keep = _plain_jpeg(image) and orientation == 1
+  except errors.InputError:
+    raise
+  except Image.DecompressionBombError as error:
+    raise errors.InputError(
+        f"{name}: expected at most {max_pixels} pixels (--max_pixels). "
+        f"Received: {error}") from error
+  except MemoryError:
+    raise
+  except Exception as error:  # Pillow's decoders raise nearly anything.
+    received = str(error).splitlines()[0] if str(error) else repr(error)
+    received = received.split(" <_io")[0]
+    raise errors.InputError(
+        f"{name}: expected a whole image file ({', '.join(_FORMATS)}). "
+        f"Received: {received}, {len(content)} bytes.") from error
+  return DecodedImage(pixels=pixels,
+                      encoded=content if keep else encode(rgb),
+                      orientation=orientation)
+
+
+def encode(image):
+  """Encodes an RGB Pillow image or [H, W, 3] uint8 array as baseline JPEG."""
+  if not isinstance(image, Image.Image):
+    image = Image.fromarray(np.asarray(image, np.uint8))
+  buffer = io.BytesIO()
+  image.save(buffer, "JPEG", quality=JPEG_QUALITY)
+  return buffer.getvalue()
+
+
+def missing(path):
+  """Says what is wrong with a file before it is opened, or None."""
+  try:
+    size = os.stat(path).st_size
+  except OSError as error:
+    return error.strerror
+  if not os.path.isfile(path):
+    return "no regular file"
+  return None if size else "zero bytes"
+
+
+def turn_boxes(boxes, orientation):
+  """Turns [M, 4] boxes of the stored image as EXIF turns the image.
+
+  Args:
+    boxes: (ymin, xmin, ymax, xmax), fractions of the image as stored.
+    orientation: 1 to 8.
+
+  Returns:
+    [M, 4] fractions of the upright image.
+  """
+  ymin, xmin, ymax, xmax = np.asarray(boxes).reshape(-1, 4).T
+  if orientation in (5, 6, 7, 8):
+    ymin, xmin, ymax, xmax = xmin, ymin, xmax, ymax
+  if orientation in (2, 3, 6, 7):
+    xmin, xmax = 1 - xmax, 1 - xmin
+  if orientation in (3, 4, 7, 8):
+    ymin, ymax = 1 - ymax, 1 - ymin
+  return np.stack([ymin, xmin, ymax, xmax], axis=1)
+
+
+@contextlib.contextmanager
+def _pixel_limit(max_pixels):
+  """Makes Pillow's own limit, which is global, agree with ours."""
+  before = Image.MAX_IMAGE_PIXELS
+  Image.MAX_IMAGE_PIXELS = max_pixels
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter("ignore")
+      yield
+  finally:
+    Image.MAX_IMAGE_PIXELS = before
+
+
+def _orientation(image):
+  try:
+    value = image.getexif().get(_ORIENTATION, 1)
+  except Exception:  # Broken EXIF of a sound image: as other viewers do.
+    return 1
+  return value if value in range(1, 9) else 1
+
+
+def _upright(image, orientation):
+  method = {
+      2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+      4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+      6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+      8: Image.Transpose.ROTATE_90}.get(orientation)
+  return image if method is None else image.transpose(method)
+
+
+def _to_rgb(image):
+  if image.mode == "CMYK":
+    # Pillow inverts every CMYK JPEG, as if all came from Adobe's programs.
+    if image.format in ("JPEG", "MPO") and "adobe" not in image.info:
+      image = ImageChops.invert(image)
+    return image.convert("RGB")
+  if image.mode.startswith("I;16"):
+    wide = np.array(image, np.uint32) >> 8
+    return Image.fromarray(wide.astype(np.uint8)).convert("RGB")
+  if image.mode in ("I", "F"):
+    wide = np.array(image, np.float64)
+    top = 255.0 if wide.max(initial=0) <= 255 else 65535.0
+    wide = np.clip(wide * (255.0 / top), 0, 255)
+    return Image.fromarray(wide.astype(np.uint8)).convert("RGB")
+  if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or (
+      "transparency" in image.info):
+    image = image.convert("RGBA")
+    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, image).convert("RGB")
+  return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _plain_jpeg(image):
+  return (image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L")
+          and not image.info.get("progressive")
+          and not image.info.get("progression"))
+
+
+def _lacks_end(content):
+  return _END_OF_IMAGE not in content[content.rfind(b"\xff\xda"):]

@@ -1,0 +1,187 @@
+"""What the converter's worker processes do with one image.
+
+Decode, propose boxes, and bring boxes into `kdwsd.boxes` fractions of the
+upright image. No TensorFlow here: every worker would pay for its import.
+"""
+
+import dataclasses
+import multiprocessing
+import os
+import threading
+
+import cv2
+import numpy as np
+
+from kdwsd import boxes as box_ops
+from kdwsd import errors
+from kdwsd.data import images
+from kdwsd.data import proposals
+from kdwsd.data.sources import datalist
+
+RECALL_IOUS = (0.5, 0.7)
+
+# Annotations made with another convention may stick out by a pixel or two.
+_TOLERANCE_PIXELS = 2.0
+
+_settings = {}  # Of this worker process; see `start_worker`.
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+  """One image, ready to be recorded.
+
+  Attributes:
+    encoded: JPEG bytes.
+    height: pixels.
+    width: pixels.
+    boxes: [N, 4] float32 proposals, best first.
+    scores: [N] float32.
+    truth_boxes: [M, 4] float32, or None where the source has no boxes.
+    num_judged: objects that count for recall: not difficult, no crowd.
+    num_matched: of these, how many a proposal covers; one number for each of
+      `RECALL_IOUS`.
+  """
+  encoded: bytes
+  height: int
+  width: int
+  boxes: np.ndarray
+  scores: np.ndarray
+  truth_boxes: np.ndarray
+  num_judged: int
+  num_matched: tuple
+
+
+def start_worker(proposal_settings, max_pixels):
+  """Sets a process up for `prepare_here`."""
+  _settings.update(proposal_settings=proposal_settings, max_pixels=max_pixels,
+                   proposal_file=None)
+  parent = multiprocessing.parent_process()
+  if parent is not None:
+    cv2.setNumThreads(1)  # The processes share the cores among themselves.
+    # A killed parent closes nothing that a worker waits for.
+    threading.Thread(
+        target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
+def prepare_here(item):
+  """`prepare` with the settings of this worker.
+
+  Returns:
+    A `Prepared`, or the `errors.InputError` that says why there is none.
+  """
+  if (_settings["proposal_settings"].method == "file"
+      and _settings["proposal_file"] is None):
+    _settings["proposal_file"] = open_proposals(_settings["proposal_settings"])
+  try:
+    return prepare(item, _settings["proposal_settings"],
+                   max_pixels=_settings["max_pixels"],
+                   proposal_file=_settings["proposal_file"])
+  except errors.InputError as error:
+    return error
+  except Exception as error:
+    raise RuntimeError(f"{item.where}: {item.image_path}: {error}") from error
+
+
+def open_proposals(settings):
+  """Opens the file of proposals; its own function because it is slow."""
+  from kdwsd.data import proposal_files  # pylint: disable=import-outside-toplevel
+  return proposal_files.open_file(settings.file)
+
+
+def prepare(item, settings, *, max_pixels, proposal_file=None):
+  """Decodes an image and gives it proposals.
+
+  Args:
+    item: a `sources.Item`.
+    settings: a `proposals.Settings`.
+    max_pixels: larger images are refused.
+    proposal_file: what `open_proposals` gave, for method `file`.
+
+  Returns:
+    A `Prepared`.
+
+  Raises:
+    errors.InputError: the image, its proposals or its objects are not right.
+  """
+  image = images.read(item.image_path, max_pixels=max_pixels, where=item.where)
+  boxes, scores = _propose(item, image, settings, proposal_file)
+  truth, num_judged, num_matched = None, 0, (0,) * len(RECALL_IOUS)
+  if item.objects is not None:
+    truth = truth_boxes(item, image)
+    judged = truth[~(item.objects.difficult | item.objects.crowd)]
+    num_judged = len(judged)
+    overlap = box_ops.pairwise_iou(judged, boxes)                 # [M, N]
+    num_matched = tuple(
+        int((overlap >= iou).any(axis=1).sum()) for iou in RECALL_IOUS)
+  return Prepared(
+      encoded=image.encoded, height=image.height, width=image.width,
+      boxes=boxes, scores=scores, truth_boxes=truth, num_judged=num_judged,
+      num_matched=num_matched)
+
+
+def _propose(item, image, settings, proposal_file):
+  if settings.method in ("edge_boxes", "selective_search"):
+    return proposals.propose(image.pixels, settings)
+  if settings.method == "file":
+    try:
+      boxes, scores = proposal_file.lookup(
+          item.image_id, image.height, image.width)
+    except errors.InputError as error:
+      raise errors.InputError(f"{item.where}: {error}") from error
+  else:
+    if item.proposals is None:
+      raise errors.InputError(
+          f"{item.where}: expected proposals in the source "
+          "(--proposals=datalist). Received: a source without any.")
+    boxes, scores = datalist.read_proposals(
+        item.proposals, image.height, image.width)
+  boxes, scores = proposals.select(
+      box_ops.clip(boxes), scores, image.height, image.width, settings)
+  if not len(boxes):  # As `proposals.propose` does.
+    return np.array([[0, 0, 1, 1]], np.float32), np.ones([1], np.float32)
+  return boxes, scores
+
+
+def truth_boxes(item, image):
+  """Brings the objects of an image into fractions of the upright image.
+
+  The frame of an annotation is the upright image, or the image as stored where
+  only that has the size the annotation gives. Where the annotation's height
+  and width are merely exchanged, its pixels are those of the image.
+
+  Args:
+    item: a `sources.Item` with objects.
+    image: an `images.DecodedImage`.
+
+  Returns:
+    [M, 4] float32 boxes.
+
+  Raises:
+    errors.InputError: a box outside the image, or an annotation of an image of
+      another size.
+  """
+  upright = image.height, image.width
+  stored = upright[::-1] if image.orientation in (5, 6, 7, 8) else upright
+  frame = item.objects.frame or upright
+  turn = frame != upright and frame == stored
+  if frame != upright and not turn:
+    if frame[::-1] != upright:
+      raise errors.InputError(
+          f"{item.where}: {item.image_path}: expected an image of "
+          f"{frame[1]} x {frame[0]} pixels, as its annotation says. Received: "
+          f"{image.width} x {image.height}.")
+    frame = upright
+  edges = item.objects.boxes                                      # [M, 4]
+  limit = np.array([frame[0], frame[1]] * 2, np.float32)          # [4]
+  outside = np.any((edges < -_TOLERANCE_PIXELS)
+                   | (edges > limit + _TOLERANCE_PIXELS), axis=1)
+  if np.any(outside):
+    first = int(np.argmax(outside))
+    raise errors.InputError(
+        f"{item.where}: {item.image_path}: expected objects inside the image "
+        f"of {frame[1]} x {frame[0]} pixels. Received: object {first + 1} with "
+        f"edges ymin, xmin, ymax, xmax = {edges[first].tolist()}.")
+  boxes = box_ops.clip(edges / limit)
+  if turn:
+    boxes = images.turn_boxes(boxes, image.orientation)
+  return box_ops.clip(boxes)

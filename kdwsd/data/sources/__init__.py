@@ -1,0 +1,231 @@
+"""Where images and labels come from; one module a format.
+
+Every module has `read(..., classes=None, problems)`, which lists the images of
+one split and their labels without opening an image, and returns a `Source`.
+Boxes stay in the pixels of the frame they were written in, because the size of
+the image is known only when it is opened; `kdwsd.data.preparation` turns them
+into `kdwsd.boxes` fractions.
+"""
+
+import dataclasses
+import os
+
+import numpy as np
+
+from kdwsd import errors
+from kdwsd import files
+
+ON_ERROR = ("stop", "skip")
+
+
+@dataclasses.dataclass(frozen=True)
+class Objects:
+  """Annotated objects of one image, for evaluation only.
+
+  Attributes:
+    boxes: [M, 4] float32 (ymin, xmin, ymax, xmax), continuous pixel edges of
+      `frame`: the whole frame is (0, 0, height, width).
+    class_ids: [M] int64.
+    difficult: [M] bool.
+    crowd: [M] bool.
+    frame: (height, width) the annotation says the image has, or None.
+  """
+  boxes: np.ndarray
+  class_ids: np.ndarray
+  difficult: np.ndarray
+  crowd: np.ndarray
+  frame: tuple = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+  """Where the proposals of an image are written: a line of a datalist.
+
+  Attributes:
+    path: of the datalist.
+    offset: of the line's first byte.
+    where: file and line number, for messages.
+    num_classes: how many labels stand before the proposals.
+    frame: (height, width) the boxes live in; None for the image's own.
+  """
+  path: str
+  offset: int
+  where: str
+  num_classes: int
+  frame: tuple = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+  """One image of a split.
+
+  Attributes:
+    image_path: the file.
+    image_id: unique in the split.
+    label_ids: classes present, ascending.
+    unknown_label_ids: classes of which it is not known, ascending.
+    objects: `Objects`, or None where the source has no boxes.
+    proposals: `Line`, or None where the source has no proposals.
+    where: what lists the image, for messages: `train.txt:17`.
+  """
+  image_path: str
+  image_id: str
+  label_ids: tuple
+  unknown_label_ids: tuple = ()
+  objects: Objects = None
+  proposals: Line = None
+  where: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """A split as its format describes it.
+
+  Attributes:
+    classes: names; their order gives the label ids.
+    items: list of `Item`, in the source's order.
+    description: what the card says of the source: format, name and the
+      arguments it was read with.
+  """
+  classes: tuple
+  items: list
+  description: dict
+
+
+class Problems:
+  """What happens to a bad item: the first one stops, or all are collected.
+
+  Attributes:
+    messages: one line for each skipped item so far.
+  """
+
+  def __init__(self, on_error="stop"):
+    if on_error not in ON_ERROR:
+      raise errors.InputError(
+          f"--on_error: expected one of {', '.join(ON_ERROR)}. Received: "
+          f"{on_error!r}.")
+    self.on_error = on_error
+    self.messages = []
+
+  def add(self, error):
+    """Raises the `InputError` of an item, or notes that it is skipped."""
+    if self.on_error == "stop":
+      raise error
+    self.messages.append(" ".join(str(error).split()))
+
+
+def read_text(path, what):
+  """Reads a UTF-8 text file of the user.
+
+  Args:
+    path: of the file.
+    what: what it should be, for the message.
+
+  Raises:
+    errors.InputError: the file is missing, unreadable or not UTF-8.
+  """
+  try:
+    with open(path, encoding="utf-8-sig") as file:
+      return file.read()
+  except OSError as error:
+    raise errors.InputError(
+        f"{path}: expected {what}. Received: {error.strerror}.") from error
+  except UnicodeDecodeError as error:
+    raise errors.InputError(
+        f"{path}: expected {what} in UTF-8. Received: byte "
+        f"{error.object[error.start]:#04x} at {error.start}.") from error
+
+
+def read_classes(value):
+  """Turns `--classes` into names.
+
+  Args:
+    value: a list of names; or one string: a file with one name a line, the
+      card (.json) of a converted split, or names separated by commas.
+
+  Returns:
+    Tuple of names, or None where nothing was given.
+
+  Raises:
+    errors.InputError: no name, an empty name, or one that comes twice.
+  """
+  if not value:
+    return None
+  where = "--classes"
+  if not isinstance(value, str) and len(value) == 1:
+    value = value[0]
+  if isinstance(value, str) and (os.path.isfile(value)
+                                 or value.endswith((".txt", ".json"))):
+    where = value
+    if value.endswith(".json"):
+      card = files.read_json(value)
+      names = card.get("classes") if isinstance(card, dict) else None
+      if not (isinstance(names, list)
+              and all(isinstance(name, str) for name in names)):
+        raise errors.InputError(
+            f"{value}: expected a card with a list `classes`. Received: "
+            f"{names!r}.")
+    else:
+      names = [line for line in read_text(value, "one class a line"
+                                          ).splitlines() if line.strip()]
+  else:
+    names = value.split(",") if isinstance(value, str) else value
+  names = tuple(name.strip() for name in names)
+  check_classes(names, where)
+  return names
+
+
+def check_classes(names, where):
+  """Raises `InputError` unless there are names, none empty, none twice."""
+  repeated = sorted({name for name in names if names.count(name) > 1})
+  if not names or repeated or not all(names):
+    received = (f"{', '.join(repeated)} more than once" if any(repeated)
+                else "an empty name" if names else "none")
+    raise errors.InputError(
+        f"{where}: expected class names, each once. Received: {received}.")
+
+
+def choose_classes(classes, there, where):
+  """Checks the class list asked for against the classes of the data.
+
+  Args:
+    classes: names asked for, or None for all.
+    there: names the data has, in its order.
+    where: what names them, for the message.
+
+  Returns:
+    Tuple of names.
+  """
+  check_classes(tuple(there), where)
+  if classes is None:
+    return tuple(there)
+  strange = [name for name in classes if name not in set(there)]
+  if strange:
+    raise errors.InputError(
+        f"--classes: expected classes of {where}: {_some(there)}. Received: "
+        f"{_some(strange)}.")
+  return tuple(classes)
+
+
+def objects_of(rows, frame=None):
+  """Makes `Objects` of a list of (box, class_id, difficult, crowd)."""
+  return Objects(
+      boxes=np.array([row[0] for row in rows], np.float32).reshape(-1, 4),
+      class_ids=np.array([row[1] for row in rows], np.int64),
+      difficult=np.array([row[2] for row in rows], bool),
+      crowd=np.array([row[3] for row in rows], bool),
+      frame=frame)
+
+
+def check_directory(path, what):
+  """Raises `InputError` unless `path` is a directory."""
+  if not path or not os.path.isdir(path):
+    raise errors.InputError(
+        f"{path or '--input'}: expected {what}. Received: "
+        f"{'no such directory' if path else 'nothing'}.")
+
+
+def _some(names, most=12):
+  names = list(names)
+  more = f" and {len(names) - most} more" if len(names) > most else ""
+  return ", ".join(map(str, names[:most])) + more

@@ -1,0 +1,189 @@
+"""The Caffe datalist of the reference code: one image a line.
+
+    image_path y_1 ... y_C  xmin ymin xmax ymax score  xmin ymin xmax ...
+
+Blanks between fields, labels 0 or 1, boxes in inclusive pixels from 0, any
+number of proposals. The line does not say where the labels end: the class list
+does. Nor does it say which frame the boxes are in: `--datalist_frame` does,
+`original` for the image as it is looked at, or `warped672`, the reference
+code's own, for the image warped to 672 x 672.
+
+Lines are checked when read. The boxes are read again by the worker that needs
+them, so that those of a whole data set never lie in memory.
+
+Source: github.com/Yochengliu/MLIC-KD-WSD, its data layer and README.
+"""
+
+import os
+
+import numpy as np
+
+from kdwsd import boxes
+from kdwsd import errors
+from kdwsd.data import sources
+
+FRAMES = {"original": None, "warped672": (672, 672)}
+
+# Exporters that count from 1, or scale an exclusive edge, are a pixel off.
+_TOLERANCE_PIXELS = 1.0
+
+
+def read(path, *, images=None, classes=None, frame="original", problems):
+  """Reads a datalist.
+
+  Args:
+    path: of the text file.
+    images: folder that image paths start from; the datalist's own if None.
+    classes: names, in the order of the labels.
+    frame: one of `FRAMES`.
+    problems: `sources.Problems`.
+
+  Returns:
+    A `sources.Source`.
+
+  Raises:
+    errors.InputError: the file, an argument or a line is not right.
+  """
+  if frame not in FRAMES:
+    raise errors.InputError(
+        f"--datalist_frame: expected one of {', '.join(FRAMES)}. Received: "
+        f"{frame!r}.")
+  if not classes:
+    raise errors.InputError(
+        "--classes: expected the class names of the datalist, as a file or "
+        "a list; their number says where the labels end. Received: none.")
+  images = images or os.path.dirname(os.path.abspath(path))
+  items, seen = [], {}
+  for number, offset, text in _lines(path):
+    where = f"{path}:{number}"
+    line = sources.Line(path=path, offset=offset, where=where,
+                        num_classes=len(classes), frame=FRAMES[frame])
+    try:
+      name, labels, rows = _parse(text, len(classes), where)
+      _to_boxes(rows, line.frame, where)
+      if name in seen:
+        raise errors.InputError(
+            f"{where}: expected every image once. Received: {name}, also in "
+            f"line {seen[name]}.")
+      seen[name] = number
+      items.append(sources.Item(
+          image_path=os.path.join(images, name), image_id=name,
+          label_ids=tuple(i for i, y in enumerate(labels) if y == "1"),
+          proposals=line, where=where))
+    except errors.InputError as error:
+      problems.add(error)
+  return sources.Source(
+      classes=tuple(classes), items=items, description={
+          "format": "datalist", "name": os.path.basename(path),
+          "frame": frame})
+
+
+def read_proposals(line, height, width):
+  """Reads the proposals of one line.
+
+  Args:
+    line: a `sources.Line`.
+    height: of the upright image, pixels; matters for the frame `original`.
+    width: likewise.
+
+  Returns:
+    boxes [N, 4] float32 and scores [N] float32, in the line's order.
+
+  Raises:
+    errors.InputError: the line is not right, or a box is outside the image.
+  """
+  try:
+    with open(line.path, "rb") as file:
+      file.seek(line.offset)
+      text = _decode(file.readline(), line.where)
+  except OSError as error:
+    raise errors.InputError(
+        f"{line.where}: expected a datalist. Received: {error.strerror}."
+    ) from error
+  _, _, rows = _parse(text, line.num_classes, line.where)
+  return _to_boxes(rows, line.frame or (height, width), line.where)
+
+
+def _lines(path):
+  """Yields (number, byte offset, text) of every line that is not blank."""
+  offset = 0
+  try:
+    with open(path, "rb") as file:
+      for number, content in enumerate(file, 1):
+        if content.strip():
+          yield number, offset, _decode(content, f"{path}:{number}")
+        offset += len(content)
+  except OSError as error:
+    raise errors.InputError(
+        f"{path}: expected a datalist. Received: {error.strerror}."
+    ) from error
+
+
+def _decode(content, where):
+  try:
+    return content.decode("utf-8-sig")
+  except UnicodeDecodeError as error:
+    raise errors.InputError(
+        f"{where}: expected text in UTF-8. Received: byte "
+        f"{content[error.start]:#04x}.") from error
+
+
+def _parse(text, num_classes, where):
+  """Splits a line into path, C label fields and [N, 5] float64 numbers."""
+  fields = text.split()
+  name, fields = fields[0], fields[1:]
+  if len(fields) < num_classes or (len(fields) - num_classes) % 5:
+    raise errors.InputError(
+        f"{where}: expected a path, {num_classes} labels and 5 numbers per "
+        f"proposal. Received: {len(fields)} numbers after {name!r}.")
+  labels = fields[:num_classes]
+  for i, label in enumerate(labels):
+    if label not in ("0", "1"):
+      raise errors.InputError(
+          f"{where}: expected labels 0 or 1. Received: {label!r} as label "
+          f"{i + 1} of {name!r}.")
+  try:
+    numbers = np.array(fields[num_classes:], np.float64).reshape(-1, 5)
+  except ValueError:
+    numbers = None
+  if numbers is None or not np.isfinite(numbers).all():
+    bad = next(i for i, field in enumerate(fields[num_classes:])
+               if not _is_finite(field))
+    raise errors.InputError(
+        f"{where}: expected numbers. Received: "
+        f"{fields[num_classes + bad]!r} in proposal {bad // 5 + 1} of "
+        f"{name!r}.")
+  return name, labels, numbers
+
+
+def _is_finite(text):
+  try:
+    return bool(np.isfinite(float(text)))
+  except ValueError:
+    return False
+
+
+def _to_boxes(rows, frame, where):
+  """Checks [N, 5] numbers and turns them into boxes and scores.
+
+  Without a frame only what needs none is checked, and nothing is returned.
+  """
+  xmin, ymin, xmax, ymax = rows[:, :4].T
+  bad = (xmax < xmin) | (ymax < ymin)
+  lowest = -_TOLERANCE_PIXELS
+  bad |= (xmin < lowest) | (ymin < lowest)
+  if frame is not None:
+    height, width = frame
+    bad |= (xmax > width - 1 + _TOLERANCE_PIXELS)
+    bad |= (ymax > height - 1 + _TOLERANCE_PIXELS)
+  if bad.any():
+    first = int(np.argmax(bad))
+    size = f" of {frame[1]} x {frame[0]} pixels" if frame else ""
+    raise errors.InputError(
+        f"{where}: expected proposals as xmin ymin xmax ymax inside the image"
+        f"{size}. Received: {rows[first, :4].tolist()} as proposal "
+        f"{first + 1}.")
+  if frame is None:
+    return None
+  found = boxes.from_inclusive_pixels(rows[:, :4], *frame, first=0)
+  return boxes.clip(found), rows[:, 4].astype(np.float32)

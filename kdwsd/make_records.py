@@ -1,0 +1,169 @@
+"""Converts images and labels into records to train on.
+
+    python -m kdwsd.make_records --format=voc --input=VOCdevkit --year=2007 \\
+        --image_set=trainval --split=train --output=records/voc07
+
+Formats, and what they read:
+
+  voc       --input=VOCdevkit --year --image_set
+  coco      --annotations=instances_X.json --images=FOLDER; or --input=ROOT
+            --image_set=train2017
+  nuswide   --input=ROOT --image_set=train|test [--images=FOLDER]
+  datalist  --input=train.txt --classes=classes.txt --datalist_frame=original
+  csv       --input=labels.csv [--images=FOLDER]
+
+A stopped conversion goes on where it was by the same command, and ends with the
+same bytes.
+"""
+
+import os
+
+from absl import flags
+
+from kdwsd import command_line
+
+_METHODS = ["edge_boxes", "selective_search", "file", "datalist"]
+
+_FORMAT = flags.DEFINE_enum(
+    "format", "voc", ["voc", "coco", "nuswide", "datalist", "csv"],
+    "Format of the data set.")
+_INPUT = flags.DEFINE_string(
+    "input", None, "Folder of the data set, or the datalist or CSV file.")
+_YEAR = flags.DEFINE_string(
+    "year", None, "VOC: year, such as 2007; may be left out if there is one.")
+_IMAGE_SET = flags.DEFINE_string(
+    "image_set", None, "VOC: trainval, test, ...; COCO: train2017, ...; "
+    "NUS-WIDE: train, test. What --split says if left out.")
+_ANNOTATIONS = flags.DEFINE_string(
+    "annotations", None, "COCO: path of an instances json.")
+_IMAGES = flags.DEFINE_string(
+    "images", None, "Folder of the images, where the format has no fixed one.")
+_CLASSES = flags.DEFINE_list(
+    "classes", None, "Class names, separated by commas; or a file with one a "
+    "line; or the card (.json) of another split. All of the data set's, in its "
+    "order, if left out.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder of the records.")
+_SPLIT = flags.DEFINE_string(
+    "split", "train", "Name of this part of the data set.")
+_PROPOSALS = flags.DEFINE_enum(
+    "proposals", None, _METHODS,
+    "Where proposals come from: made from the image, read from "
+    "--proposals_file, or those of the datalist. The default is edge_boxes; "
+    "for --format=datalist it is datalist.")
+_PROPOSALS_FILE = flags.DEFINE_string(
+    "proposals_file", None, "Proposals of --proposals=file, .npz or .mat.")
+_MAX_PROPOSALS = flags.DEFINE_integer(
+    "max_proposals", 500, "Proposals kept an image, the best.", lower_bound=1)
+_EDGE_MODEL = flags.DEFINE_string(
+    "edge_model", None, "OpenCV structured-edge model (.yml.gz) for "
+    "EdgeBoxes; image gradients if left out.")
+_SELECTIVE_SEARCH_MODE = flags.DEFINE_enum(
+    "selective_search_mode", "fast", ["fast", "quality", "single"],
+    "Mode of Selective Search.")
+_DATALIST_FRAME = flags.DEFINE_enum(
+    "datalist_frame", None, ["original", "warped672"],
+    "Frame of a datalist's boxes; must be given where they are used.")
+_NUM_SHARDS = flags.DEFINE_integer(
+    "num_shards", 0, "Files written; 0 for one every 128 images, at most 256.",
+    lower_bound=0)
+_WORKERS = flags.DEFINE_integer(
+    "workers", None, "Processes; as many as there are cores if left out. "
+    "Changes no byte.", lower_bound=0)
+_ON_ERROR = flags.DEFINE_enum(
+    "on_error", "stop", ["stop", "skip"], "What to do with a bad item: stop, "
+    "or skip it and list it in SPLIT.skipped.txt.")
+_SHUFFLE_SEED = flags.DEFINE_integer(
+    "shuffle_seed", 0, "Of the order of the records; -1 keeps the source's.")
+_MAX_PIXELS = flags.DEFINE_integer(
+    "max_pixels", 100_000_000, "Larger images are refused.", lower_bound=1)
+
+
+def main(_):
+  # Imported here: --help and bad flags need no TensorFlow.
+  from kdwsd.data import sources
+  problems = sources.Problems(_ON_ERROR.value)
+  method = _PROPOSALS.value or (
+      "datalist" if _FORMAT.value == "datalist" else "edge_boxes")
+  _check_flags(method)
+  source = _read_source(sources.read_classes(_CLASSES.value), problems)
+
+  from kdwsd.data import cards
+  from kdwsd.data import conversion
+  from kdwsd.data import proposals
+  from kdwsd.data import records
+  computed = method in ("edge_boxes", "selective_search")
+  settings = proposals.Settings(
+      method=method, max_proposals=_MAX_PROPOSALS.value,
+      # People's own proposals are theirs to choose.
+      **({} if computed else {"min_side_pixels": 0}),
+      file=_PROPOSALS_FILE.value, edge_model=_EDGE_MODEL.value,
+      selective_search_mode=_SELECTIVE_SEARCH_MODE.value)
+  if computed:
+    proposals.check_opencv()
+  workers = _WORKERS.value
+  card = conversion.convert(
+      source, output=_OUTPUT.value, split=_SPLIT.value,
+      proposal_settings=settings, problems=problems,
+      num_shards=_NUM_SHARDS.value,
+      num_workers=_cores() if workers is None else workers,
+      shuffle_seed=_SHUFFLE_SEED.value, max_pixels=_MAX_PIXELS.value)
+  print(cards.summary(card, records.card_path(_OUTPUT.value, _SPLIT.value)))
+  print(f"Look at it: python -m kdwsd.show_records --data={_OUTPUT.value} "
+        f"--split={_SPLIT.value}")
+
+
+def _check_flags(method):
+  from kdwsd import errors
+  if not _OUTPUT.value:
+    raise errors.InputError(
+        "--output: expected a folder for the records. Received: none.")
+  if (method == "file") != bool(_PROPOSALS_FILE.value):
+    raise errors.InputError(
+        "--proposals=file and --proposals_file=PATH: expected both or none. "
+        f"Received: --proposals={method} --proposals_file="
+        f"{_PROPOSALS_FILE.value or ''}.")
+  if method == "datalist" and _FORMAT.value != "datalist":
+    raise errors.InputError(
+        "--proposals=datalist: expected --format=datalist. Received: "
+        f"--format={_FORMAT.value}, which has no proposals.")
+  if method == "datalist" and not _DATALIST_FRAME.value:
+    raise errors.InputError(
+        "--datalist_frame: expected original or warped672, the frame of the "
+        "datalist's boxes. Received: none.")
+  if not _INPUT.value and not (_FORMAT.value == "coco" and _ANNOTATIONS.value):
+    raise errors.InputError(
+        f"--input: expected the {_FORMAT.value} data set. Received: none.")
+
+
+def _read_source(classes, problems):
+  image_set = _IMAGE_SET.value or _SPLIT.value
+  common = {"classes": classes, "problems": problems}
+  if _FORMAT.value == "voc":
+    from kdwsd.data.sources import voc
+    return voc.read(_INPUT.value, year=_YEAR.value, image_set=image_set,
+                    **common)
+  if _FORMAT.value == "coco":
+    from kdwsd.data.sources import coco
+    return coco.read(_INPUT.value, image_set=image_set,
+                     annotations=_ANNOTATIONS.value, images=_IMAGES.value,
+                     **common)
+  if _FORMAT.value == "nuswide":
+    from kdwsd.data.sources import nuswide
+    return nuswide.read(_INPUT.value, image_set=image_set,
+                        images=_IMAGES.value, **common)
+  if _FORMAT.value == "datalist":
+    from kdwsd.data.sources import datalist
+    return datalist.read(_INPUT.value, images=_IMAGES.value,
+                         frame=_DATALIST_FRAME.value or "original", **common)
+  from kdwsd.data.sources import csv_labels
+  return csv_labels.read(_INPUT.value, images=_IMAGES.value, **common)
+
+
+def _cores():
+  if hasattr(os, "sched_getaffinity"):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+  command_line.run(main)
