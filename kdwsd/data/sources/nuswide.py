@@ -1,0 +1,128 @@
+r"""NUS-WIDE: 81 concepts of Flickr photographs, labels one file a concept.
+
+    ImageList/TrainImagelist.txt     actor\0001_2124494179.jpg, one a line
+    ConceptsList/Concepts81.txt      airport, one a line
+    Groundtruth/TrainTestLabels/Labels_airport_Train.txt    0 or 1 a line
+    Flickr/actor/0001_2124494179.jpg
+
+Line n of every label file belongs to line n of the image list. The archives
+unpack into different folders, so a file is also looked for in the root and in
+a folder of its archive's name. There are no boxes.
+
+Many photographs have gone from Flickr: `--on_error=skip` leaves out those that
+are not there.
+
+Source: T.-S. Chua et al., "NUS-WIDE: A Real-World Web Image Database from
+National University of Singapore", CIVR 2009, and its web page.
+"""
+
+import glob
+import os
+
+from kdwsd import errors
+from kdwsd.data import sources
+
+IMAGE_SETS = ("train", "test")
+
+
+def read(root, *, image_set="train", images=None, classes=None, problems):
+  """Reads one split.
+
+  Args:
+    root: folder the archives were unpacked in.
+    image_set: one of `IMAGE_SETS`.
+    images: folder of the images; `Flickr`, `images` or `Images` of the root,
+      whichever is there, if None.
+    classes: concepts wanted, in order; all in the list's order if None.
+    problems: `sources.Problems`.
+
+  Returns:
+    A `sources.Source`; image ids are paths with forward slashes.
+
+  Raises:
+    errors.InputError: a file is missing, has another number of lines than the
+      image list, or holds a label that is not 0 or 1.
+  """
+  sources.check_directory(root, "NUS-WIDE's folder")
+  kind = image_set.lower()
+  if kind not in IMAGE_SETS:
+    raise errors.InputError(
+        f"--image_set: expected one of {', '.join(IMAGE_SETS)}. Received: "
+        f"{image_set!r}.")
+  kind = kind.capitalize()
+  list_path = _find(root, "ImageList", f"{kind}Imagelist.txt")
+  there_path = _find(root, "ConceptsList", "Concepts81.txt")
+  there = [line.strip() for line in sources.read_text(
+      there_path, "one concept a line").splitlines() if line.strip()]
+  classes = sources.choose_classes(classes, there, there_path)
+  names = sources.read_text(list_path, "one image a line").splitlines()
+  columns = [_labels(
+      _find(root, os.path.join("Groundtruth", "TrainTestLabels"),
+            f"Labels_{name}_{kind}.txt"), len(names), list_path)
+             for name in classes]
+  images = images or _image_folder(root)
+  sources.check_directory(images, "the folder of the images (--images)")
+  items, seen = [], {}
+  for i, name in enumerate(names):
+    where = f"{list_path}:{i + 1}"
+    name = name.strip().replace("\\", "/")
+    try:
+      if not name:
+        raise errors.InputError(
+            f"{where}: expected the path of an image. Received: a blank line.")
+      if name in seen:
+        raise errors.InputError(
+            f"{where}: expected every image once. Received: {name}, also in "
+            f"line {seen[name]}.")
+      seen[name] = i + 1
+      labels = []
+      for label, (path, values) in enumerate(columns):
+        if values[i] not in ("0", "1"):
+          raise errors.InputError(
+              f"{path}:{i + 1}: expected a label 0 or 1, of {name}. Received: "
+              f"{values[i]!r}.")
+        if values[i] == "1":
+          labels.append(label)
+      items.append(sources.Item(
+          image_path=os.path.join(images, name), image_id=name,
+          label_ids=tuple(labels), where=where))
+    except errors.InputError as error:
+      problems.add(error)
+  return sources.Source(
+      classes=classes, items=items, description={
+          "format": "nuswide", "name": "nuswide", "image_set": kind.lower()})
+
+
+def _find(root, folder, name):
+  """Path of a file in its folder, in the root, or one folder deeper."""
+  base = os.path.basename(folder)
+  candidates = [
+      os.path.join(root, folder, name), os.path.join(root, base, name),
+      os.path.join(root, name)]
+  candidates += sorted(glob.glob(
+      os.path.join(glob.escape(root), "*", folder, glob.escape(name))))
+  candidates += sorted(glob.glob(
+      os.path.join(glob.escape(root), "*", glob.escape(name))))
+  for path in candidates:
+    if os.path.isfile(path):
+      return path
+  raise errors.InputError(
+      f"{candidates[0]}: expected a file of NUS-WIDE. Received: no such file, "
+      f"and none of this name in another folder of {root}.")
+
+
+def _image_folder(root):
+  for name in ("Flickr", "images", "Images", "image"):
+    if os.path.isdir(os.path.join(root, name)):
+      return os.path.join(root, name)
+  return os.path.join(root, "Flickr")
+
+
+def _labels(path, num_images, list_path):
+  values = [line.strip() for line in sources.read_text(
+      path, "one label a line").splitlines()]
+  if len(values) != num_images:
+    raise errors.InputError(
+        f"{path}: expected {num_images} lines, as in {list_path}. Received: "
+        f"{len(values)}.")
+  return path, values
