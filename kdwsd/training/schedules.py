@@ -30,7 +30,7 @@ def make(kind, *, base_rate, total_steps=0, warmup_steps=0, boundaries=(),
     total_steps: length of the training; only `cosine` needs it.
     warmup_steps: the first that many steps rise linearly: step s has the
       share (s + 1) / warmup_steps of the rate, so none is lost on a rate of 0.
-    boundaries: steps, rising; a step equal to a boundary has the new rate, as
+    boundaries: for `step`, rising; a step equal to a boundary has the new rate, as
       in Caffe's `multistep`.
     factor: what a boundary or a plateau multiplies the rate by.
     patience: see `Plateau`.
@@ -73,8 +73,8 @@ class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
     if kind == "step" and (list(boundaries) != sorted(set(boundaries))
                            or boundaries[:1] < (1,)):
       raise errors.InputError(
-          "Step schedule: expected boundaries that are positive and rise. "
-          f"Received: {list(boundaries)}.")
+          "Step schedule: expected at least one boundary, all positive and "
+          f"rising. Received: {list(boundaries)}.")
     self.kind = kind
     self.base_rate = float(base_rate)
     self.total_steps = int(total_steps)
