@@ -1,0 +1,101 @@
+"""Measures a trained model on a split: `python -m kdwsd.evaluate`.
+
+    python -m kdwsd.evaluate --workdir=runs/voc07 --corloc_split=trainval
+
+Prints a table and writes metrics.json, plots and a picture of detections.
+"""
+
+import os
+
+from absl import flags
+from absl import logging
+
+from kdwsd import command_line
+from kdwsd import errors
+
+flags.DEFINE_string("workdir", None, "Of the training run.")
+flags.DEFINE_string("data", None, "Directory of records. Default: what the "
+                    "run was trained on.")
+flags.DEFINE_string("split", None, "Split to measure on. Default: the run's "
+                    "--eval_split.")
+flags.DEFINE_string("checkpoint", "best", "best, last, or the path of a "
+                    "checkpoint.")
+flags.DEFINE_list("test_scales", [], "Image sides in pixels; scores are "
+                  "averaged over them. WSDDN: 480,576,672,736,832. Default: "
+                  "the run's --eval_size.")
+flags.DEFINE_bool("mirror", False, "Average over the image and its mirror "
+                  "image too, as WSDDN does.")
+flags.DEFINE_integer("num_proposals", None, "Proposals an image. Default: the "
+                     "run's.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 1, "Images a forward pass.", lower_bound=1)
+flags.DEFINE_float("score_threshold", 1e-3, "Detections score above it.",
+                   lower_bound=0)
+flags.DEFINE_float("nms_iou", 0.4, "IoU above which the worse of two "
+                   "detections of a class goes.", lower_bound=0, upper_bound=1)
+flags.DEFINE_string("corloc_split", None, "Split to measure CorLoc on, usually "
+                    "the training split. Default: not measured.")
+flags.DEFINE_bool("coco", False, "Also measure COCO's 12 numbers.")
+flags.DEFINE_string("output", None, "Directory to write to. Default: "
+                    "evaluation/SPLIT in the work directory.")
+flags.mark_flag_as_required("workdir")
+flags.register_validator(
+    "test_scales",
+    lambda values: all(v.strip().isdigit() and int(v) >= 32 for v in values),
+    message="expected sides of 32 pixels or more, separated by commas")
+
+FLAGS = flags.FLAGS
+
+
+def main(_):
+  """Measures what the flags name."""
+  # pylint: disable=import-outside-toplevel
+  from kdwsd.data import records
+  from kdwsd.evaluation import summary
+  from kdwsd.training import checkpoints
+  from kdwsd.training import config as config_lib
+
+  # Data first: a mistyped split is told before the model is built.
+  config = config_lib.read(FLAGS.workdir)
+  data, split = FLAGS.data or config.data, FLAGS.split or config.eval_split
+  if not split:
+    raise errors.InputError(
+        "--split: expected the split to measure on, this run having no "
+        "--eval_split. Received: none.")
+  record_set = records.open_split(data, split)
+  _check_classes(record_set, config)
+  corloc_set = None
+  if FLAGS.corloc_split:
+    corloc_set = records.open_split(data, FLAGS.corloc_split)
+    _check_classes(corloc_set, config)
+
+  model, config = checkpoints.load_model(FLAGS.workdir, FLAGS.checkpoint)
+  options = {
+      "sizes": [int(v) for v in FLAGS.test_scales] or [config.eval_size],
+      "mirror": FLAGS.mirror,
+      "num_proposals": FLAGS.num_proposals or config.num_proposals,
+      "batch_size": FLAGS.batch_size,
+  }
+  same_split = FLAGS.corloc_split == split
+  metrics, results = summary.measure(
+      model, record_set, score_threshold=FLAGS.score_threshold,
+      nms_iou=FLAGS.nms_iou, corloc=same_split, coco=FLAGS.coco, **options)
+  if corloc_set and not same_split:
+    logging.info("Measuring CorLoc on %s.", FLAGS.corloc_split)
+    metrics["corloc"] = summary.measure_corloc(model, corloc_set, **options)
+  metrics["settings"]["checkpoint"] = FLAGS.checkpoint
+  output = FLAGS.output or os.path.join(FLAGS.workdir, "evaluation", split)
+  paths = summary.write(metrics, results, record_set, output)
+  print(summary.table(metrics))
+  print("Written: " + "\n         ".join(paths))
+
+
+def _check_classes(record_set, config):
+  if record_set.classes != tuple(config.classes):
+    raise errors.InputError(
+        f"{record_set.directory}, split {record_set.split}: expected the "
+        f"classes that the model was trained on, {', '.join(config.classes)}. "
+        f"Received: {', '.join(record_set.classes)}.")
+
+
+if __name__ == "__main__":
+  command_line.run(main)
