@@ -65,6 +65,8 @@ flags.DEFINE_integer("global_batch_size", 32, "Images a step, over all "
 flags.DEFINE_enum("optimizer", "sgd", ["sgd", "adam", "adamw"],
                   "sgd is Caffe's, multipliers included.")
 flags.DEFINE_float("learning_rate", 5e-5, "Before multipliers and schedule.")
+flags.DEFINE_float("backbone_rate", 1.0, "Multiplies the learning rate of the "
+                   "backbone's layers.", lower_bound=0)
 flags.DEFINE_float("momentum", 0.9, "Of sgd; beta 1 of adam.")
 flags.DEFINE_float("weight_decay", 5e-4, "L2 coupled into the gradient; "
                    "decoupled for adamw.")

@@ -50,6 +50,7 @@ class Config:
   global_batch_size: int
   optimizer: str
   learning_rate: float
+  backbone_rate: float
   momentum: float
   weight_decay: float
   schedule: str

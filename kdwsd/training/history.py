@@ -12,6 +12,7 @@ from kdwsd import files
 
 _FILE = "history.jsonl"
 _PLOT = "loss.png"
+_PLOTTED = ("classification/map", "detection/voc07_map", "coco/AP")
 
 
 def path(workdir):
@@ -70,11 +71,11 @@ def plot(workdir):
             color="tab:gray")
   rate.set_yscale("log")
   rate.set_ylabel("learning rate (dashed)")
-  for name in sorted({name for entry in validation
-                      for name in entry["figures"]}):
+  for name in _PLOTTED:
     points = [(entry["step"], entry["figures"][name]) for entry in validation
-              if entry["figures"].get(name) is not None]
-    below.plot(*zip(*points), marker="o", ms=3, label=name)
+              if name in entry["figures"]]
+    if points:
+      below.plot(*zip(*points), marker="o", ms=3, label=name)
   if validation:
     below.legend()
   below.set_ylabel("validation figures")

@@ -61,7 +61,8 @@ def run(workdir, **values):
         patience=config.plateau_patience)
     optimizer = optimizers.make(
         config.optimizer, learning_rate=schedule, momentum=config.momentum,
-        weight_decay=config.weight_decay, clip_norm=config.clip_norm)
+        weight_decay=config.weight_decay, clip_norm=config.clip_norm,
+        multipliers=_multipliers(config))
     if config.mixed_precision == "mixed_float16":
       optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
     global_step = tf.Variable(
@@ -121,6 +122,19 @@ def _measure(config, workdir, train_set, eval_set):
   print(summary.table(metrics))
   print(f"Figures, plots and pictures: {directory}")
   return metrics
+
+
+def _multipliers(config):
+  """The optimizer's own, the backbone's rate times `backbone_rate`."""
+  standard = (optimizers.caffe_multipliers if config.optimizer == "sgd"
+              else optimizers.plain_multipliers)
+
+  def multipliers(variable_name):
+    rate, decay = standard(variable_name)
+    head = variable_name.split("/")[-2].startswith("fc")
+    return rate * (1.0 if head else config.backbone_rate), decay
+
+  return multipliers
 
 
 def _keep_config(config, workdir, chief):

@@ -1,0 +1,135 @@
+"""Whole runs of kdwsd.train, each a process of its own, as users start them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kdwsd.training import history
+from tests.data import fake_records
+
+_FLAGS = {
+    "backbone": "small", "backbone_weights": "none", "fc_units": 16,
+    "train_sizes": "32,48", "eval_size": 32, "num_proposals": 8,
+    "global_batch_size": 4, "train_steps": 24, "steps_per_loop": 2,
+    "checkpoint_interval": 4, "eval_interval": 12, "learning_rate": 1e-3,
+    "spatial_weight": 1e-4,
+}
+
+
+@pytest.fixture(scope="module", name="data")
+def fixture_data(tmp_path_factory):
+  directory = str(tmp_path_factory.mktemp("records"))
+  fake_records.write(directory, "trainval", 10)
+  fake_records.write(directory, "test", 4, seed=1)
+  return directory
+
+
+@pytest.fixture(scope="module", name="undisturbed")
+def fixture_undisturbed(data, tmp_path_factory):
+  workdir = str(tmp_path_factory.mktemp("undisturbed"))
+  done = _finish(_start(data, workdir))
+  assert done.returncode == 0, done.stderr
+  return workdir
+
+
+def _command(data, workdir, flags):
+  return [sys.executable, "-m", "kdwsd.train", f"--data={data}",
+          f"--workdir={workdir}",
+          *(f"--{k}={v}" for k, v in {**_FLAGS, **flags}.items())]
+
+
+def _start(data, workdir, **flags):
+  return subprocess.Popen(
+      _command(data, workdir, flags), stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE, text=True)
+
+
+def _finish(process):
+  out, err = process.communicate(timeout=300)
+  return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def _weights(workdir):
+  path = tf.train.latest_checkpoint(os.path.join(workdir, "checkpoints"))
+  reader = tf.train.load_checkpoint(path)
+  # The rest is bookkeeping: where the file was saved, and how often.
+  return {name: reader.get_tensor(name)
+          for name in reader.get_variable_to_shape_map()
+          if name.startswith(("model/", "optimizer/"))}
+
+
+def test_run_leaves_everything_a_user_looks_for(undisturbed):
+  for name in ("config.json", "loss.png", "history.jsonl",
+               "checkpoints/checkpoint", "best/checkpoint",
+               "evaluation/test/metrics.json"):
+    assert os.path.exists(os.path.join(undisturbed, name)), name
+  entries = history.read(undisturbed)
+  assert [e["step"] for e in entries if "loss" in e] == list(range(2, 25, 2))
+  assert [e["step"] for e in entries if "figures" in e] == [12, 24]
+  with open(os.path.join(undisturbed, "evaluation/test/metrics.json"),
+            encoding="utf-8") as file:
+    metrics = json.load(file)
+  assert metrics["num_images"] == 4
+  assert metrics["corloc"]["split"] == "trainval"
+
+
+def test_killed_run_ends_with_the_same_weights(data, undisturbed, tmp_path):
+  workdir = str(tmp_path)
+  process = _start(data, workdir)
+  deadline = time.time() + 240
+  while time.time() < deadline and process.poll() is None and not any(
+      entry["step"] >= 6 for entry in history.read(workdir)):
+    time.sleep(0.05)
+  assert process.poll() is None, "ended before it could be killed"
+  process.send_signal(signal.SIGKILL)
+  process.communicate()
+  done = _finish(_start(data, workdir))
+  assert done.returncode == 0, done.stderr
+  assert "Going on from" in done.stderr
+  expected, received = _weights(undisturbed), _weights(workdir)
+  assert expected.keys() == received.keys()
+  assert len(expected) > 20
+  for name, value in expected.items():
+    np.testing.assert_array_equal(received[name], value, err_msg=name)
+  steps = [e["step"] for e in history.read(workdir) if "loss" in e]
+  assert steps == list(range(2, 25, 2))
+
+
+def test_two_replicas_are_one(data, undisturbed, tmp_path):
+  workdir = str(tmp_path)
+  done = _finish(_start(data, workdir, num_replicas=2))
+  assert done.returncode == 0, done.stderr
+  expected, received = _weights(undisturbed), _weights(workdir)
+  assert expected.keys() == received.keys()
+  for name, value in expected.items():
+    np.testing.assert_allclose(
+        received[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_non_finite_loss_stops_and_leaves_the_last_checkpoint(data, tmp_path):
+  done = _finish(_start(data, str(tmp_path), learning_rate=1e30))
+  assert done.returncode == 2
+  assert "steps 1 to 2: expected a finite loss" in done.stderr, done.stderr
+  assert "Traceback" not in done.stderr
+  assert tf.train.latest_checkpoint(
+      os.path.join(tmp_path, "checkpoints")).endswith("ckpt-0")
+
+
+def test_other_model_in_the_same_workdir_is_refused(data, undisturbed):
+  done = _finish(_start(data, undisturbed, fc_units=17))
+  assert done.returncode == 2
+  assert "--fc_units was 16, is 17" in done.stderr, done.stderr
+
+
+def test_missing_data_is_a_clear_error(tmp_path):
+  done = _finish(_start(str(tmp_path / "nowhere"), str(tmp_path / "work")))
+  assert done.returncode == 2
+  assert "nowhere: expected a directory of records" in done.stderr
+  assert not os.path.exists(tmp_path / "work")
