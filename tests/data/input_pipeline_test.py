@@ -1,0 +1,412 @@
+"""Tests of kdwsd.data.input_pipeline."""
+
+import os
+import types
+
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+
+from kdwsd import boxes
+from kdwsd import errors
+from kdwsd import files
+from kdwsd.data import input_pipeline
+from kdwsd.data import records
+
+_NUM_IMAGES = 11
+_CLASSES = ("cat", "dog", "sheep")
+_HEIGHT, _WIDTH = 12, 20
+
+_SETTINGS = {"global_batch_size": 4, "sizes": (8, 12, 16), "num_proposals": 4,
+             "seed": 3, "shuffle_buffer": 5}
+
+
+def _record(index):
+  """Left half dark, right half bright; no two records alike."""
+  random = np.random.RandomState(index)
+  image = np.zeros([_HEIGHT, _WIDTH, 3], np.uint8)
+  image[:, _WIDTH // 2:] = 120 + 10 * index
+  image[:4, :4] = random.randint(256, size=3)
+  corners = np.sort(random.uniform(size=[index % 7, 2, 2]), axis=1)
+  return records.Record(
+      image_id=f"image{index}",
+      encoded=tf.io.encode_jpeg(image, quality=95).numpy(),
+      height=_HEIGHT, width=_WIDTH,
+      label_ids=np.flatnonzero(random.uniform(size=3) < 0.5),
+      unknown_label_ids=np.array([2] if index == 4 else [], np.int64),
+      proposal_boxes=corners.reshape(-1, 4).astype(np.float32),
+      proposal_scores=np.sort(
+          random.uniform(size=index % 7))[::-1].astype(np.float32))
+
+
+def _write(directory, serialized, split="train", num_shards=2):
+  parts = np.array_split(np.arange(len(serialized)), num_shards)
+  for shard, part in enumerate(parts):
+    path = records.shard_path(directory, split, shard, num_shards)
+    with tf.io.TFRecordWriter(path) as writer:
+      for index in part:
+        writer.write(serialized[index])
+  files.write_json(records.card_path(directory, split), {
+      "format_version": records.FORMAT_VERSION, "classes": list(_CLASSES),
+      "num_images": len(serialized), "num_shards": num_shards})
+  return records.open_split(directory, split)
+
+
+def _take(dataset, count):
+  return list(dataset.take(count).as_numpy_iterator())
+
+
+def _train(record_set, **settings):
+  return input_pipeline.training_batches(
+      record_set, **{**_SETTINGS, **settings})
+
+
+def _join(parts):
+  """Batches of replicas -> the global batch."""
+  return {key: np.concatenate([part[key] for part in parts])
+          for key in parts[0]}
+
+
+def _context(worker, num_workers, num_replicas):
+  """What `tf.distribute.InputContext` tells."""
+  return types.SimpleNamespace(
+      num_replicas_in_sync=num_replicas, num_input_pipelines=num_workers,
+      input_pipeline_id=worker)
+
+
+class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.records = [_record(i) for i in range(_NUM_IMAGES)]
+    cls.serialized = [records.serialize(r) for r in cls.records]
+
+  def setUp(self):
+    super().setUp()
+    self.directory = os.path.join(self.get_temp_dir(), self.id())
+    os.makedirs(self.directory, exist_ok=True)
+    self.record_set = _write(self.directory, self.serialized)
+
+  def _assert_same(self, first, second):
+    self.assertEqual(len(first), len(second))
+    for step, (one, other) in enumerate(zip(first, second)):
+      self.assertEqual(set(one), set(other))
+      for key in one:
+        self.assertAllEqual(one[key], other[key], msg=f"{key}, step {step}")
+
+  def _source(self, batch):
+    """Index of the record behind each image: labels and scores tell."""
+    found = []
+    for row in range(len(batch["image"])):
+      matches = []
+      for index, record in enumerate(self.records):
+        scores = record.proposal_scores[:batch["valid"].shape[1]]
+        bright = 120 + 10 * index
+        image = batch["image"][row]
+        pixel = max(image[-1, 0, 0], image[-1, -1, 0])
+        if (np.sum(batch["valid"][row]) == len(scores)
+            and np.array_equal(batch["objectness"][row][:len(scores)], scores)
+            and abs(pixel - bright) < 5):
+          matches.append(index)
+      self.assertLen(matches, 1)
+      found += matches
+    return found
+
+  def test_shapes_and_types(self):
+    for batch in _take(_train(self.record_set), 6):
+      side = batch["image"].shape[1]
+      self.assertIn(side, _SETTINGS["sizes"])
+      expected = {
+          "image": ((4, side, side, 3), np.float32),
+          "proposals": ((4, 4, 4), np.float32),
+          "objectness": ((4, 4), np.float32),
+          "valid": ((4, 4), bool),
+          "labels": ((4, 3), np.float32),
+          "label_weights": ((4, 3), np.float32),
+          "example_index": ((4,), np.int64),
+      }
+      self.assertEqual(
+          {key: (value.shape, value.dtype.type if key != "valid" else bool)
+           for key, value in batch.items()}, expected)
+
+  def test_every_image_once_an_epoch_in_a_new_order(self):
+    joined = [self._source(b) for b in _take(_train(self.record_set), 11)]
+    run = sum(joined, [])  # 44 images, 4 epochs
+    epochs = [run[i:i + _NUM_IMAGES] for i in range(0, 44, _NUM_IMAGES)]
+    for epoch in epochs:
+      self.assertEqual(sorted(epoch), list(range(_NUM_IMAGES)))
+    self.assertLen({tuple(epoch) for epoch in epochs}, 4)
+
+  def test_same_seed_same_batches(self):
+    self._assert_same(_take(_train(self.record_set), 8),
+                      _take(_train(self.record_set), 8))
+
+  def test_iterating_again_gives_the_same_batches(self):
+    dataset = _train(self.record_set)
+    self._assert_same(_take(dataset, 4), _take(dataset, 4))
+
+  def test_global_seed_of_tensorflow_changes_nothing(self):
+    tf.random.set_seed(0)
+    first = _take(_train(self.record_set), 4)
+    tf.random.set_seed(1234)
+    self._assert_same(first, _take(_train(self.record_set), 4))
+
+  def test_other_seed_other_order_sides_and_mirrors(self):
+    first, second = [
+        _take(_train(self.record_set, seed=seed), 16) for seed in (3, 4)]
+    self.assertNotEqual([self._source(b) for b in first],
+                        [self._source(b) for b in second])
+    self.assertNotEqual([b["image"].shape[1] for b in first],
+                        [b["image"].shape[1] for b in second])
+    self.assertNotEqual([_mirrored(b) for b in first],
+                        [_mirrored(b) for b in second])
+
+  @parameterized.parameters(0, 2 ** 31, 2 ** 40)
+  def test_any_seed_will_do(self, seed):
+    self.assertLen(_take(_train(self.record_set, seed=seed), 2), 2)
+
+  @parameterized.product(
+      start_step=[1, 2, 3, 7, 11], cache=["none", "memory"])
+  def test_resumed_run_sees_what_an_undisturbed_one_does(
+      self, start_step, cache):
+    undisturbed = _take(_train(self.record_set), start_step + 3)
+    resumed = _take(
+        _train(self.record_set, start_step=start_step, cache=cache), 3)
+    self._assert_same(undisturbed[start_step:], resumed)
+
+  def test_resume_after_more_than_two_to_the_31_images(self):
+    batch, = _take(_train(self.record_set, start_step=2 ** 30), 1)
+    self.assertAllEqual(batch["example_index"], 2 ** 32 + np.arange(4))
+
+  def test_sides_are_drawn_per_global_batch(self):
+    parts = _take(_train(self.record_set, num_replicas=2), 60)
+    sides = [part["image"].shape[1] for part in parts]
+    self.assertEqual(sides[::2], sides[1::2])
+    counts = [sides[::2].count(side) for side in _SETTINGS["sizes"]]
+    self.assertEqual(sum(counts), 30)
+    self.assertAllGreater(counts, 3)
+
+  @parameterized.parameters(1, 2, 4)
+  def test_replicas_share_the_global_batch(self, num_replicas):
+    whole = _take(_train(self.record_set), 5)
+    parts = _take(
+        _train(self.record_set, num_replicas=num_replicas), 5 * num_replicas)
+    self._assert_same(whole, [
+        _join(parts[i:i + num_replicas])
+        for i in range(0, len(parts), num_replicas)])
+
+  @parameterized.product(num_replicas=[2, 4], start_step=[0, 3])
+  def test_two_workers_share_the_global_batch(self, num_replicas, start_step):
+    whole = _take(_train(self.record_set, start_step=start_step), 5)
+    per_worker = num_replicas // 2
+    workers = [
+        _take(_train(self.record_set, start_step=start_step,
+                     input_context=_context(worker, 2, num_replicas)),
+              5 * per_worker)
+        for worker in range(2)]
+    self._assert_same(whole, [
+        _join([part for worker in workers
+               for part in worker[i:i + per_worker]])
+        for i in range(0, 5 * per_worker, per_worker)])
+
+  def test_batch_larger_than_the_split(self):
+    batch, = _take(_train(self.record_set, global_batch_size=25), 1)
+    counts = np.bincount(self._source(batch))
+    self.assertEqual((min(counts), max(counts)), (2, 3))
+
+  @parameterized.parameters("memory", "disk")
+  def test_cache_changes_nothing(self, cache):
+    plain = _take(_train(self.record_set), 12)
+    for _ in range(2):  # The second run finds the first one's cache.
+      cached = _train(self.record_set, cache=cache,
+                      cache_directory=os.path.join(self.directory, "cache"))
+      self._assert_same(plain, _take(cached, 12))
+
+  @parameterized.parameters("memory", "disk")
+  def test_cache_spares_the_second_epoch_the_records(self, cache):
+    plain = _take(_train(self.record_set), 16)
+    iterator = _train(
+        self.record_set, cache=cache,
+        cache_directory=os.path.join(self.directory, "cache")
+    ).as_numpy_iterator()
+    seen = [next(iterator) for _ in range(6)]  # Into the third epoch.
+    for path in self.record_set.paths:
+      os.remove(path)
+    seen += [next(iterator) for _ in range(10)]
+    self._assert_same(plain, seen)
+
+  def test_half_written_disk_cache_is_no_hindrance(self):
+    cache = os.path.join(self.directory, "cache")
+    plain = _take(_train(self.record_set), 12)
+    # Killed in the first epoch: what its iterator leaves behind.
+    iterator = iter(_train(self.record_set, cache="disk",
+                           cache_directory=cache, shuffle_buffer=1))
+    next(iterator)
+    left = os.listdir(cache)
+    self.assertNotEmpty(left)
+    copies = {name: _content(os.path.join(cache, name)) for name in left}
+    del iterator
+    for name, content in copies.items():
+      files.write_bytes(os.path.join(cache, name), content)
+    self._assert_same(plain, _take(
+        _train(self.record_set, cache="disk", cache_directory=cache), 12))
+
+  def test_disk_cache_of_other_records_is_not_used(self):
+    cache = os.path.join(self.directory, "cache")
+    _take(_train(self.record_set, cache="disk", cache_directory=cache), 12)
+    other = _write(self.directory, self.serialized[::-1])
+    self._assert_same(
+        _take(_train(other), 12),
+        _take(_train(other, cache="disk", cache_directory=cache), 12))
+
+  def test_mirror_flips_image_and_boxes(self):
+    plain = _take(_train(self.record_set, mirror=False), 12)
+    mirrored = _take(_train(self.record_set), 12)
+    flips = 0
+    for before, after in zip(plain, mirrored):
+      self.assertFalse(any(_mirrored(before)))
+      for row, flipped in enumerate(_mirrored(after)):
+        flips += flipped
+        image, proposals = before["image"][row], before["proposals"][row]
+        if flipped:
+          image = image[:, ::-1]
+          proposals = np.where(before["valid"][row][:, np.newaxis],
+                               boxes.flip_left_right(proposals), 0)
+        self.assertAllClose(after["image"][row], image)
+        self.assertAllClose(after["proposals"][row], proposals)
+      for key in set(before) - {"image", "proposals"}:
+        self.assertAllEqual(before[key], after[key])
+    self.assertBetween(flips, 12, 36)  # of 48
+
+  def test_labels_and_what_is_unknown(self):
+    for batch in _take(_train(self.record_set), 3):
+      for row, index in enumerate(self._source(batch)):
+        record = self.records[index]
+        self.assertAllEqual(
+            np.flatnonzero(batch["labels"][row]), record.label_ids)
+        self.assertAllEqual(np.flatnonzero(batch["label_weights"][row] == 0),
+                            record.unknown_label_ids)
+
+  def test_best_proposals_are_kept_and_the_rest_is_padding(self):
+    batches = _take(input_pipeline.evaluation_batches(
+        self.record_set, size=8, num_proposals=4), _NUM_IMAGES)
+    for record, batch in zip(self.records, batches):
+      kept = min(4, len(record.proposal_boxes))
+      self.assertAllEqual(batch["valid"][0], np.arange(4) < kept)
+      self.assertAllEqual(
+          batch["proposals"][0, :kept], record.proposal_boxes[:kept])
+      self.assertAllEqual(
+          batch["objectness"][0, :kept], record.proposal_scores[:kept])
+      self.assertAllEqual(batch["proposals"][0, kept:], np.zeros([4 - kept, 4]))
+      self.assertAllEqual(batch["objectness"][0, kept:], np.zeros(4 - kept))
+
+  def test_evaluation_sees_every_image_once_in_order(self):
+    batches = _take(input_pipeline.evaluation_batches(
+        self.record_set, size=8, num_proposals=4, batch_size=3), 100)
+    self.assertEqual([len(b["image"]) for b in batches], [3, 3, 3, 2])
+    joined = _join(batches)
+    self.assertAllEqual(joined["example_index"], np.arange(_NUM_IMAGES))
+    self.assertEqual(self._source(joined), list(range(_NUM_IMAGES)))
+    self.assertFalse(any(_mirrored(joined)))
+
+  def test_evaluation_mirrors_when_asked(self):
+    plain, mirrored = [
+        _join(_take(input_pipeline.evaluation_batches(
+            self.record_set, size=8, num_proposals=4, mirror=mirror), 100))
+        for mirror in (False, True)]
+    self.assertTrue(all(_mirrored(mirrored)))
+    self.assertAllClose(plain["image"][:, :, ::-1], mirrored["image"])
+    valid = plain["valid"]
+    self.assertAllClose(boxes.flip_left_right(plain["proposals"][valid]),
+                        mirrored["proposals"][valid])
+    self.assertAllEqual(mirrored["proposals"][~valid], np.zeros([
+        np.sum(~valid), 4]))
+
+  def test_warp_is_bilinear_with_half_pixel_centres(self):
+    record = self.records[10]
+    batch = _take(input_pipeline.evaluation_batches(
+        self.record_set, size=9, num_proposals=4), _NUM_IMAGES)[10]
+    image = tf.io.decode_jpeg(
+        record.encoded, dct_method="INTEGER_ACCURATE").numpy()
+    self.assertAllClose(batch["image"][0], _warp(image, 9), atol=1e-3)
+
+  def test_grey_jpeg_has_three_equal_channels(self):
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8, 1) * 3
+    record_set = _write(self.directory, [records.serialize(records.Record(
+        image_id="grey", encoded=tf.io.encode_jpeg(grey, format="grayscale")
+        .numpy(), height=8, width=8, label_ids=np.array([0])))], "grey", 1)
+    batch, = _take(input_pipeline.evaluation_batches(
+        record_set, size=8, num_proposals=4), 2)
+    self.assertAllEqual(batch["image"][..., :1].repeat(3, -1), batch["image"])
+    self.assertAllClose(batch["image"][0, ..., :1], grey, atol=6)
+
+  def test_ground_truth_is_never_read(self):
+    without, garbage = [], []
+    for serialized in self.serialized:
+      example = tf.train.Example.FromString(serialized)
+      truth = [key for key in example.features.feature
+               if key.startswith("truth/")]
+      self.assertLen(truth, 5)
+      for key in truth:
+        del example.features.feature[key]
+      without.append(example.SerializeToString())
+      for key in truth:
+        # Not even of a type that could be parsed.
+        example.features.feature[key].bytes_list.value[:] = [b"!", b"?"]
+      garbage.append(example.SerializeToString())
+    directory = os.path.join(self.directory, "other")
+    os.makedirs(directory, exist_ok=True)
+    for other in (without, garbage):
+      record_set = _write(directory, other)
+      self._assert_same(_take(_train(self.record_set), 6),
+                        _take(_train(record_set), 6))
+      self._assert_same(*[
+          _take(input_pipeline.evaluation_batches(
+              which, size=8, num_proposals=4), 100)
+          for which in (self.record_set, record_set)])
+
+  @parameterized.parameters(
+      ({"num_replicas": 3}, "multiple of the number of replicas, 3"),
+      ({"cache": "ram"}, "none, memory, disk.*'ram'"),
+      ({"cache": "disk"}, "expected a directory"))
+  def test_bad_settings_are_named(self, settings, message):
+    with self.assertRaisesRegex(errors.InputError, message):
+      _train(self.record_set, **settings)
+
+  def test_empty_split(self):
+    empty = _write(self.directory, [], "empty", 1)
+    with self.assertRaisesRegex(errors.InputError, "empty split"):
+      _train(empty)
+    self.assertEmpty(_take(input_pipeline.evaluation_batches(
+        empty, size=8, num_proposals=4), 1))
+
+
+def _mirrored(batch):
+  """Whether the bright half of each image is on the left."""
+  image = batch["image"]
+  return list(image[:, -1, 0, 0] > image[:, -1, -1, 0])
+
+
+def _warp(image, side):
+  """Bilinear, no antialiasing; pixel centres at half integers. [S, S, 3]."""
+  image = image.astype(np.float64)
+  for axis in (0, 1):
+    length = image.shape[axis]
+    place = np.clip((np.arange(side) + 0.5) * length / side - 0.5,
+                    0, length - 1)
+    low = np.floor(place).astype(int)
+    high = np.minimum(low + 1, length - 1)
+    share = (place - low).reshape([-1 if a == axis else 1 for a in range(3)])
+    image = (image.take(low, axis) * (1 - share)
+             + image.take(high, axis) * share)
+  return image
+
+
+def _content(path):
+  with open(path, "rb") as file:
+    return file.read()
+
+
+if __name__ == "__main__":
+  tf.test.main()
