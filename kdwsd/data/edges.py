@@ -23,7 +23,7 @@ _LEARNED_EDGES = ("OpenCV's structured-edge model (model.yml or model.yml.gz "
                   "of opencv_extra)")
 
 
-def gradient_edges(image, sigma=2.0, percentile=97.0):
+def gradient_edges(image, sigma=2.5, percentile=99.0):
   """Thinned edges from colour gradients.
 
   The image is taken to CIE Lab, where distances are those the eye sees,

@@ -47,24 +47,24 @@ class Settings:
   """
   method: str = "edge_boxes"
   max_proposals: int = 500
-  min_side_pixels: int = 20
+  min_side_pixels: int = 10
   longest_side: int = 800
   file: Optional[str] = None
   # EdgeBoxes.
   edge_model: Optional[str] = None
-  edge_sigma: float = 2.0
-  edge_percentile: float = 97.0
+  edge_sigma: float = 2.5
+  edge_percentile: float = 99.0
   alpha: float = 0.65
-  beta: float = 0.75
-  eta: float = 1.0
-  min_score: float = 0.01
-  edge_min_mag: float = 0.1
+  beta: float = 0.65
+  eta: float = 0.9996
+  min_score: float = 0.02
+  edge_min_mag: float = 0.15
   edge_merge_thr: float = 0.5
   cluster_min_mag: float = 0.5
   max_aspect_ratio: float = 3.0
   min_box_area: float = 400.0
   gamma: float = 2.0
-  kappa: float = 1.5
+  kappa: float = 1.7
   # Selective Search.
   selective_search_mode: str = "fast"
 

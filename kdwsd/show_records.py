@@ -1,0 +1,49 @@
+"""Draws converted records on a contact sheet: look at your data first.
+
+Example: python -m kdwsd.show_records --data=records/voc --split=trainval
+"""
+
+import os
+
+from absl import flags
+
+from kdwsd import command_line
+
+_DATA = flags.DEFINE_string(
+    "data", None, "Directory of records, as written by kdwsd.make_records.",
+    required=True)
+_SPLIT = flags.DEFINE_string("split", "train", "Split to show.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "PNG file to write; by default DATA/SPLIT.png.")
+_NUM_IMAGES = flags.DEFINE_integer(
+    "num_images", 12, "Images on the sheet.", lower_bound=1, upper_bound=200)
+_FIRST = flags.DEFINE_integer(
+    "first", 0, "Position in the split of the first image.", lower_bound=0)
+_NUM_PROPOSALS = flags.DEFINE_integer(
+    "num_proposals", 20, "Best proposals drawn on each image.", lower_bound=0)
+_TILE = flags.DEFINE_integer(
+    "tile_pixels", 320, "Longer side of an image on the sheet.",
+    lower_bound=32, upper_bound=2000)
+
+
+def main(_):
+  # Imported here: --help and bad flags need no TensorFlow.
+  from kdwsd import errors
+  from kdwsd.data import records
+  from kdwsd.evaluation import pictures
+  record_set = records.open_split(_DATA.value, _SPLIT.value)
+  if _FIRST.value >= record_set.num_images:
+    raise errors.InputError(
+        f"--first: expected less than {record_set.num_images}, the number of "
+        f"images. Received: {_FIRST.value}.")
+  sheet = pictures.record_sheet(
+      record_set, num_images=_NUM_IMAGES.value, first=_FIRST.value,
+      num_proposals=_NUM_PROPOSALS.value, tile_pixels=_TILE.value)
+  output = _OUTPUT.value or os.path.join(_DATA.value, f"{_SPLIT.value}.png")
+  pictures.write_png(output, sheet)
+  print(f"{output}: {sheet.shape[1]} x {sheet.shape[0]} pixels. Dashed white: "
+        "annotated objects; orange (best) to blue: proposals.")
+
+
+if __name__ == "__main__":
+  command_line.run(main)
