@@ -1,0 +1,50 @@
+# make demo    train the embedded demo, about 10 minutes on 2 cores
+# make test    the tests;  make test-slow  the ones that take minutes
+# make lint    ruff, and that BUILD is up to date
+# make bench   images/s, memory, share of the machine's matmul peak
+# make clean   remove what make made, but not runs/
+#
+# The first of them makes .venv with the versions of .ci/constraints.txt. It
+# looks for a Python 3.9-3.11; name one with  PYTHON=python3.11 make demo
+VENV ?= .venv
+PYTHON ?=
+RUN = $(VENV)/bin/python
+FLAGFILE ?= flags/demo/wsd.flags
+TESTS ?= tests
+
+.PHONY: help venv demo test test-slow lint bench build-file bazel clean
+help:
+	@sed -n 's/^# \{0,1\}//p;/^VENV/q' Makefile
+
+# Always asked, answers at once when nothing changed: a stale or half-made
+# environment is noticed even though its files look new.
+venv:
+	@VENV="$(VENV)" PYTHON="$(PYTHON)" .ci/make-venv
+
+demo: venv
+	$(RUN) -m kdwsd.train --flagfile=$(FLAGFILE)
+
+test: venv
+	$(RUN) -m pytest -q $(TESTS)
+
+test-slow: venv
+	$(RUN) -m pytest -q -m slow $(TESTS)
+
+lint: venv
+	$(RUN) -m ruff check .
+	$(RUN) .ci/build_file.py --check
+
+bench: venv
+	$(RUN) -m kdwsd.benchmark
+
+build-file: venv
+	$(RUN) .ci/build_file.py
+
+bazel: venv
+	VENV="$(VENV)" .ci/bazel query //...
+
+clean:
+	[ ! -e "$(VENV)/pyvenv.cfg" ] || rm -rf "$(VENV)"
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache \
+	  .hypothesis
+	find kdwsd tests -name __pycache__ -type d -prune -exec rm -rf {} +

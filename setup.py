@@ -1,0 +1,67 @@
+"""Installs kdwsd: ranges here, the exact versions in .ci/constraints.txt."""
+
+import sys
+
+# Before anything else, and in words every Python can parse: TensorFlow 2.15
+# has no wheel for other versions, and pip would say only that it found none.
+if not (3, 9) <= sys.version_info[:2] <= (3, 11):
+  sys.exit(
+      "error: kdwsd needs Python 3.9, 3.10 or 3.11, the versions that "
+      "TensorFlow 2.15 runs on. Received: Python %d.%d (%s).\n"
+      "Name another one:  PYTHON=python3.11 make demo\n"
+      "or let uv bring it: uv venv --seed --python 3.11 && "
+      ". .venv/bin/activate" % (sys.version_info[:2] + (sys.executable,)))
+
+import setuptools  # noqa: E402
+
+setuptools.setup(
+    name="kdwsd",
+    version="0.1.0",
+    description=(
+        "Multi-label image classification by knowledge distillation from "
+        "weakly supervised detection, in TensorFlow"),
+    license="Apache-2.0",
+    python_requires=">=3.9,<3.12",
+    # kdwsd only: no top-level package named flags, export or tests.
+    packages=setuptools.find_packages(include=["kdwsd", "kdwsd.*"]),
+    install_requires=[
+        "absl-py>=1.4",
+        "defusedxml>=0.7",
+        "h5py>=3.9",
+        "matplotlib>=3.7",
+        "numpy>=1.26,<2",
+        # tf-models-official brings opencv-python-headless, which owns the same
+        # folder: the contrib one must be of the same version and installed
+        # last (`make` does both).
+        "opencv-contrib-python-headless>=4.8,<4.12",
+        "opencv-python-headless>=4.8,<4.12",
+        "Pillow>=10",
+        "psutil>=5.9",
+        "pycocotools>=2.0.7",
+        "scipy>=1.11",
+        # TensorBoard 2.15 imports pkg_resources, which 82 removed.
+        "setuptools<82",
+        "tensorflow>=2.15.1,<2.16",
+        # 1.18 and later speak a protobuf that TensorFlow 2.15 cannot load.
+        "tensorflow-metadata>=1.15,<=1.17.2",
+        "tf-models-official>=2.15,<2.16",
+        "tqdm>=4.65",
+    ],
+    extras_require={
+        # Second opinions in the tests, and the linter.
+        "dev": [
+            "hypothesis>=6.90",
+            "pytest>=7.4",
+            "ruff>=0.4",
+            "scikit-learn>=1.3",
+            "tensorflow-addons>=0.23,<0.24",
+        ],
+    },
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.9",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)
