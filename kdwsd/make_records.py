@@ -1,6 +1,6 @@
-"""Converts images and labels into records to train on.
+r"""Converts images and labels into records to train on.
 
-    python -m kdwsd.make_records --format=voc --input=VOCdevkit --year=2007 \\
+    python -m kdwsd.make_records --format=voc --input=VOCdevkit --year=2007 \
         --image_set=trainval --split=train --output=records/voc07
 
 Formats, and what they read:
@@ -79,6 +79,7 @@ _MAX_PIXELS = flags.DEFINE_integer(
 
 
 def main(_):
+  """Reads the source, converts it, says what came of it."""
   # Imported here: --help and bad flags need no TensorFlow.
   from kdwsd.data import sources
   problems = sources.Problems(_ON_ERROR.value)

@@ -12,15 +12,17 @@
 | num_objects | annotated objects; null where the source has no boxes |
 | objects_per_class | by name; null likewise |
 | proposals | method, settings, per_image {mean, min, max}, recall |
-| proposals.recall | share of the objects, without difficult ones and crowds, that some proposal covers with at least this IoU; null without boxes |
+| proposals.recall | by IoU, share of the objects that a proposal covers |
 | source | format and arguments |
 | skipped, skipped_list | how many items, and the file that lists them or null |
 | shuffle_seed, max_pixels | as given; a negative seed keeps the order |
 | fingerprint | of all that decides the bytes of the shards, but the pixels |
+
+Recall is over the objects that are neither difficult nor a crowd; it is null
+where the source has no boxes.
 """
 
 import dataclasses
-import platform
 
 import numpy as np
 import PIL
@@ -50,6 +52,7 @@ class Counts:
 
   @classmethod
   def zeros(cls, num_classes):
+    """The sums over no image."""
     return cls(*(np.zeros([num_classes], np.int64) for _ in range(3)))
 
   def add_image(self, item, prepared):
@@ -99,8 +102,7 @@ def versions():
   return {
       "tool_version": kdwsd.__version__,
       "libraries": {"numpy": np.__version__, "opencv": cv2.__version__,
-                    "pillow": PIL.__version__,
-                    "python": platform.python_version()}}
+                    "pillow": PIL.__version__}}
 
 
 def make(source, *, split, counts, num_shards, proposal_settings, skipped,
@@ -125,8 +127,10 @@ def make(source, *, split, counts, num_shards, proposal_settings, skipped,
   known = counts.num_with_truth > 0
   settings = dict(proposal_settings.as_dict())
   method = settings.pop("method", proposal_settings.method)
-  by_class = lambda sums: {
-      name: int(n) for name, n in zip(source.classes, sums)}
+
+  def by_class(sums):
+    return {name: int(n) for name, n in zip(source.classes, sums)}
+
   return {
       "format_version": records.FORMAT_VERSION,
       **versions(),

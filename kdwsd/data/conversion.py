@@ -1,15 +1,15 @@
 """Turning a source into shards of records, in parallel and resumably.
 
-While a split is converted, a folder `.SPLIT.progress` beside the shards holds
-what decides their bytes (`settings.json`) and, once a shard is in place, what
-was counted in it. The card is written last, and the folder goes. Whenever the
-process dies, the same command goes on at the first missing shard and ends with
-the same bytes, whatever the number of workers.
+Every shard is put in place whole, the card last (`progress_notes` says what is
+known in between). Whenever the process dies, the same command goes on at the
+first missing shard and ends with the same bytes, whatever the number of
+workers.
 """
 
 import collections
+from concurrent import futures
+from concurrent.futures import process
 import contextlib
-import fcntl
 import glob
 import hashlib
 import json
@@ -17,10 +17,7 @@ import logging
 import math
 import multiprocessing
 import os
-import shutil
 import sys
-from concurrent import futures
-from concurrent.futures import process
 
 import numpy as np
 import tensorflow as tf
@@ -31,6 +28,7 @@ from kdwsd import files
 from kdwsd.data import cards
 from kdwsd.data import images
 from kdwsd.data import preparation
+from kdwsd.data import progress_notes
 from kdwsd.data import records
 
 _IMAGES_PER_SHARD = 128
@@ -72,15 +70,15 @@ def convert(source, *, output, split, proposal_settings, problems,
         "--num_shards and --workers: expected 0 or more. Received: "
         f"{num_shards} and {num_workers}.")
   items = _present_items(source.items, problems)
-  if shuffle_seed >= 0:
-    order = np.random.RandomState(shuffle_seed % 2**32).permutation(len(items))
-    items = [items[i] for i in order]
   num_shards = num_shards or min(
       max(1, math.ceil(len(items) / _IMAGES_PER_SHARD)), _MOST_SHARDS)
   if num_shards > len(items):
     raise errors.InputError(
         f"--num_shards: expected at most one for each of {len(items)} images. "
         f"Received: {num_shards}.")
+  if shuffle_seed >= 0:
+    order = np.random.RandomState(shuffle_seed % 2**32).permutation(len(items))
+    items = [items[i] for i in order]
   settings = {
       "format_version": records.FORMAT_VERSION, **cards.versions(),
       "source": source.description, "classes": list(source.classes),
@@ -90,31 +88,26 @@ def convert(source, *, output, split, proposal_settings, problems,
   fingerprint = hashlib.sha256(
       json.dumps(settings, sort_keys=True).encode("utf-8")).hexdigest()[:16]
   _check_neighbours(output, split, source.classes)
-  with _Progress(output, split, settings, fingerprint) as state:
+  with progress_notes.Notes(output, split, settings, fingerprint) as notes:
     edges = np.linspace(0, len(items), num_shards + 1).astype(int)
     shards = [items[a:b] for a, b in zip(edges[:-1], edges[1:])]
-    todo = [i for i in range(num_shards) if not state.is_done(i, num_shards)]
-    work = [item for i in todo for item in shards[i]]
-    if len(todo) < num_shards and work:
-      logging.info("%s: %d of %d shards are there; going on.", split,
-                   num_shards - len(todo), num_shards)
-    bar = tqdm.tqdm(
-        total=len(items), initial=len(items) - len(work), desc=split,
-        unit=" images", smoothing=0.05,
-        mininterval=0.5 if sys.stderr.isatty() else 30,
-        disable=not (progress and work))
-    with bar, _prepared(
-        work, proposal_settings, max_pixels, num_workers) as results:
-      for index in todo:
-        counts, skipped = _write_shard(
-            records.shard_path(output, split, index, num_shards),
-            shards[index], results, bar, len(source.classes), problems)
-        state.finish(index, counts, skipped)
-    if state.card is None:
-      state.card = _finish(state, source, problems, split, {
-          "num_shards": num_shards, "proposal_settings": proposal_settings,
-          "shuffle_seed": shuffle_seed, "max_pixels": max_pixels})
-  return state.card
+    _write_missing_shards(
+        shards, notes, len(source.classes), problems, proposal_settings,
+        max_pixels, num_workers, progress)
+    if notes.card is None:
+      counts, skipped = _add_up(notes, num_shards, source, problems)
+      skipped_list = f"{split}.skipped.txt" if skipped else None
+      if skipped:
+        files.write_text(os.path.join(output, skipped_list),
+                         "".join(message + "\n" for message in skipped))
+      card = cards.make(
+          source, split=split, counts=counts, num_shards=num_shards,
+          proposal_settings=proposal_settings, skipped=len(skipped),
+          skipped_list=skipped_list, shuffle_seed=shuffle_seed,
+          max_pixels=max_pixels, fingerprint=fingerprint)
+      files.write_json(records.card_path(output, split), card)
+      notes.card = card
+  return notes.card
 
 
 def _present_items(items, problems):
@@ -188,100 +181,27 @@ def _check_neighbours(output, split, classes):
       f"{len(classes)} classes, {', '.join(classes[:8])}, ...")
 
 
-class _Progress:
-  """What is known of a conversion that has not ended; a context manager."""
-
-  def __init__(self, output, split, settings, fingerprint):
-    self.output, self.split = output, split
-    self.settings, self.fingerprint = settings, fingerprint
-    self.folder = os.path.join(output, f".{split}.progress")
-    self.card = None
-    self._lock = None
-
-  def __enter__(self):
-    try:
-      os.makedirs(self.folder, exist_ok=True)
-      self._lock = open(os.path.join(self.folder, "lock"), "w")
-    except OSError as error:
-      raise errors.InputError(
-          f"{self.output}: expected a directory that can be written. "
-          f"Received: {error.strerror}.") from error
-    try:
-      fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-      self._lock.close()
-      raise errors.InputError(
-          f"{self.output}: expected to be alone. Received: another conversion "
-          f"of {self.split} that is running.") from error
-    try:
-      self._open()
-    except BaseException:
-      self._leave()
-      raise
-    return self
-
-  def _open(self):
-    for folder, pattern in ((self.output, f".partial-*-{self.split}[-.]*"),
-                            (self.folder, ".partial-*")):
-      for path in glob.glob(os.path.join(glob.escape(folder), pattern)):
-        os.remove(path)  # Of a run that was killed.
-    card_path = records.card_path(self.output, self.split)
-    if os.path.exists(card_path):
-      card = files.read_json(card_path)
-      if not isinstance(card, dict) or (
-          card.get("fingerprint") != self.fingerprint):
-        raise errors.InputError(
-            f"{card_path}: expected no split of this name, or the same one. "
-            "Received: the card of a conversion of other data or with other "
-            "settings; choose another --output or --split, or remove it.")
-      self.card = card
-      return
-    path = os.path.join(self.folder, "settings.json")
-    if not os.path.exists(path):
-      files.write_json(path, self.settings)
-      return
-    before = files.read_json(path)
-    now = json.loads(json.dumps(self.settings))
-    if before != now:
-      differing = [key for key in now if before.get(key) != now[key]]
-      key = differing[0] if differing else "settings"
-      raise errors.InputError(
-          f"{self.output}: expected to go on with the unfinished conversion of "
-          f"{self.split}, with the same settings, or that {self.folder} is "
-          f"removed. Received: other {', '.join(differing)}; before, {key} was "
-          f"{_short(before.get(key))}, now {_short(now.get(key))}.")
-
-  def __exit__(self, kind, error, trace):
-    self._leave()
-
-  def _leave(self):
-    """Unlocks, and removes the folder unless it holds progress."""
-    counts = os.path.join(glob.escape(self.folder), "shard-*.json")
-    if self.card is not None or not glob.glob(counts):
-      shutil.rmtree(self.folder, ignore_errors=True)
-      with contextlib.suppress(OSError):
-        os.rmdir(self.output)  # Only an empty one goes.
-    self._lock.close()
-
-  def _counts_path(self, index):
-    return os.path.join(self.folder, f"shard-{index:05d}.json")
-
-  def is_done(self, index, num_shards):
-    """Whether a shard is in place and counted."""
-    path = records.shard_path(self.output, self.split, index, num_shards)
-    return os.path.exists(path) and (
-        self.card is not None or os.path.exists(self._counts_path(index)))
-
-  def finish(self, index, counts, skipped):
-    """Notes that a shard is in place."""
-    if self.card is None:
-      files.write_json(self._counts_path(index),
-                       {"counts": counts.to_json(), "skipped": skipped})
-
-  def read(self, index):
-    """Gives what `finish` was given."""
-    content = files.read_json(self._counts_path(index))
-    return cards.Counts.from_json(content["counts"]), content["skipped"]
+def _write_missing_shards(shards, notes, num_classes, problems,
+                          proposal_settings, max_pixels, num_workers, progress):
+  """Writes the shards that are not in place; `shards` are lists of items."""
+  todo = [i for i in range(len(shards)) if not notes.is_done(i, len(shards))]
+  work = [item for i in todo for item in shards[i]]
+  total = sum(map(len, shards))
+  if len(todo) < len(shards) and work:
+    logging.info("%s: %d of %d shards are there; going on.", notes.split,
+                 len(shards) - len(todo), len(shards))
+  bar = tqdm.tqdm(
+      total=total, initial=total - len(work), desc=notes.split,
+      unit=" images", smoothing=0.05,
+      mininterval=0.5 if sys.stderr.isatty() else 30,
+      disable=not (progress and work))
+  with bar, _prepared(
+      work, proposal_settings, max_pixels, num_workers) as results:
+    for index in todo:
+      path = records.shard_path(
+          notes.output, notes.split, index, len(shards))
+      notes.finish(index, *_write_shard(
+          path, shards[index], results, bar, num_classes, problems))
 
 
 @contextlib.contextmanager
@@ -357,32 +277,20 @@ def _record(item, prepared):
       truth=truth)
 
 
-def _finish(state, source, problems, split, arguments):
-  """Writes the list of skipped items and the card, which it returns."""
+def _add_up(notes, num_shards, source, problems):
+  """Returns the `Counts` of all shards and all that was skipped."""
   total = cards.Counts.zeros(len(source.classes))
   in_shards = []
-  for index in range(arguments["num_shards"]):
-    counts, skipped = state.read(index)
+  for index in range(num_shards):
+    counts, skipped = notes.read(index)
     total.add(counts)
     in_shards += skipped
   # What the source skipped; images were skipped in this run or in one before.
-  skipped = [message for message in problems.messages
-             if message not in set(in_shards)] + in_shards
+  known = set(in_shards)
+  skipped = [m for m in problems.messages if m not in known] + in_shards
   if not total.num_images:
+    notes.discard(num_shards)
     raise errors.InputError(
         f"expected at least one image to convert. Received: {len(skipped)} "
         f"skipped, first {skipped[0]}")
-  skipped_list = f"{split}.skipped.txt" if skipped else None
-  if skipped:
-    files.write_text(os.path.join(state.output, skipped_list),
-                     "".join(message + "\n" for message in skipped))
-  card = cards.make(
-      source, split=split, counts=total, skipped=len(skipped),
-      skipped_list=skipped_list, fingerprint=state.fingerprint, **arguments)
-  files.write_json(records.card_path(state.output, split), card)
-  return card
-
-
-def _short(value):
-  text = json.dumps(value)
-  return text if len(text) <= 200 else text[:200] + "..."
+  return total, skipped

@@ -21,8 +21,9 @@ from kdwsd import errors
 DEFAULT_MAX_PIXELS = 100_000_000
 JPEG_QUALITY = 95
 
-# Formats that Pillow decodes by itself. EPS, for one, would run a program.
-_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+# Formats that Pillow decodes by itself; EPS, for one, would run a program. JPEG
+# includes the multi-picture files (MPO) of cameras.
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _ORIENTATION = 0x0112
 _END_OF_IMAGE = b"\xff\xd9"
 
@@ -42,10 +43,12 @@ class DecodedImage:
 
   @property
   def height(self):
+    """Pixels."""
     return self.pixels.shape[0]
 
   @property
   def width(self):
+    """Pixels."""
     return self.pixels.shape[1]
 
 

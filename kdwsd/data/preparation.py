@@ -15,7 +15,9 @@ import numpy as np
 from kdwsd import boxes as box_ops
 from kdwsd import errors
 from kdwsd.data import images
+from kdwsd.data import proposal_files
 from kdwsd.data import proposals
+from kdwsd.data import recall
 from kdwsd.data.sources import datalist
 
 RECALL_IOUS = (0.5, 0.7)
@@ -71,7 +73,8 @@ def prepare_here(item):
   """
   if (_settings["proposal_settings"].method == "file"
       and _settings["proposal_file"] is None):
-    _settings["proposal_file"] = open_proposals(_settings["proposal_settings"])
+    _settings["proposal_file"] = proposal_files.open_file(
+        _settings["proposal_settings"].file)
   try:
     return prepare(item, _settings["proposal_settings"],
                    max_pixels=_settings["max_pixels"],
@@ -82,12 +85,6 @@ def prepare_here(item):
     raise RuntimeError(f"{item.where}: {item.image_path}: {error}") from error
 
 
-def open_proposals(settings):
-  """Opens the file of proposals; its own function because it is slow."""
-  from kdwsd.data import proposal_files  # pylint: disable=import-outside-toplevel
-  return proposal_files.open_file(settings.file)
-
-
 def prepare(item, settings, *, max_pixels, proposal_file=None):
   """Decodes an image and gives it proposals.
 
@@ -95,7 +92,7 @@ def prepare(item, settings, *, max_pixels, proposal_file=None):
     item: a `sources.Item`.
     settings: a `proposals.Settings`.
     max_pixels: larger images are refused.
-    proposal_file: what `open_proposals` gave, for method `file`.
+    proposal_file: a `proposal_files.ProposalFile`, for method `file`.
 
   Returns:
     A `Prepared`.
@@ -110,9 +107,8 @@ def prepare(item, settings, *, max_pixels, proposal_file=None):
     truth = truth_boxes(item, image)
     judged = truth[~(item.objects.difficult | item.objects.crowd)]
     num_judged = len(judged)
-    overlap = box_ops.pairwise_iou(judged, boxes)                 # [M, N]
     num_matched = tuple(
-        int((overlap >= iou).any(axis=1).sum()) for iou in RECALL_IOUS)
+        recall.matched(judged, boxes, iou) for iou in RECALL_IOUS)
   return Prepared(
       encoded=image.encoded, height=image.height, width=image.width,
       boxes=boxes, scores=scores, truth_boxes=truth, num_judged=num_judged,

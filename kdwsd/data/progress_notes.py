@@ -1,0 +1,162 @@
+"""What is known of a conversion that has not ended.
+
+A folder `.SPLIT.progress` beside the shards holds what decides their bytes
+(`settings.json`) and, once a shard is in place, what was counted in it. It is
+locked while a conversion runs; a process that dies leaves it unlocked. It goes
+when the card is there.
+"""
+
+import contextlib
+import fcntl
+import glob
+import json
+import os
+import re
+import shutil
+
+from kdwsd import errors
+from kdwsd import files
+from kdwsd.data import cards
+from kdwsd.data import records
+
+_SHARD = r"-\d{5}-of-\d{5}\.tfrecord"
+
+
+class Notes:
+  """What is known of a conversion that has not ended; a context manager."""
+
+  def __init__(self, output, split, settings, fingerprint):
+    """Names the conversion; nothing is written before the context is entered.
+
+    Args:
+      output: directory of the shards.
+      split: name of the split.
+      settings: dict of all that decides the bytes of the shards.
+      fingerprint: hash of `settings`, as a card holds it.
+    """
+    self.output, self.split = output, split
+    self.settings, self.fingerprint = settings, fingerprint
+    self.folder = os.path.join(output, f".{split}.progress")
+    self.card = None
+    self._lock = None
+
+  def __enter__(self):
+    try:
+      os.makedirs(self.folder, exist_ok=True)
+      self._lock = open(os.path.join(self.folder, "lock"), "w")
+    except OSError as error:
+      raise errors.InputError(
+          f"{self.output}: expected a directory that can be written. "
+          f"Received: {error.strerror}.") from error
+    try:
+      fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+      self._lock.close()
+      raise errors.InputError(
+          f"{self.output}: expected to be alone. Received: another conversion "
+          f"of {self.split} that is running.") from error
+    try:
+      self._open()
+    except BaseException:
+      self._leave()
+      raise
+    return self
+
+  def _open(self):
+    self._remove_partial_files()
+    card_path = records.card_path(self.output, self.split)
+    if os.path.exists(card_path):
+      card = files.read_json(card_path)
+      card = card if isinstance(card, dict) else {}
+      if card.get("fingerprint") != self.fingerprint:
+        differing = [key for key in ("tool_version", "libraries", "source",
+                                     "classes", "num_shards", "shuffle_seed",
+                                     "max_pixels")
+                     if card.get(key) != _as_json(self.settings)[key]]
+        raise errors.InputError(
+            f"{card_path}: expected no split of this name, or the same one. "
+            "Received: the card of a conversion with other "
+            f"{', '.join(differing) or 'images, labels or proposals'}; choose "
+            "another --output or --split, or remove the card.")
+      self.card = card
+      return
+    path = os.path.join(self.folder, "settings.json")
+    if os.path.exists(path) and self._counts_paths():
+      before, now = files.read_json(path), _as_json(self.settings)
+      differing = [key for key in now if before.get(key) != now[key]]
+      if differing:
+        key = differing[0]
+        raise errors.InputError(
+            f"{self.output}: expected to go on with the unfinished conversion "
+            f"of {self.split}, with the same settings; or remove {self.folder} "
+            f"to start anew. Received: other {', '.join(differing)}; {key} was "
+            f"{_short(before.get(key))}, now {_short(now.get(key))}.")
+      return
+    files.write_json(path, self.settings)
+    for name in os.listdir(self.output):  # Of a run that counted nothing.
+      if re.fullmatch(re.escape(self.split) + _SHARD, name):
+        os.remove(os.path.join(self.output, name))
+
+  def _remove_partial_files(self):
+    """Removes what a run that was killed left half-written."""
+    ours = re.compile(
+        r"\.partial-[^-]*-" + re.escape(self.split)
+        + rf"({_SHARD}|\.json|\.skipped\.txt)")
+    for name in os.listdir(self.output):
+      if ours.fullmatch(name):
+        os.remove(os.path.join(self.output, name))
+    for name in os.listdir(self.folder):
+      if name.startswith(".partial-"):
+        os.remove(os.path.join(self.folder, name))
+
+  def __exit__(self, kind, error, trace):
+    self._leave()
+
+  def _leave(self):
+    """Unlocks, and removes the folder unless it holds progress."""
+    if self.card is not None or not self._counts_paths():
+      shutil.rmtree(self.folder, ignore_errors=True)
+      with contextlib.suppress(OSError):
+        os.rmdir(self.output)  # Only an empty one goes.
+    self._lock.close()
+
+  def discard(self, num_shards):
+    """Removes shards and counts: there is nothing worth going on with."""
+    for index in range(num_shards):
+      for path in (self._counts_path(index), records.shard_path(
+          self.output, self.split, index, num_shards)):
+        with contextlib.suppress(FileNotFoundError):
+          os.remove(path)
+
+  def _counts_paths(self):
+    return glob.glob(os.path.join(glob.escape(self.folder), "shard-*.json"))
+
+  def _counts_path(self, index):
+    return os.path.join(self.folder, f"shard-{index:05d}.json")
+
+  def is_done(self, index, num_shards):
+    """Whether a shard is in place and counted."""
+    path = records.shard_path(self.output, self.split, index, num_shards)
+    return os.path.exists(path) and (
+        self.card is not None or os.path.exists(self._counts_path(index)))
+
+  def finish(self, index, counts, skipped):
+    """Notes that a shard is in place."""
+    if self.card is None:
+      files.write_json(self._counts_path(index),
+                       {"counts": counts.to_json(), "skipped": skipped})
+
+  def read(self, index):
+    """Gives what `finish` was given."""
+    content = files.read_json(self._counts_path(index))
+    return cards.Counts.from_json(content["counts"]), content["skipped"]
+
+
+def _as_json(content):
+  """What is left of a dict after it has been a file; tuples become lists."""
+  return json.loads(json.dumps(content))
+
+
+def _short(value):
+  text = json.dumps(value)
+  return text if len(text) <= 200 else text[:200] + "..."
