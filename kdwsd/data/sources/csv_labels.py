@@ -104,7 +104,7 @@ def _rows(text, path):
   if len(header) < 2 or header[0] != "path":
     raise errors.InputError(
         f"{path}: expected a header `path,labels`, or `path` and one column a "
-        f"class. Received: {','.join(header) or 'an empty file'!r}.")
+        f"class. Received: {','.join(header) or 'an empty file'}.")
   return header, rows[1:]
 
 

@@ -54,11 +54,12 @@ def read(path, *, images=None, classes=None, frame="original", problems):
         "a list; their number says where the labels end. Received: none.")
   images = images or os.path.dirname(os.path.abspath(path))
   items, seen = [], {}
-  for number, offset, text in _lines(path):
+  for number, offset, content in _lines(path):
     where = f"{path}:{number}"
     line = sources.Line(path=path, offset=offset, where=where,
                         num_classes=len(classes), frame=FRAMES[frame])
     try:
+      text = _decode(content, where)
       name, labels, rows = _parse(text, len(classes), where)
       _to_boxes(rows, line.frame, where)
       if name in seen:
@@ -105,13 +106,13 @@ def read_proposals(line, height, width):
 
 
 def _lines(path):
-  """Yields (number, byte offset, text) of every line that is not blank."""
+  """Yields (number, byte offset, bytes) of every line that is not blank."""
   offset = 0
   try:
     with open(path, "rb") as file:
       for number, content in enumerate(file, 1):
         if content.strip():
-          yield number, offset, _decode(content, f"{path}:{number}")
+          yield number, offset, content
         offset += len(content)
   except OSError as error:
     raise errors.InputError(
@@ -131,7 +132,7 @@ def _decode(content, where):
 def _parse(text, num_classes, where):
   """Splits a line into path, C label fields and [N, 5] float64 numbers."""
   fields = text.split()
-  name, fields = fields[0], fields[1:]
+  name, fields = fields[0] if fields else "", fields[1:]
   if len(fields) < num_classes or (len(fields) - num_classes) % 5:
     raise errors.InputError(
         f"{where}: expected a path, {num_classes} labels and 5 numbers per "

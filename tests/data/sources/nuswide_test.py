@@ -1,0 +1,84 @@
+"""Tests of the NUS-WIDE source."""
+
+import os
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from kdwsd import errors
+from kdwsd.data import sources
+from kdwsd.data.sources import nuswide
+from tests.data import fake_sets
+
+
+class NusWideTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.root = tempfile.mkdtemp()
+    os.makedirs(os.path.join(self.root, "Flickr"))
+    self._write("ImageList/TrainImagelist.txt",
+                "actor\\0001_1.jpg\nactor\\0002_2.jpg\r\nzoo\\0003_3.jpg\n")
+    self._write("ConceptsList/Concepts81.txt", "airport\nzebra\n")
+    labels = "Groundtruth/TrainTestLabels/Labels_"
+    self._write(labels + "airport_Train.txt", "0\n1\n1\n")
+    self._write(labels + "zebra_Train.txt", "0\n0\n1 \n")
+
+  def _write(self, name, content):
+    return fake_sets.write(os.path.join(self.root, name), content)
+
+  def _read(self, on_error="stop", **arguments):
+    self.problems = sources.Problems(on_error)
+    return nuswide.read(self.root, problems=self.problems, **arguments)
+
+  def test_lines_belong_together(self):
+    source = self._read()
+    self.assertEqual(source.classes, ("airport", "zebra"))
+    self.assertEqual([item.label_ids for item in source.items],
+                     [(), (0,), (0, 1)])
+    self.assertEqual(source.items[1].image_path, os.path.join(
+        self.root, "Flickr", "actor/0002_2.jpg"))
+    self.assertEqual(source.items[2].image_id, "zoo/0003_3.jpg")
+    self.assertIsNone(source.items[0].objects)
+
+  def test_chosen_concepts(self):
+    self.assertEqual(self._read(classes=("zebra",)).items[2].label_ids, (0,))
+
+  @parameterized.parameters("Concepts81.txt", "NUS_WID_Lists/Concepts81.txt")
+  def test_archives_unpacked_elsewhere(self, name):
+    os.rename(os.path.join(self.root, "ConceptsList"),
+              os.path.join(self.root, "gone"))
+    os.remove(os.path.join(self.root, "gone", "Concepts81.txt"))
+    with self.assertRaisesRegex(errors.InputError, "Concepts81.txt"):
+      self._read()
+    self._write(name, "airport\nzebra\n")
+    self.assertLen(self._read().items, 3)
+
+  def test_bad_label_is_named(self):
+    path = self._write(
+        "Groundtruth/TrainTestLabels/Labels_zebra_Train.txt", "0\n2\n1\n")
+    with self.assertRaisesRegex(
+        errors.InputError, f"{path}:2: .*actor/0002_2.jpg. Received: '2'"):
+      self._read()
+    self.assertLen(self._read(on_error="skip").items, 2)
+
+  def test_wrong_number_of_lines(self):
+    self._write("Groundtruth/TrainTestLabels/Labels_zebra_Train.txt", "0\n1\n")
+    with self.assertRaisesRegex(errors.InputError, "expected 3 lines.*: 2"):
+      self._read()
+
+  def test_other_mistakes(self):
+    with self.assertRaisesRegex(errors.InputError, "train, test"):
+      self._read(image_set="val")
+    with self.assertRaisesRegex(errors.InputError, "TestImagelist.txt"):
+      self._read(image_set="test")
+    with self.assertRaisesRegex(errors.InputError, "--images"):
+      self._read(images="/nowhere")
+    self._write("ImageList/TrainImagelist.txt", "a.jpg\na.jpg\nb.jpg\n")
+    with self.assertRaisesRegex(errors.InputError, "txt:2: .*line 1"):
+      self._read()
+
+
+if __name__ == "__main__":
+  absltest.main()
