@@ -136,7 +136,8 @@ def run(*, make_trainer, strategy, model, optimizer, global_step, workdir,
     initialize: function without arguments that gives a new run its pretrained
       weights; not called on resuming.
     evaluate: function without arguments giving a dictionary of validation
-      figures, or None where there is nothing to validate on.
+      figures, or None where there is nothing to validate on; pictures that
+      it hands to `tf.summary` lie beside the figures.
     plateau: schedule to tell `best_figure` of each validation.
   """
   chief = strategies.is_chief(strategy)

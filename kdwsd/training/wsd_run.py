@@ -9,6 +9,7 @@ import tensorflow as tf
 from kdwsd import errors
 from kdwsd.data import input_pipeline
 from kdwsd.data import records
+from kdwsd.evaluation import pictures
 from kdwsd.evaluation import summary
 from kdwsd.modeling import pretrained
 from kdwsd.modeling import wsddn
@@ -87,9 +88,12 @@ def run(workdir, **values):
         global_step=global_step)
 
   def figures():
-    return summary.figures(summary.evaluate(
+    metrics, results = summary.measure(
         model, eval_set, sizes=(config.eval_size,),
-        num_proposals=config.num_proposals))
+        num_proposals=config.num_proposals)
+    tf.summary.image("detections", pictures.detection_sheet(
+        eval_set, results.detections, num_images=6)[tf.newaxis])
+    return summary.figures(metrics)
 
   loop.run(
       make_trainer=make_trainer, strategy=strategy, model=model,
