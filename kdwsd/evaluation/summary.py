@@ -12,6 +12,7 @@ from kdwsd.evaluation import classification
 from kdwsd.evaluation import detection
 from kdwsd.evaluation import inference
 from kdwsd.evaluation import metrics as metrics_lib
+from kdwsd.evaluation import pictures
 from kdwsd.evaluation import plots
 from kdwsd.evaluation import table as table_lib
 
@@ -19,6 +20,7 @@ METRICS = "metrics.json"
 TABLE = "table.txt"
 CURVES = "precision_recall.png"
 BARS = "average_precision.png"
+PICTURE = "detections.png"
 
 
 def evaluate(model, record_set, **options):
@@ -125,12 +127,13 @@ def table(metrics):
 
 
 def write(metrics, results, record_set, directory):
-  """Writes metrics, their table and plots; each file atomically.
+  """Writes metrics, table, plots and a picture; each file atomically.
 
   Args:
     metrics: from `measure`.
     results: from `measure`.
-    record_set: the split that was measured.
+    record_set: the split that was measured; the picture shows its first
+      images, with the truth.
     directory: where to write; made if missing.
 
   Returns:
@@ -140,7 +143,7 @@ def write(metrics, results, record_set, directory):
     errors.InputError: the directory cannot be written.
   """
   paths = [os.path.join(directory, name)
-           for name in (METRICS, TABLE, CURVES, BARS)]
+           for name in (METRICS, TABLE, CURVES, BARS, PICTURE)]
   files.write_json(paths[0], metrics)
   files.write_text(paths[1], table(metrics))
   classes = record_set.classes
@@ -157,4 +160,6 @@ def write(metrics, results, record_set, directory):
       paths[3], classes, values, metrics["num_positive_images"],
       names={"classification": "classification, non-interpolated",
              "detection": "detection, 11-point, IoU 0.5"})
+  pictures.write_png(
+      paths[4], pictures.detection_sheet(record_set, results.detections))
   return paths

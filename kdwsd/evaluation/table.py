@@ -48,7 +48,8 @@ def format_metrics(metrics):
                     for count in _COUNTS] for name, text in _CHOSEN]),
   ]
   if metrics.get("corloc"):
-    lines += ["", f"CorLoc is of split {metrics['corloc']['split']!r}."]
+    lines += ["", f"CorLoc is of split {metrics['corloc']['split']}; its "
+              "second mean goes by that split's counts."]
   if not metrics.get("detection"):
     lines += ["", "No image of this split has boxes: detection not measured."]
   if metrics.get("coco"):

@@ -1,0 +1,87 @@
+"""The binary, in processes of its own, on an untrained model."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+
+from kdwsd import files
+from kdwsd.data import records
+from kdwsd.modeling import wsddn
+from kdwsd.training import checkpoints
+from kdwsd.training import config as config_lib
+from tests.data import fake_records
+
+_EMPTY = {str: "none", int: 1, float: 1.0, bool: False}
+
+
+@pytest.fixture(scope="module", name="workdir")
+def fixture_workdir(tmp_path_factory):
+  """A run whose only checkpoint is the model's initial state."""
+  workdir = str(tmp_path_factory.mktemp("run"))
+  data = os.path.join(workdir, "records")
+  os.makedirs(data)
+  fake_records.write(data, "trainval", 4)
+  fake_records.write(data, "test", 3, seed=1)
+  # Evaluation reads the fields of the model and those named here.
+  values = {field.name: _EMPTY.get(field.type)
+            for field in dataclasses.fields(config_lib.Config)}
+  values.update(
+      classes=fake_records.CLASSES, data=data, eval_split="test", eval_size=48,
+      num_proposals=8, backbone="small", roi_pooling="crop_and_resize",
+      fc_units=8, dropout_rate=0.0)
+  config = config_lib.Config(**values)
+  config_lib.write(config, workdir)
+  model = wsddn.build(checkpoints.model_config(config))
+  tf.train.CheckpointManager(
+      tf.train.Checkpoint(model=model),
+      os.path.join(workdir, checkpoints.LAST), max_to_keep=1).save()
+  return workdir
+
+
+def _evaluate(*arguments):
+  return subprocess.run(
+      [sys.executable, "-m", "kdwsd.evaluate", *arguments],
+      capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_measures_prints_and_writes(workdir):
+  done = _evaluate(
+      f"--workdir={workdir}", "--corloc_split=trainval", "--mirror", "--coco",
+      "--test_scales=32,48", "--batch_size=2")
+  assert done.returncode == 0, done.stderr
+  for text in (*fake_records.CLASSES, "CorLoc is of split trainval", "AP50"):
+    assert text in done.stdout
+  output = os.path.join(workdir, "evaluation", "test")
+  with open(os.path.join(output, "metrics.json"), encoding="utf-8") as file:
+    metrics = json.load(file)
+  assert metrics["num_images"] == 3
+  assert metrics["settings"]["sizes"] == [32, 48]
+  assert metrics["settings"]["mirror"] is True
+  assert metrics["corloc"]["split"] == "trainval"
+  assert set(os.listdir(output)) == {
+      "metrics.json", "table.txt", "precision_recall.png",
+      "average_precision.png", "detections.png"}
+
+
+def test_other_classes_than_the_models_are_named(workdir, tmp_path):
+  other = fake_records.write(str(tmp_path), "test", 1)
+  files.write_json(records.card_path(str(tmp_path), "test"),
+                   {**other.card, "classes": ["cat", "dog", "emu"]})
+  done = _evaluate(f"--workdir={workdir}", f"--data={tmp_path}")
+  assert done.returncode == 2
+  assert "expected the classes" in done.stderr
+  assert "red, green, blue" in done.stderr
+  assert "Received: cat, dog, emu" in done.stderr
+  assert "Traceback" not in done.stderr
+
+
+def test_bad_flags_are_told_at_once(workdir):
+  done = _evaluate(f"--workdir={workdir}", "--test_scales=480,big")
+  assert done.returncode != 0
+  assert "--test_scales" in done.stderr
+  assert "separated by commas" in done.stderr

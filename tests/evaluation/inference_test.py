@@ -1,0 +1,99 @@
+import tempfile
+
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+
+from kdwsd import boxes as box_ops
+from kdwsd import errors
+from kdwsd.evaluation import inference
+from tests.data import fake_records
+
+
+class _LeftModel:
+  """Scores proposals by where their left edge is: mirroring changes it."""
+
+  def __init__(self):
+    self.traces = 0
+
+  def __call__(self, batch, training):
+    self.traces += 1
+    assert not training
+    left = batch["proposals"][..., 1:2]                           # [B, R, 1]
+    side = tf.cast(tf.shape(batch["image"])[1], tf.float32)
+    scores = left * tf.constant([1.0, 2.0, 3.0]) + side           # [B, R, 3]
+    # Garbage where padded, which nobody may see.
+    scores = tf.where(batch["valid"][..., tf.newaxis], scores, 1e6)
+    means = tf.reduce_mean(batch["image"], axis=(1, 2)) / 255     # [B, 3]
+    return {"image_scores": means, "proposal_scores": scores,
+            "features": scores}
+
+
+def _left_scores(boxes, side):
+  return boxes[:, 1:2] * np.float32([1, 2, 3]) + side
+
+
+class PredictTest(tf.test.TestCase, parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    directory = tempfile.TemporaryDirectory()
+    self.addCleanup(directory.cleanup)
+    self.records = fake_records.write(directory.name, "test", 7)
+
+  def _predict(self, model=None, **options):
+    return list(inference.predict(
+        model or _LeftModel(), self.records, progress=False,
+        **{"num_proposals": 9, "sizes": (32,), **options}))
+
+  def test_padding_is_removed_and_order_kept(self):
+    predictions = self._predict()
+    self.assertLen(predictions, 7)
+    for index, prediction in enumerate(predictions):
+      self.assertEqual(prediction.boxes.shape, (6, 4))
+      self.assertAllClose(
+          prediction.proposal_scores, _left_scores(prediction.boxes, 32))
+      # The fakes' only colour is that of their class.
+      self.assertEqual(np.argmax(prediction.image_scores), index % 3)
+
+  def test_only_the_best_proposals_are_scored(self):
+    few, all_ = self._predict(num_proposals=4), self._predict()
+    self.assertAllEqual(few[0].boxes, all_[0].boxes[:4])
+
+  @parameterized.parameters(2, 3, 7, 8)
+  def test_batch_size_changes_nothing(self, batch_size):
+    for one, other in zip(self._predict(batch_size=batch_size),
+                          self._predict()):
+      self.assertAllClose(one.image_scores, other.image_scores)
+      self.assertAllClose(one.proposal_scores, other.proposal_scores)
+
+  def test_scores_are_means_over_sizes_and_mirror_images(self):
+    for fused in self._predict(sizes=(32, 48), mirror=True):
+      mirrored = box_ops.flip_left_right(fused.boxes)
+      self.assertAllClose(fused.proposal_scores, np.mean(
+          [_left_scores(boxes, side) for boxes in (fused.boxes, mirrored)
+           for side in (32, 48)], axis=0))
+
+  def test_model_is_traced_once_over_sizes_and_a_smaller_last_batch(self):
+    model = _LeftModel()
+    self._predict(model, sizes=(32, 48), mirror=True, batch_size=2)
+    self.assertEqual(model.traces, 1)
+
+  def test_predictions_come_one_at_a_time(self):
+    predictions = inference.predict(
+        _LeftModel(), self.records, sizes=(32,), num_proposals=9,
+        progress=False)
+    self.assertIsInstance(next(predictions), inference.Prediction)
+
+  def test_scores_that_are_not_finite_name_the_image(self):
+    def diverged(batch, training):
+      scores = _LeftModel()(batch, training)
+      bad = tf.reduce_max(batch["image"][..., 2]) > 200  # Blue: 2 and 5.
+      scores["image_scores"] += tf.where(bad, np.nan, 0.0)
+      return scores
+    with self.assertRaisesRegex(errors.InputError, "infinity for image 2 of"):
+      self._predict(diverged)
+
+
+if __name__ == "__main__":
+  tf.test.main()
