@@ -12,11 +12,17 @@ if not (3, 9) <= sys.version_info[:2] <= (3, 11):
       "or let uv bring it: uv venv --seed --python 3.11 && "
       ". .venv/bin/activate" % (sys.version_info[:2] + (sys.executable,)))
 
+import pathlib  # noqa: E402
+import re  # noqa: E402
+
 import setuptools  # noqa: E402
+
+_INIT = pathlib.Path(__file__).with_name("kdwsd") / "__init__.py"
 
 setuptools.setup(
     name="kdwsd",
-    version="0.1.0",
+    version=re.search(
+        r'__version__ = "(.*)"', _INIT.read_text(encoding="utf-8")).group(1),
     description=(
         "Multi-label image classification by knowledge distillation from "
         "weakly supervised detection, in TensorFlow"),
