@@ -5,6 +5,8 @@ The step divides by the global batch, once.
 
 import tensorflow as tf
 
+from kdwsd import boxes
+
 
 def mil_cross_entropy(labels, image_scores, label_weights=None, floor=1e-4):
   """Binary cross-entropy between image labels and WSDDN image scores.
@@ -33,6 +35,50 @@ def mil_cross_entropy(labels, image_scores, label_weights=None, floor=1e-4):
   if label_weights is not None:
     losses *= tf.cast(label_weights, tf.float32)
   return tf.reduce_sum(losses, axis=1)                            # [B]
+
+
+def spatial_regularizer(*, labels, proposals, valid, features,
+                        proposal_scores, iou_threshold=0.6, limit=10):
+  """Pulls proposals that overlap a class's best one towards its features.
+
+  `1/2 sum_c sum_j || p_cj (f_j - f_best(c)) ||^2` over classes c that are
+  present and over proposals j among the `limit` best of the class, the best
+  one counted, whose IoU with it is above `iou_threshold`. p_cj is j's own
+  proposal score, a constant to the gradient.
+
+  Source: WSDDN, sec. 3.4; its code's layer LossTopBoxSmoothProb for the limit
+  and for whose score p is. That layer's gradient has p once where the value's
+  derivative has p^2, and keeps only the last class that touches a proposal;
+  here the gradient is the value's. WSDDN's weight, 1e-4, is the caller's.
+
+  Args:
+    labels: [B, C] in {0, 1}.
+    proposals: [B, R, 4] (ymin, xmin, ymax, xmax).
+    valid: [B, R] bool.
+    features: [B, R, D], fc7.
+    proposal_scores: [B, R, C].
+    iou_threshold: overlap from which on two proposals should look alike.
+    limit: of proposals per class.
+
+  Returns:
+    [B] float32, 0 for an image without labels or proposals.
+  """
+  scores = tf.where(valid[..., tf.newaxis],
+                    tf.cast(proposal_scores, tf.float32), 0.0)
+  scores = tf.stop_gradient(tf.transpose(scores, [0, 2, 1]))      # [B, C, R]
+  best, indices = tf.math.top_k(
+      scores, tf.minimum(limit, tf.shape(scores)[2]))             # [B, C, K]
+  chosen = tf.gather(proposals, indices, batch_dims=1)            # [B, C, K, 4]
+  # The sum is over the one best proposal, or over none.
+  overlap = tf.reduce_sum(boxes.pairwise_iou_tensor(
+      chosen[:, :, :1], chosen), axis=2)                          # [B, C, K]
+  counts = ((overlap > iou_threshold) & (labels[..., tf.newaxis] > 0)
+            & tf.gather(valid, indices, batch_dims=1))
+  found = tf.gather(tf.cast(features, tf.float32), indices, batch_dims=1)
+  squares = tf.reduce_sum(
+      tf.square(found - found[:, :, :1]), axis=-1)                # [B, C, K]
+  weights = tf.where(counts, tf.square(best), 0.0)
+  return 0.5 * tf.reduce_sum(weights * squares, axis=[1, 2])      # [B]
 
 
 @tf.custom_gradient

@@ -154,7 +154,12 @@ class WSDDN(tf.keras.Model):
     valid = batch["valid"]
     feature_map = self.backbone(batch["image"])
     rois = tf.where(valid[..., tf.newaxis], batch["proposals"], 0.0)
-    pooled = roi_pooling.crop_and_resize(feature_map, rois)
+    if self.config.roi_pooling == "max":
+      pooled = roi_pooling.max_pool(
+          feature_map, rois, image_size=tf.shape(batch["image"])[1:3],
+          stride=self.backbone.stride)
+    else:
+      pooled = roi_pooling.crop_and_resize(feature_map, rois)
     factor = (self.config.score_scale * batch["objectness"]
               + self.config.score_bias)
     factor = tf.where(valid, factor, 0.0)                         # [B, R]
