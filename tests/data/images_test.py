@@ -155,8 +155,9 @@ class ImagesTest(tf.test.TestCase, parameterized.TestCase):
   def _file(self, content):
     return fake_sets.write(tempfile.mkdtemp() + "/x.jpg", content)
 
-  @parameterized.parameters((b"", "zero bytes"), (b"\0" * 50, "cannot identify"),
-                            (b"GIF89a", "Received"), (b"%!PS-Adobe", "cannot"))
+  @parameterized.parameters(
+      (b"", "zero bytes"), (b"\0" * 50, "cannot identify"),
+      (b"GIF89a", "Received"), (b"%!PS-Adobe", "cannot"))
   def test_no_image(self, content, message):
     with self.assertRaisesRegex(errors.InputError, message):
       images.decode(content)

@@ -18,8 +18,9 @@ INSTANCES = {
     "images": [
         {"id": 9, "file_name": "000000000009.jpg", "height": 24, "width": 32},
         {"id": 4, "file_name": "000000000004.jpg", "height": 24, "width": 32}],
-    "categories": [{"id": 90, "name": "toothbrush"}, {"id": 1, "name": "person"},
-                   {"id": 13, "name": "stop sign"}],
+    "categories": [
+        {"id": 90, "name": "toothbrush"}, {"id": 1, "name": "person"},
+        {"id": 13, "name": "stop sign"}],
     "annotations": [
         {"id": 1, "image_id": 9, "category_id": 90, "bbox": [2, 3, 4, 5],
          "iscrowd": 0},
