@@ -25,7 +25,7 @@ def run(main):
       program's name is accepted unless `main` has an attribute
       `takes_arguments` that is true.
   """
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   warnings.filterwarnings("ignore", category=FutureWarning)
   warnings.filterwarnings("ignore", module="tensorflow_addons")
 

@@ -20,6 +20,10 @@ from kdwsd.training import config as config_lib
 LAST = "checkpoints"
 BEST = "best"
 
+# What TensorFlow raises for a file cut short (IndexError), one of another
+# model (AssertionError, ValueError), or anything else it cannot read.
+_UNREADABLE = (tf.errors.OpError, AssertionError, IndexError, ValueError)
+
 
 def make_manager(checkpoint, directory, *, keep, chief=True):
   """Makes a checkpoint manager.
@@ -64,7 +68,7 @@ def restore_latest(checkpoint, directory):
   for path in paths:
     try:
       checkpoint.restore(path).assert_existing_objects_matched()
-    except (tf.errors.OpError, AssertionError, ValueError) as error:
+    except _UNREADABLE as error:
       problems.append(f"{path}: {str(error).splitlines()[0]}")
       logging.warning("Checkpoint cannot be read, trying the one before. %s",
                       problems[-1])
@@ -95,7 +99,7 @@ def load_model(workdir, checkpoint="best"):
   try:
     status = tf.train.Checkpoint(model=model).restore(path)
     status.expect_partial().assert_existing_objects_matched()
-  except (tf.errors.OpError, AssertionError, ValueError) as error:
+  except _UNREADABLE as error:
     raise errors.InputError(
         f"{path}: expected a checkpoint of the model in "
         f"{config_lib.path(workdir)}. Received: "

@@ -1,0 +1,45 @@
+"""Tests of kdwsd.training.config."""
+
+import dataclasses
+import json
+
+import pytest
+
+from kdwsd import errors
+from kdwsd.training import config as config_lib
+from tests.training import fake_config
+
+
+def test_read_gives_back_what_was_written(tmp_path):
+  config = fake_config.make(train_sizes=(32, 48), schedule_boundaries=(5,))
+  config_lib.write(config, str(tmp_path))
+  assert config_lib.read(str(tmp_path)) == config
+
+
+def test_empty_directory_is_no_run(tmp_path):
+  with pytest.raises(errors.InputError, match="no config.json there"):
+    config_lib.read(str(tmp_path))
+
+
+def test_config_of_another_version_names_the_field(tmp_path):
+  content = dataclasses.asdict(fake_config.make())
+  content["warp"] = content.pop("seed")
+  with open(config_lib.path(str(tmp_path)), "w", encoding="utf-8") as file:
+    json.dump(content, file)
+  with pytest.raises(errors.InputError, match=r"differs in \['seed', 'warp'\]"):
+    config_lib.read(str(tmp_path))
+
+
+def test_longer_run_may_go_on():
+  before, after = fake_config.make(), fake_config.make(train_steps=20)
+  assert config_lib.check_resumable(before, after, "w") == {
+      "train_steps": (10, 20)}
+
+
+@pytest.mark.parametrize("field, value", [
+    ("fc_units", 5), ("classes", ("a",)), ("optimizer", "adam"),
+    ("roi_pooling", "max")])
+def test_other_variables_may_not(field, value):
+  with pytest.raises(errors.InputError, match=f"--{field} was"):
+    config_lib.check_resumable(
+        fake_config.make(), fake_config.make(**{field: value}), "w")
