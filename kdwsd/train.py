@@ -129,6 +129,7 @@ for _name in _LISTS_OF_INTEGERS:
 
 
 def main(_):
+  """Turns flags into the settings of one run, and runs it."""
   from kdwsd.training import wsd_run  # pylint: disable=import-outside-toplevel
   workdir = FLAGS.workdir or demo.WORKDIR
   values = {name: FLAGS[name].value for name in wsd_run.FLAG_NAMES}

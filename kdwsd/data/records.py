@@ -9,7 +9,7 @@ ymax, xmax) as fractions of the upright image.
 | image/id | bytes | unique in the data set, UTF-8 |
 | image/height, image/width | int64 | pixels of the encoded image |
 | labels/ids | int64 [L] | classes present, indices into the card's classes |
-| labels/unknown_ids | int64 [U] | classes neither present nor absent: VOC images whose only objects of the class are difficult |
+| labels/unknown_ids | int64 [U] | classes neither present nor absent |
 | proposals/boxes | float [4 N] | best first |
 | proposals/scores | float [N] | objectness, not increasing |
 | truth/known | int64 | 1 if the source has boxes, else 0 |
@@ -17,6 +17,7 @@ ymax, xmax) as fractions of the upright image.
 | truth/class_ids | int64 [M] | |
 | truth/difficult, truth/crowd | int64 [M] | 0 or 1 |
 
+A class is unknown in a VOC image whose only objects of it are difficult.
 Training reads `TRAINING_FEATURES`, which has no `truth/` key. Beside the shards
 `SPLIT-00000-of-00004.tfrecord` lies the data set's card, `SPLIT.json`.
 """
@@ -245,6 +246,7 @@ class RecordSet:
 
   @property
   def num_images(self):
+    """Number of records in all shards."""
     return int(self.card["num_images"])
 
 

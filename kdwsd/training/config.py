@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from typing import Optional, Tuple
+from typing import Optional
 
 from kdwsd import errors
 from kdwsd import files
@@ -22,12 +22,12 @@ class Config:
   `classes` alone is no flag: it comes with the training records.
   """
   stage: str
-  classes: Tuple[str, ...]
+  classes: tuple[str, ...]
   # Data.
   data: str
   train_split: str
   eval_split: Optional[str]
-  train_sizes: Tuple[int, ...]
+  train_sizes: tuple[int, ...]
   eval_size: int
   num_proposals: int
   mirror: bool
@@ -55,7 +55,7 @@ class Config:
   weight_decay: float
   schedule: str
   warmup_steps: int
-  schedule_boundaries: Tuple[int, ...]
+  schedule_boundaries: tuple[int, ...]
   schedule_factor: float
   plateau_patience: int
   clip_norm: Optional[float]

@@ -59,12 +59,14 @@ class Trainer(orbit.StandardTrainer):
           for name in (*loss_names, "gradient_norm")}
 
   def train_loop_begin(self):
+    """Forgets the figures of the loop before."""
     for mean in self._means.values():
       mean.reset_state()
     self._first_step = int(self._global_step.numpy())
     self._started = time.perf_counter()
 
   def train_step(self, iterator):
+    """Takes one step on all replicas."""
     self._strategy.run(self._replica_step, args=(next(iterator),))
     self._global_step.assign_add(1)
 
@@ -97,6 +99,7 @@ class Trainer(orbit.StandardTrainer):
     self._means["gradient_norm"].update_state(tf.linalg.global_norm(gradients))
 
   def train_loop_end(self):
+    """Gives the figures of the loop; a loss that is not finite is an error."""
     figures = {name: float(mean.result().numpy())
                for name, mean in self._means.items()}
     seconds = time.perf_counter() - self._started
@@ -207,8 +210,8 @@ def run(*, make_trainer, strategy, model, optimizer, global_step, workdir,
       save()
 
   controller = orbit.Controller(
-      strategy=strategy, trainer=make_trainer(int(global_step.numpy())), global_step=global_step,
-      steps_per_loop=steps_per_loop,
+      strategy=strategy, trainer=make_trainer(int(global_step.numpy())),
+      global_step=global_step, steps_per_loop=steps_per_loop,
       summary_interval=steps_per_loop,
       summary_dir=os.path.join(workdir, SUMMARIES) if chief else None,
       train_actions=[

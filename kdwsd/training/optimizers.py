@@ -161,13 +161,12 @@ class CaffeSGD(tf.keras.optimizers.Optimizer):
 
   def get_config(self):
     """Arguments of the constructor, multipliers by registered name."""
-    return {**_base_config(super().get_config()),
+    config = super().get_config()
+    del config["weight_decay"]
+    return {**config, "momentum": self.momentum, "l2": self.l2,
+            "multipliers": _serialize(self.multipliers),
             "learning_rate": self._serialize_hyperparameter(
-                self._learning_rate),
-            "momentum": self.momentum,
-            "l2": self.l2,
-            "multipliers": tf.keras.utils.serialize_keras_object(
-                self.multipliers)}
+                self._learning_rate)}
 
 
 @tf.keras.utils.register_keras_serializable(package="kdwsd")
@@ -242,16 +241,13 @@ class Adam(tf.keras.optimizers.Optimizer):
 
   def get_config(self):
     """Arguments of the constructor, multipliers by registered name."""
-    return {**_base_config(super().get_config()),
+    config = super().get_config()
+    del config["weight_decay"]
+    return {**config, "beta_1": self.beta_1, "beta_2": self.beta_2,
+            "epsilon": self.epsilon, "l2": self.l2, "coupled": self.coupled,
+            "multipliers": _serialize(self.multipliers),
             "learning_rate": self._serialize_hyperparameter(
-                self._learning_rate),
-            "beta_1": self.beta_1,
-            "beta_2": self.beta_2,
-            "epsilon": self.epsilon,
-            "l2": self.l2,
-            "coupled": self.coupled,
-            "multipliers": tf.keras.utils.serialize_keras_object(
-                self.multipliers)}
+                self._learning_rate)}
 
 
 def _base_arguments(name, global_clipnorm, kwargs):
@@ -267,14 +263,14 @@ def _base_arguments(name, global_clipnorm, kwargs):
           "global_clipnorm": global_clipnorm, "weight_decay": None}
 
 
-def _base_config(config):
-  return {k: v for k, v in config.items() if k != "weight_decay"}
-
-
 def _multipliers(multipliers):
   if isinstance(multipliers, (str, dict)):  # From `get_config`.
     return tf.keras.utils.deserialize_keras_object(multipliers)
   return multipliers
+
+
+def _serialize(multipliers):
+  return tf.keras.utils.serialize_keras_object(multipliers)
 
 
 def _check_scope(strategy):

@@ -30,8 +30,8 @@ def make(kind, *, base_rate, total_steps=0, warmup_steps=0, boundaries=(),
     total_steps: length of the training; only `cosine` needs it.
     warmup_steps: the first that many steps rise linearly: step s has the
       share (s + 1) / warmup_steps of the rate, so none is lost on a rate of 0.
-    boundaries: for `step`, rising; a step equal to a boundary has the new rate, as
-      in Caffe's `multistep`.
+    boundaries: for `step`, rising; a step equal to a boundary has the new
+      rate, as in Caffe's `multistep`.
     factor: what a boundary or a plateau multiplies the rate by.
     patience: see `Plateau`.
     min_improvement: see `Plateau`.

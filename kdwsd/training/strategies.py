@@ -1,7 +1,7 @@
 """Devices: the distribution strategy, precision and determinism of a run."""
 
-import tensorflow as tf
 from official.common import distribute_utils
+import tensorflow as tf
 
 from kdwsd import errors
 
