@@ -257,8 +257,7 @@ def _base_arguments(name, global_clipnorm, kwargs):
         "argument `l2` decays; both would decay twice. Received: "
         f"{kwargs['weight_decay']}.")
   # None, not the base class's default of 0, which would still rewrite every
-  # variable once a step. Compiling each variable's update by itself gains
-  # nothing beside the passes over the network.
+  # variable each step. Compiling each update alone gains next to nothing.
   return {"jit_compile": False, **kwargs, "name": name,
           "global_clipnorm": global_clipnorm, "weight_decay": None}
 

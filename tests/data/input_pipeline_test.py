@@ -1,7 +1,6 @@
 """Tests of kdwsd.data.input_pipeline."""
 
 import os
-import types
 
 from absl.testing import parameterized
 import numpy as np
@@ -65,13 +64,6 @@ def _join(parts):
   """Batches of replicas -> the global batch."""
   return {key: np.concatenate([part[key] for part in parts])
           for key in parts[0]}
-
-
-def _context(worker, num_workers, num_replicas):
-  """What `tf.distribute.InputContext` tells."""
-  return types.SimpleNamespace(
-      num_replicas_in_sync=num_replicas, num_input_pipelines=num_workers,
-      input_pipeline_id=worker)
 
 
 class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
@@ -202,7 +194,9 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
     per_worker = num_replicas // 2
     workers = [
         _take(_train(self.record_set, start_step=start_step,
-                     input_context=_context(worker, 2, num_replicas)),
+                     input_context=tf.distribute.InputContext(
+                         num_input_pipelines=2, input_pipeline_id=worker,
+                         num_replicas_in_sync=num_replicas)),
               5 * per_worker)
         for worker in range(2)]
     self._assert_same(whole, [
