@@ -96,7 +96,11 @@ class Trainer(orbit.StandardTrainer):
         zip(gradients, variables), skip_gradients_aggregation=True)
     for name, values in losses.items():
       self._means[name].update_state(values)
-    self._means["gradient_norm"].update_state(tf.linalg.global_norm(gradients))
+    norm = tf.linalg.global_norm(gradients)
+    # Loss scaling skips a step whose gradients overflow, so it does not count.
+    counts = tf.math.is_finite(norm) if scaling else True
+    self._means["gradient_norm"].update_state(
+        tf.where(counts, norm, 0.0), sample_weight=tf.cast(counts, tf.float32))
 
   def train_loop_end(self):
     """Gives the figures of the loop; a loss that is not finite is an error."""
@@ -104,12 +108,13 @@ class Trainer(orbit.StandardTrainer):
                for name, mean in self._means.items()}
     seconds = time.perf_counter() - self._started
     step = int(self._global_step.numpy())
-    if not np.isfinite(figures["loss"]):
-      raise errors.InputError(
-          f"steps {self._first_step + 1} to {step}: expected a finite loss. "
-          f"Received: {figures['loss']}. The last checkpoint is from before; "
-          "try a lower --learning_rate, --clip_norm, or look for proposals "
-          "with odd scores.")
+    for name in ("loss", "gradient_norm"):
+      if not np.isfinite(figures[name]):
+        raise errors.InputError(
+            f"steps {self._first_step + 1} to {step}: expected a finite "
+            f"{name.replace('_', ' ')}. Received: {figures[name]}. The last "
+            "checkpoint is from before; try a lower --learning_rate, "
+            "--clip_norm, or look for proposals with odd scores.")
     figures["learning_rate"] = float(np.array(self._optimizer.learning_rate))
     figures["images_per_second"] = (
         (step - self._first_step) * self._global_batch_size / seconds)
