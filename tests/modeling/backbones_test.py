@@ -1,0 +1,124 @@
+"""Backbones against `tf.keras.applications`, and what freezing does."""
+
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+
+from kdwsd import errors
+from kdwsd.modeling import backbones
+
+
+def _images(side, seed=0):
+  return tf.constant(np.random.RandomState(seed).uniform(
+      0, 255, [1, side, side, 3]), tf.float32)
+
+
+def _copy_weights(network, backbone):
+  for stage in backbone.stages:
+    for layer in stage:
+      for part in getattr(layer, "layers", [layer]):
+        if part.weights:
+          part.set_weights(network.get_layer(part.name).get_weights())
+
+
+class BackbonesTest(tf.test.TestCase, parameterized.TestCase):
+
+  @parameterized.parameters(
+      ("vgg16", 64, 4, 512), ("small", 64, 8, 128), ("small", 160, 20, 128),
+      ("mobilenet_v2", 64, 4, 576))
+  def test_map_has_the_stride_and_channels_announced(
+      self, name, side, cells, channels):
+    backbone = backbones.make(name)
+    self.assertAllEqual([1, cells, cells, channels],
+                        backbone(_images(side)).shape)
+    self.assertEqual(side // cells, backbone.stride)
+    self.assertEqual(channels, backbone.num_channels)
+
+  def test_vgg16_equals_keras_applications(self):
+    network = tf.keras.applications.VGG16(include_top=False, weights=None)
+    backbone = backbones.make("vgg16")
+    images = _images(32)
+    backbone(images)
+    _copy_weights(network, backbone)
+    # The same preparation but for the means, which differ by under half a
+    # grey level.
+    means = tf.constant([103.52, 116.28, 123.675])
+    expected = tf.keras.Model(
+        network.input, network.get_layer("block5_conv3").output)(
+            images[..., ::-1] - means)
+    self.assertGreater(np.max(expected), 0.0)
+    self.assertAllClose(expected, backbone(images), rtol=1e-4, atol=1e-4)
+
+  def test_mobilenet_v2_equals_keras_applications_at_inference(self):
+    network = tf.keras.applications.MobileNetV2(
+        include_top=False, weights=None, alpha=0.35,
+        input_shape=(None, None, 3))
+    random = np.random.RandomState(1)
+    for variable in network.weights:
+      if "moving" in variable.name or "gamma" in variable.name:
+        variable.assign(random.uniform(0.5, 1.5, variable.shape))
+    backbone = backbones.make("mobilenet_v2", width=0.35)
+    images = _images(64)
+    backbone(images)
+    _copy_weights(network, backbone)
+    cut = tf.keras.Model(
+        network.input, network.get_layer("block_13_expand_relu").output)
+    prepared = tf.keras.applications.mobilenet_v2.preprocess_input(images)
+    expected = cut(prepared, training=False)
+    self.assertGreater(np.max(expected), 0.0)
+    self.assertAllClose(expected, backbone(images, training=True), rtol=1e-4,
+                        atol=1e-4)
+
+  def test_mobilenet_v2_learns_kernels_only_from_he_uniform(self):
+    backbone = backbones.make("mobilenet_v2", width=0.35)
+    names = [v.name for v in backbone.trainable_variables]
+    self.assertLen(names, 1 + 2 + 3 * 12 + 1)      # Conv1, block 0, 1-12, 13
+    self.assertFalse([n for n in names if "BN" in n or "bn" in n])
+    # A depthwise kernel sees 3 x 3 values of its own channel only.
+    kernel = backbone.stages[1][0].get_layer("block_1_depthwise").weights[0]
+    self.assertBetween(np.max(np.abs(kernel)), 0.9 * np.sqrt(6 / 9),
+                       np.sqrt(6 / 9))
+
+  @parameterized.parameters(
+      ("small", 4, 3), ("vgg16", 5, 9), ("mobilenet_v2", 5, 32))
+  def test_frozen_stages_get_no_gradient_and_no_tape(
+      self, name, num_stages, num_kernels_left):
+    width = 0.35 if name == "mobilenet_v2" else 1.0
+    images = _images(32)
+    counts = []
+    for frozen in (2, num_stages):
+      backbone = backbones.make(name, width=width, frozen_stages=frozen)
+      with tf.GradientTape() as tape:
+        tape.watch(images)
+        total = tf.reduce_sum(backbone(images))
+      kernels = [v for v in backbone.trainable_variables
+                 if "kernel" in v.name]
+      counts.append(len(kernels))
+      sources = [images] + kernels
+      gradients = tape.gradient(total, sources)
+      # Even the images, which are watched, are out of reach.
+      self.assertIsNone(gradients[0])
+      self.assertNotIn(None, gradients[1:])
+    self.assertEqual([num_kernels_left, 0], counts)
+
+  def test_fresh_weights_are_he_uniform_and_keep_the_scale(self):
+    backbone = backbones.make("small")
+    features = backbone(_images(64))
+    kernel = backbone.stages[1][1].kernel                  # 3 x 3 x 32 -> 64
+    limit = np.sqrt(6 / (9 * 32))
+    self.assertLessEqual(np.max(np.abs(kernel)), limit)
+    self.assertGreater(np.max(np.abs(kernel)), 0.99 * limit)
+    self.assertBetween(float(tf.math.reduce_std(features)), 0.1, 10.0)
+
+  @parameterized.parameters(
+      dict(name="vgg19"), dict(name="vgg16", width=0.5),
+      dict(name="mobilenet_v2", width=0.0),
+      dict(name="small", frozen_stages=5),
+      dict(name="small", frozen_stages=-1))
+  def test_bad_settings_are_refused(self, **settings):
+    with self.assertRaisesRegex(errors.InputError, "expected.*Received"):
+      backbones.make(**settings)
+
+
+if __name__ == "__main__":
+  tf.test.main()
