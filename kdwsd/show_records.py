@@ -27,6 +27,7 @@ _TILE = flags.DEFINE_integer(
 
 
 def main(_):
+  """Draws the sheet."""
   # Imported here: --help and bad flags need no TensorFlow.
   from kdwsd import errors
   from kdwsd.data import records

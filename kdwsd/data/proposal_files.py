@@ -2,13 +2,13 @@
 
 The layout of a `.npz` file, written by `write` or by `numpy.savez`:
 
-| array | shape, type | what |
-|---|---|---|
-| image_ids | [K] text | as in the data set; folder and extension may differ where the name alone is unique |
-| counts | [K] integers | proposals of each image, N in all |
-| boxes | [N, 4] | ymin, xmin, ymax, xmax, image after image |
-| scores | [N] | objectness; 1 for all where the array is missing |
-| unit | text | `fraction` of the image's sides (the default) or `pixel`, edges counted from 0 |
+- `image_ids`, [K] text: as in the data set; folder and extension may differ
+  where the name alone is unique.
+- `counts`, [K] integers: proposals of each image, N in all.
+- `boxes`, [N, 4]: ymin, xmin, ymax, xmax, image after image.
+- `scores`, [N]: objectness; 1 for all where the array is missing.
+- `unit`, text: `fraction` of the image's sides, the default, or `pixel`, edges
+  counted from 0.
 
 The `.mat` files hold cells: `images` of names, `boxes` of [n, 4] (ymin, xmin,
 ymax, xmax) pixels counted from 1, both ends inside, and perhaps `boxScores` of

@@ -125,9 +125,10 @@ class _Canvas:
     self._height = height * _OVERSAMPLING
     self._width = width * _OVERSAMPLING
     self._image = _ground(generator, self._height, self._width)
-    self._owner = np.full([self._height, self._width], -1, np.int32)
+    self._owner = np.full([self._height, self._width], -1, np.int8)
     self._names = []
-    self._whole = []  # area of each object with nothing in front, pixels
+    self._whole = []  # Area of each object with nothing in front, pixels.
+    self._visible = []  # What is left of it.
     self._truncated = []
 
   def add(self, name, size):
@@ -150,7 +151,7 @@ class _Canvas:
     for index, whole in enumerate(self._whole):
       rows, columns = np.nonzero(self._owner == index)
       corners.append([columns.min(), rows.min(), columns.max(), rows.max()])
-      occluded.append(len(rows) < 0.97 * whole)
+      occluded.append(self._visible[index] < 0.97 * whole)
     corners = np.array(corners).reshape(-1, 4) // _OVERSAMPLING + 1
     return Scene(
         image=np.clip(np.rint(image + grain), 0, 255).astype(np.uint8),
@@ -168,11 +169,11 @@ class _Canvas:
               for side in (self._height, self._width)]
     reach = int(np.ceil(radius * 1.45 * max(stretch, 1 / stretch)))
     top, left = (int(c) - reach for c in centre)
-    y, x = np.mgrid[top:top + 2 * reach, left:left + 2 * reach]
+    y = (np.arange(top, top + 2 * reach)[:, np.newaxis] - centre[0]) / radius
+    x = (np.arange(left, left + 2 * reach) - centre[1]) / radius
     angle = generator.uniform(0, 2 * np.pi)
-    y, x = (y - centre[0]) / radius, (x - centre[1]) / radius
-    u = (np.cos(angle) * x + np.sin(angle) * y) * stretch
-    v = (np.cos(angle) * y - np.sin(angle) * x) / stretch
+    u = ((np.cos(angle) * x + np.sin(angle) * y) * stretch).astype(np.float32)
+    v = ((np.cos(angle) * y - np.sin(angle) * x) / stretch).astype(np.float32)
     if name is None:
       inside, tone = _clutter(generator, u, v)
     else:
@@ -185,25 +186,28 @@ class _Canvas:
     inside, tone, u, v = (part[kept] for part in (inside, tone, u, v))
     owner = self._owner[rows, columns]                            # a view
     seen = np.count_nonzero(inside)
-    hidden = owner[inside]
     if name is not None and seen < 0.7 * whole:
       return False
-    for index, area in enumerate(self._whole):
-      left_over = (np.count_nonzero(self._owner == index)
-                   - np.count_nonzero(hidden == index))
-      if left_over < _LEAST_VISIBLE * area:
-        return False
-    colours = _two_colours(generator)                             # [2, 3]
-    paint = colours[0] + tone[..., np.newaxis] * (colours[1] - colours[0])
-    slope = generator.uniform(-25, 25, 2)
-    paint = paint + (slope[0] * u + slope[1] * v)[..., np.newaxis]
-    self._image[rows, columns][inside] = np.clip(paint, 0, 255)[inside]
+    # Of clutter (0) and of each object, from 1.
+    hidden = np.bincount(owner[inside] + 1, minlength=len(self._names) + 1)
+    visible = np.array(self._visible, int) - hidden[1:]
+    if np.any(visible < _LEAST_VISIBLE * np.array(self._whole)):
+      return False
+    self._visible = visible.tolist()
+    colours = _two_colours(generator).astype(np.float32)          # [2, 3]
+    slope = generator.uniform(-25, 25, 2).astype(np.float32)
+    shade = slope[0] * u[inside] + slope[1] * v[inside]           # [P]
+    tone = tone[inside].astype(np.float32)[:, np.newaxis]         # [P, 1]
+    paint = colours[0] + tone * (colours[1] - colours[0])         # [P, 3]
+    paint += shade[:, np.newaxis]
+    self._image[rows, columns][inside] = np.clip(paint, 0, 255)
     if name is None:
       owner[inside] = -1
       return True
     owner[inside] = len(self._names)
     self._names.append(name)
     self._whole.append(seen)
+    self._visible.append(seen)
     self._truncated.append(seen < whole)
     return True
 

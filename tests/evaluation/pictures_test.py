@@ -1,0 +1,152 @@
+"""Tests of pictures: pixels where boxes are, sheets of records."""
+
+import os
+
+from absl.testing import parameterized
+import numpy as np
+from PIL import Image
+import tensorflow as tf
+
+from kdwsd.data import records
+from kdwsd.evaluation import detection
+from kdwsd.evaluation import pictures
+from tests.data import fake_records
+
+
+def _grey(height=40, width=60):
+  return np.full([height, width, 3], 128, np.uint8)
+
+
+def _overlay(boxes, caption="", **style):
+  return pictures.Overlay(
+      np.array(boxes, np.float32).reshape(-1, 4),
+      ((255, 0, 0),) * len(boxes), (caption,) * len(boxes), **style)
+
+
+class AnnotateTest(parameterized.TestCase, tf.test.TestCase):
+
+  def test_lines_lie_just_inside_the_box(self):
+    # Rows 10 to 20 and columns 15 to 45: the last pixels inside are 19, 44.
+    drawn = pictures.annotate(
+        _grey(), [_overlay([[0.25, 0.25, 0.5, 0.75]], width=1)])
+    rows, columns = np.nonzero(np.any(drawn != 128, axis=2))
+    self.assertEqual((rows.min(), rows.max()), (10, 19))
+    self.assertEqual((columns.min(), columns.max()), (15, 44))
+    self.assertAllEqual(drawn[12:18, 17:42], _grey()[12:18, 17:42])
+
+  def test_scaled_first_drawn_after(self):
+    drawn = pictures.annotate(
+        _grey(), [_overlay([[0.25, 0.25, 0.5, 0.75]], width=1)], scale=2)
+    self.assertEqual(drawn.shape, (80, 120, 3))
+    red = np.all(drawn == (255, 0, 0), axis=2)
+    # One pixel wide, not two.
+    self.assertEqual(np.count_nonzero(red[30]), 2)
+
+  @parameterized.parameters(False, True)
+  def test_any_box_and_image_can_be_drawn(self, dashed):
+    boxes = [[0, 0, 1, 1], [0.5, 0.5, 0.5, 0.5], [0.9, 0.9, 1, 1]]
+    for image in (_grey(), _grey(1, 1), _grey(3, 200)):
+      drawn = pictures.annotate(
+          image, [_overlay(boxes, "name", dashed=dashed, width=3)])
+      self.assertEqual(drawn.shape, image.shape)
+
+  def test_no_box_changes_nothing(self):
+    self.assertAllEqual(
+        pictures.annotate(_grey(), [pictures.truth_overlay(None, ())]),
+        _grey())
+    self.assertAllEqual(
+        pictures.annotate(
+            _grey(), [pictures.proposal_overlay(np.zeros([0, 4]))]), _grey())
+
+  def test_the_image_given_is_left_alone(self):
+    image = _grey()
+    pictures.annotate(image, [_overlay([[0, 0, 1, 1]], "name")])
+    self.assertAllEqual(image, _grey())
+
+  def test_the_best_proposal_lies_on_top(self):
+    overlay = pictures.proposal_overlay([[0, 0, 1, 1], [0, 0, 0.5, 0.5]])
+    self.assertAllEqual(overlay.boxes[-1], [0, 0, 1, 1])
+    self.assertGreater(overlay.colours[-1][0], overlay.colours[0][0])
+
+  def test_captions_name_flags_and_scores(self):
+    truth = records.Truth(
+        np.zeros([2, 4]), np.array([0, 1]), np.array([True, False]),
+        np.array([False, True]))
+    self.assertEqual(pictures.truth_overlay(truth, ["cat", "dog"]).captions,
+                     ("cat difficult", "dog crowd"))
+    self.assertEqual(
+        pictures.detection_overlay(
+            np.zeros([2, 4]), [1, 0], [0.75, 0.5], ["cat", "dog"]).captions,
+        ("cat 0.50", "dog 0.75"))
+
+
+class SheetTest(parameterized.TestCase, tf.test.TestCase):
+
+  @parameterized.parameters((0, 1), (1, 1), (3, 2), (5, 3))
+  def test_size(self, count, columns):
+    tile = pictures.Tile(_grey(), (), ("a line", "another"))
+    sheet = pictures.contact_sheet([tile] * count, tile_pixels=100)
+    self.assertEqual(sheet.shape[1], 8 + columns * 108)
+    self.assertEqual(sheet.dtype, np.uint8)
+
+  def test_long_lines_are_cut(self):
+    def sheet(line):
+      return pictures.contact_sheet(
+          [pictures.Tile(_grey(), (), (line,))], tile_pixels=100)
+    long = sheet("name " * 50)
+    self.assertAllEqual(long[:, -7:], sheet("")[:, -7:])
+    self.assertNotAllEqual(long, sheet(""))
+
+  def test_names_of_any_script_can_be_drawn(self):
+    pictures.contact_sheet([pictures.Tile(_grey(), (), ("chaise longue é Ж",))])
+
+  def test_png_holds_the_pixels(self):
+    path = os.path.join(self.get_temp_dir(), "new", "sheet.png")
+    image = np.random.default_rng(0).integers(0, 255, [9, 7, 3], np.uint8)
+    pictures.write_png(path, image)
+    self.assertAllEqual(np.asarray(Image.open(path)), image)
+    self.assertEqual(os.listdir(os.path.dirname(path)), ["sheet.png"])
+
+
+class RecordsTest(tf.test.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self._set = fake_records.write(self.get_temp_dir(), "train", 5)
+
+  def test_reads_a_stretch_with_its_truth(self):
+    everything = records.read_labelled_images(self._set.paths)
+    for first, count, expected in (
+        (0, 2, [0, 1]), (3, 9, [3, 4]), (5, 1, []), (0, 0, [])):
+      found = [about.image_id for _, _, about in pictures.read(
+          self._set, count, first)]
+      self.assertEqual(found, [everything[i].image_id for i in expected])
+
+  def test_reads_over_shards(self):
+    twice = records.RecordSet(
+        self._set.directory, "train", self._set.paths * 2, self._set.card)
+    ids = [about.image_id for _, _, about in pictures.read(twice, 4, 3)]
+    every = [i.image_id for i in records.read_labelled_images(self._set.paths)]
+    self.assertEqual(ids, [every[3], every[4], every[0], every[1]])
+
+  def test_record_sheet(self):
+    sheet = pictures.record_sheet(
+        self._set, num_images=3, num_proposals=2, tile_pixels=96)
+    self.assertEqual(sheet.shape[1], 8 + 2 * 104)
+
+  def test_only_good_detections_are_drawn(self):
+    box = np.array([[0.1, 0.1, 0.9, 0.9]], np.float32)
+    def sheet(boxes, scores):
+      found = detection.Detections(
+          np.reshape(boxes, [-1, 4]), np.zeros(len(scores), np.int32),
+          np.array(scores, np.float32))
+      return pictures.detection_sheet(
+          self._set, [found], num_images=1, tile_pixels=96)
+    strong = sheet(box, [0.8])
+    self.assertAllEqual(sheet([box, box * 0.5], [0.8, 0.1]), strong)
+    self.assertNotAllEqual(sheet([box, box * 0.5], [0.8, 0.7]), strong)
+    self.assertNotAllEqual(sheet([], []), strong)
+
+
+if __name__ == "__main__":
+  tf.test.main()
