@@ -1,5 +1,6 @@
 """What every test runs under: a quiet TensorFlow, and two CPU devices."""
 
+import contextlib
 import os
 import sys
 
@@ -18,8 +19,7 @@ def pytest_collection_finish(session):
   if tf is None:
     return
   cpu = tf.config.list_physical_devices("CPU")[0]
-  try:
+  # RuntimeError: a test file ran an operation when it was imported.
+  with contextlib.suppress(RuntimeError):
     tf.config.set_logical_device_configuration(
         cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-  except RuntimeError:  # A test file ran an operation when imported.
-    pass

@@ -1,0 +1,144 @@
+"""A wrong Python, and what lies in the way of .venv, are told at once."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+import kdwsd
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+_WRONG = """#!/bin/sh
+case "$*" in *version_info*) echo 3.12 ;; *) exit 1 ;; esac
+"""
+
+
+def _setup(version):
+  """Runs setup.py --version as if this Python were another version."""
+  code = (
+      "import runpy, sys\n"
+      f"sys.version_info = {version!r}\n"
+      "sys.argv = ['setup.py', '--version']\n"
+      "runpy.run_path('setup.py', run_name='__main__')\n")
+  return subprocess.run(
+      [sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True,
+      check=False, timeout=60)
+
+
+@pytest.mark.parametrize("version", [(3, 8, 18), (3, 12, 1)])
+def test_setup_refuses_another_python_and_says_the_way_out(version):
+  done = _setup(version)
+  assert done.returncode == 1
+  assert f"Received: Python {version[0]}.{version[1]}" in done.stderr
+  assert "PYTHON=python3.11 make demo" in done.stderr
+  assert "uv venv" in done.stderr
+  assert "Traceback" not in done.stderr
+
+
+def test_setup_has_the_version_of_the_package():
+  done = subprocess.run(
+      [sys.executable, "setup.py", "--version"], cwd=_ROOT, text=True,
+      capture_output=True, check=False, timeout=60)
+  assert done.stdout.strip().splitlines()[-1] == kdwsd.__version__
+  citation = (_ROOT / "CITATION.cff").read_text(encoding="utf-8")
+  assert f"\nversion: {kdwsd.__version__}\n" in citation
+
+
+def _make_venv(tmp_path, **environment):
+  """Runs .ci/make-venv where no Python but a wrong one is to be found."""
+  tools = tmp_path / "tools"
+  tools.mkdir()
+  for name in ("bash", "cat", "cksum", "dirname", "grep", "ls", "paste", "rm",
+               "sed"):
+    for folder in os.environ["PATH"].split(os.pathsep):
+      if os.path.exists(os.path.join(folder, name)):
+        (tools / name).symlink_to(os.path.join(folder, name))
+        break
+  for name in ("python3", "python3.11"):
+    (tools / name).write_text(_WRONG, encoding="utf-8")
+    (tools / name).chmod(0o755)
+  return subprocess.run(
+      ["bash", str(_ROOT / ".ci" / "make-venv")], capture_output=True,
+      text=True, check=False, timeout=60,
+      env={"PATH": str(tools), "VENV": str(tmp_path / "venv"), **environment})
+
+
+def test_make_says_which_python_it_found_and_the_way_out(tmp_path):
+  done = _make_venv(tmp_path)
+  assert done.returncode == 2
+  assert "Received: python3 is Python 3.12." in done.stderr
+  assert "PYTHON=python3.11 make demo" in done.stderr
+  assert "uv" in done.stderr
+  assert not (tmp_path / "venv").exists()
+
+
+def test_make_refuses_a_wrong_python_it_was_given(tmp_path):
+  done = _make_venv(tmp_path, PYTHON="python3")
+  assert done.returncode == 2
+  assert "Received: python3, which is Python 3.12." in done.stderr
+  (tmp_path / "again").mkdir()
+  done = _make_venv(tmp_path / "again", PYTHON="python9")
+  assert "Received: python9, which does not run." in done.stderr
+
+
+def test_make_leaves_alone_what_is_no_environment(tmp_path):
+  (tmp_path / "venv").mkdir()
+  (tmp_path / "venv" / "thesis.txt").write_text("years", encoding="utf-8")
+  done = _make_venv(tmp_path)
+  assert done.returncode == 2
+  assert "expected a Python environment, or nothing" in done.stderr
+  assert (tmp_path / "venv" / "thesis.txt").exists()
+
+
+def test_the_lock_is_within_the_ranges_of_setup():
+  packaging = pytest.importorskip("packaging.requirements")
+  setup = (_ROOT / "setup.py").read_text(encoding="utf-8")
+  ranges = [packaging.Requirement(text) for text in re.findall(
+      r'^ +"([A-Za-z][\w-]*(?:[<>=]=?[\d.]+,?)+)",', setup, re.MULTILINE)]
+  assert len(ranges) > 15
+  lock = {}
+  for line in (_ROOT / ".ci" / "constraints.txt").read_text(
+      encoding="utf-8").splitlines():
+    if not line.startswith("#"):
+      pin = packaging.Requirement(line)
+      for python in ("3.9", "3.10", "3.11"):
+        if not pin.marker or pin.marker.evaluate({"python_version": python}):
+          lock.setdefault(pin.name.lower(), {})[python] = pin.specifier
+  for wanted in ranges:
+    pins = lock[wanted.name.lower()]
+    assert len(pins) == 3, wanted
+    for pin in pins.values():
+      assert wanted.specifier.contains(str(pin).lstrip("=")), (wanted, pin)
+
+
+def test_no_opencv_without_contrib_can_come_last():
+  lock = (_ROOT / ".ci" / "constraints.txt").read_text(encoding="utf-8")
+  versions = set(re.findall(r"^opencv-[a-z-]*==(\S+)$", lock, re.MULTILINE))
+  assert len(versions) == 1
+  readme = (_ROOT / "README.md").read_text(encoding="utf-8")
+  assert f"opencv-contrib-python-headless=={versions.pop()}" in readme
+
+
+def test_the_makefile_has_what_the_readme_names():
+  makefile = (_ROOT / "Makefile").read_text(encoding="utf-8")
+  readme = (_ROOT / "README.md").read_text(encoding="utf-8")
+  named = set(re.findall(r"make ([a-z][a-z-]+)`", readme))
+  assert named >= {"test", "lint", "bench"}
+  for target in named:
+    assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_readme_names_only_flags_and_files_that_exist():
+  readme = (_ROOT / "README.md").read_text(encoding="utf-8")
+  programs = "".join(
+      path.read_text(encoding="utf-8") for path in _ROOT.glob("kdwsd/*.py"))
+  for flag in set(re.findall(r"--([a-z][a-z_]+)", readme)) - {
+      "helpshort", "flagfile",  # absl's own.
+      "logdir", "force", "no"}:  # TensorBoard's and pip's.
+    assert f'"{flag}"' in programs, flag
+  paths = re.findall(r"\b((?:kdwsd|flags|export)/[\w/]+\.\w+)", readme)
+  for path in set(paths):
+    assert (_ROOT / path).exists(), path
