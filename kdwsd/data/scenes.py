@@ -1,12 +1,13 @@
 """Procedural multi-label scenes, written as a VOCdevkit tree.
 
 The data of the demo, made where no photographs are at hand: several objects an
-image, of six classes told apart by shape and texture together and never by
-colour, in any rotation, stretch and shade, over a mottled ground, among plain
-and textured clutter, cut off by the border and by one another. True boxes hug
-what is visible, as VOC's do.
+image, of six classes told apart by shape and texture together, with a favourite
+hue that clutter has too, in any rotation, stretch and shade, over a mottled
+ground, among plain and textured clutter, cut off by the border and by one
+another. True boxes hug what is visible, as VOC's do.
 """
 
+import colorsys
 import dataclasses
 import os
 
@@ -19,7 +20,8 @@ from kdwsd import files
 _OVERSAMPLING = 2
 _LEAST_VISIBLE = 0.6
 _ATTEMPTS = 30
-_FORMAT = 1
+_FAVOURITE_HUE = 0.85  # Share of objects.
+_FORMAT = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,7 +196,7 @@ class _Canvas:
     if np.any(visible < _LEAST_VISIBLE * np.array(self._whole)):
       return False
     self._visible = visible.tolist()
-    colours = _two_colours(generator).astype(np.float32)          # [2, 3]
+    colours = _two_colours(generator, name).astype(np.float32)    # [2, 3]
     slope = generator.uniform(-25, 25, 2).astype(np.float32)
     shade = slope[0] * u[inside] + slope[1] * v[inside]           # [P]
     tone = tone[inside].astype(np.float32)[:, np.newaxis]         # [P, 1]
@@ -290,9 +292,17 @@ def _wave(value):
   return np.clip(0.5 + 3 * value, 0, 1)
 
 
-def _two_colours(generator):
-  """Two colours of clearly different lightness, [2, 3] in 0..255."""
+def _two_colours(generator, name):
+  """Two colours of clearly different lightness, [2, 3] in 0..255.
+
+  The first one of an object is most often near its class's favourite hue: what
+  a net can hold on to before it knows any shape.
+  """
   colours = generator.uniform(0, 255, [2, 3])
+  if name is not None and generator.random() < _FAVOURITE_HUE:
+    hue = list(CLASSES).index(name) / len(CLASSES)
+    colours[0] = 255 * np.array(colorsys.hsv_to_rgb(
+        (hue + generator.normal(0, 0.03)) % 1, generator.uniform(0.6, 1), 0.8))
   light = np.array([generator.uniform(150, 225), generator.uniform(30, 110)])
   generator.shuffle(light)
   now = colours.mean(axis=1)
