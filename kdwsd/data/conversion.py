@@ -192,7 +192,7 @@ def _write_missing_shards(shards, notes, num_classes, problems,
                  len(shards) - len(todo), len(shards))
   bar = tqdm.tqdm(
       total=total, initial=total - len(work), desc=notes.split,
-      unit=" images", smoothing=0.05,
+      unit="img", smoothing=0.05,
       mininterval=0.5 if sys.stderr.isatty() else 30,
       disable=not (progress and work))
   with bar, _prepared(

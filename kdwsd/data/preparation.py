@@ -7,6 +7,7 @@ upright image. No TensorFlow here: every worker would pay for its import.
 import dataclasses
 import multiprocessing
 import os
+import signal
 import threading
 
 import cv2
@@ -60,6 +61,7 @@ def start_worker(proposal_settings, max_pixels):
   parent = multiprocessing.parent_process()
   if parent is not None:
     cv2.setNumThreads(1)  # The processes share the cores among themselves.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent says it all.
     # A killed parent closes nothing that a worker waits for.
     threading.Thread(
         target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

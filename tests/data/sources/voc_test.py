@@ -137,6 +137,23 @@ class VocTest(parameterized.TestCase):
     self.assertEqual(item.label_ids, ())
     self.assertEqual(item.objects.boxes.shape, (0, 4))
 
+  @absltest.skipUnless(
+      os.environ.get("KDWSD_DATA"),
+      "needs real photographs: KDWSD_DATA names the folder that holds voc/")
+  def test_real_annotations(self):
+    root = os.path.join(os.environ["KDWSD_DATA"], "voc", "VOCdevkit")
+    source = _read(root, year="2012")
+    self.assertLen(source.items, 990)
+    self.assertLen(source.classes, 20)
+    self.assertEqual(source.classes[14], "person")
+    self.assertTrue(all(os.path.isfile(item.image_path)
+                        for item in source.items))
+    # Objects lie inside the image the annotation speaks of.
+    for item in source.items:
+      limit = np.array([*item.objects.frame] * 2)
+      self.assertTrue(np.all(item.objects.boxes >= -1), item.image_id)
+      self.assertTrue(np.all(item.objects.boxes <= limit + 1), item.image_id)
+
   @settings(max_examples=60, deadline=None)
   @given(content=strategies.text(alphabet='<>/&;"annotiobjecmxy0159. ',
                                  max_size=60))
