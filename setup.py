@@ -60,7 +60,6 @@ setuptools.setup(
             "pytest>=7.4",
             "ruff>=0.4",
             "scikit-learn>=1.3",
-            "tensorflow-addons>=0.23,<0.24",
         ],
     },
     classifiers=[
