@@ -107,6 +107,11 @@ def load_model(workdir, checkpoint="best"):
   return model, config
 
 
+def best_step(workdir):
+  """Step of the best checkpoint, or of the last where none was validated."""
+  return int(_find(workdir, "best").rsplit("-", 1)[1])
+
+
 def model_config(config):
   """The teacher's part of a run's config."""
   return wsddn.WSDDNConfig(

@@ -87,10 +87,13 @@ def run(workdir, **values):
         global_batch_size=config.global_batch_size, seed=config.seed,
         global_step=global_step)
 
+  measured = {}  # Of the last validation, by step.
+
   def figures():
     metrics, results = summary.measure(
-        model, eval_set, sizes=(config.eval_size,),
-        num_proposals=config.num_proposals)
+        model, eval_set, **_measure_options(config))
+    measured.clear()
+    measured[int(global_step.numpy())] = metrics, results
     tf.summary.image("detections", pictures.detection_sheet(
         eval_set, results.detections, num_images=6)[tf.newaxis])
     return summary.figures(metrics)
@@ -112,20 +115,29 @@ def run(workdir, **values):
   logging.info("Loss curve: %s", history.plot(workdir))
   if not eval_set:
     return None
-  return _measure(config, workdir, train_set, eval_set)
+  return _report(config, workdir, model, measured, train_set, eval_set)
 
 
-def _measure(config, workdir, train_set, eval_set):
-  """Measures the best checkpoint, writes and prints what came out."""
-  model, _ = checkpoints.load_model(workdir, "best")
-  options = dict(sizes=(config.eval_size,), num_proposals=config.num_proposals)
-  metrics, results = summary.measure(model, eval_set, **options)
-  metrics["corloc"] = summary.measure_corloc(model, train_set, **options)
+def _report(config, workdir, model, measured, train_set, eval_set):
+  """Measures the best checkpoint, unless it was the last to be validated."""
+  best = checkpoints.best_step(workdir)
+  if best in measured:
+    metrics, results = measured[best]
+  else:
+    model, _ = checkpoints.load_model(workdir, "best")
+    metrics, results = summary.measure(
+        model, eval_set, **_measure_options(config))
+  metrics["corloc"] = summary.measure_corloc(
+      model, train_set, **_measure_options(config))
   directory = os.path.join(workdir, "evaluation", eval_set.split)
   summary.write(metrics, results, eval_set, directory)
   print(summary.table(metrics))
-  print(f"Figures, plots and pictures: {directory}")
+  print(f"Step {best}. Figures, plots and pictures: {directory}")
   return metrics
+
+
+def _measure_options(config):
+  return {"sizes": (config.eval_size,), "num_proposals": config.num_proposals}
 
 
 def _multipliers(config):
