@@ -34,6 +34,7 @@ setuptools.setup(
         "absl-py>=1.4",
         "defusedxml>=0.7",
         "h5py>=3.9",
+        "keras>=2.15,<2.16",
         "matplotlib>=3.7",
         "numpy>=1.26,<2",
         # tf-models-official brings opencv-python-headless, which owns the same
@@ -48,6 +49,9 @@ setuptools.setup(
         # TensorBoard 2.15 imports pkg_resources, which 82 removed.
         "setuptools<82",
         "tensorflow>=2.15.1,<2.16",
+        # With Keras 2.15 and tf-models-official 2.15 the one line of versions
+        # on which all three work together.
+        "tensorflow-addons>=0.23,<0.24",
         # 1.18 and later speak a protobuf that TensorFlow 2.15 cannot load.
         "tensorflow-metadata>=1.15,<=1.17.2",
         "tf-models-official>=2.15,<2.16",

