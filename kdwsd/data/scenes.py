@@ -10,9 +10,11 @@ another. True boxes hug what is visible, as VOC's do.
 import colorsys
 import dataclasses
 import os
+import sys
 
 import cv2
 import numpy as np
+import tqdm
 
 from kdwsd import errors
 from kdwsd import files
@@ -76,7 +78,9 @@ def write(directory, *, num_train=800, num_test=200, seed=0, image_side=192):
   splits = {"trainval": num_train, "test": num_test}
   for place, (split, count) in enumerate(splits.items()):
     names = [f"{split}_{index:06d}" for index in range(count)]
-    for index, name in enumerate(names):
+    for index, name in enumerate(tqdm.tqdm(
+        names, desc=f"drawing {split}", unit="img",
+        mininterval=0.5 if sys.stderr.isatty() else 30)):
       generator = np.random.default_rng([seed, place, index])
       scene = draw(generator, image_side)
       jpeg = cv2.imencode(
