@@ -67,6 +67,9 @@ flags.DEFINE_enum("optimizer", "sgd", ["sgd", "adam", "adamw"],
 flags.DEFINE_float("learning_rate", 5e-5, "Before multipliers and schedule.")
 flags.DEFINE_float("backbone_rate", 1.0, "Multiplies the learning rate of the "
                    "backbone's layers.", lower_bound=0)
+flags.DEFINE_float("classifier_rate", 1.0, "Multiplies the learning rate of "
+                   "fc8_c and fc8_d; sgd multiplies it by 10 already.",
+                   lower_bound=0)
 flags.DEFINE_float("momentum", 0.9, "Of sgd; beta 1 of adam.")
 flags.DEFINE_float("weight_decay", 5e-4, "L2 coupled into the gradient; "
                    "decoupled for adamw.")

@@ -51,6 +51,7 @@ class Config:
   optimizer: str
   learning_rate: float
   backbone_rate: float
+  classifier_rate: float
   momentum: float
   weight_decay: float
   schedule: str

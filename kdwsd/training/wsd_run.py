@@ -141,14 +141,18 @@ def _measure_options(config):
 
 
 def _multipliers(config):
-  """The optimizer's own, the backbone's rate times `backbone_rate`."""
+  """The optimizer's own, times those of the config."""
   standard = (optimizers.caffe_multipliers if config.optimizer == "sgd"
               else optimizers.plain_multipliers)
 
   def multipliers(variable_name):
     rate, decay = standard(variable_name)
-    head = variable_name.split("/")[-2].startswith("fc")
-    return rate * (1.0 if head else config.backbone_rate), decay
+    layer = variable_name.split("/")[-2]
+    if layer.startswith("fc8"):
+      return rate * config.classifier_rate, decay
+    if not layer.startswith("fc"):
+      return rate * config.backbone_rate, decay
+    return rate, decay
 
   return multipliers
 
