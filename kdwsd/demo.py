@@ -10,9 +10,9 @@ from absl import logging
 
 WORKDIR = "runs/demo"
 
-# Sized for ten minutes on two CPU cores. fc6 sees thousands of inputs and dies
-# at a rate from which the fresh backbone, with its hundreds, hardly learns:
-# hence the two rates.
+# Sized for ten minutes on two CPU cores. fc6 has thousands of inputs, so
+# that a step of Adam moves its units further than those of the fresh backbone,
+# which have hundreds: hence the two rates.
 SETTINGS = {
     "backbone": "small",
     "backbone_weights": "none",
