@@ -13,8 +13,6 @@ from absl import logging
 from kdwsd import command_line
 from kdwsd import demo
 
-_DEFAULTS = "Default: the paper's or the release's value, or the demo's."
-
 # The run.
 flags.DEFINE_enum("stage", "wsd", ["wsd"], "What to train: the teacher.")
 flags.DEFINE_string("workdir", None, "Where the run keeps all it makes; "
@@ -108,7 +106,6 @@ flags.DEFINE_enum("mixed_precision", "float32",
 
 FLAGS = flags.FLAGS
 
-# Flags of the demo only matter where the user gave none.
 _LISTS_OF_INTEGERS = ("train_sizes", "schedule_boundaries")
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -45,10 +46,21 @@ def _command(data, workdir, flags):
           *(f"--{k}={v}" for k, v in {**_FLAGS, **flags}.items())]
 
 
-def _start(data, workdir, **flags):
+def _start(data, workdir, environment=None, **flags):
   return subprocess.Popen(
       _command(data, workdir, flags), stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE, text=True)
+      stderr=subprocess.PIPE, text=True,
+      env={**os.environ, **(environment or {})})
+
+
+def _free_ports(count):
+  sockets = [socket.socket() for _ in range(count)]
+  for one in sockets:
+    one.bind(("127.0.0.1", 0))
+  ports = [one.getsockname()[1] for one in sockets]
+  for one in sockets:
+    one.close()
+  return ports
 
 
 def _finish(process):
@@ -106,6 +118,24 @@ def test_two_replicas_are_one(data, undisturbed, tmp_path):
   workdir = str(tmp_path)
   done = _finish(_start(data, workdir, num_replicas=2))
   assert done.returncode == 0, done.stderr
+  expected, received = _weights(undisturbed), _weights(workdir)
+  assert expected.keys() == received.keys()
+  for name, value in expected.items():
+    np.testing.assert_allclose(
+        received[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_two_workers_are_one(data, undisturbed, tmp_path):
+  workdir = str(tmp_path)
+  workers = [f"127.0.0.1:{port}" for port in _free_ports(2)]
+  processes = [
+      _start(data, workdir, {"TF_CONFIG": json.dumps({
+          "cluster": {"worker": workers},
+          "task": {"type": "worker", "index": index}})},
+             distribution_strategy="multi_worker_mirrored")
+      for index in range(2)]
+  for done in [_finish(process) for process in processes]:
+    assert done.returncode == 0, done.stderr
   expected, received = _weights(undisturbed), _weights(workdir)
   assert expected.keys() == received.keys()
   for name, value in expected.items():
