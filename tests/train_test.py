@@ -77,6 +77,14 @@ def _weights(workdir):
           if name.startswith(("model/", "optimizer/"))}
 
 
+def _assert_close(expected, received):
+  assert expected.keys() == received.keys()
+  assert len(expected) > 20
+  for name, value in expected.items():
+    np.testing.assert_allclose(
+        received[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
 def test_run_leaves_everything_a_user_looks_for(undisturbed):
   for name in ("config.json", "loss.png", "history.jsonl",
                "checkpoints/checkpoint", "best/checkpoint",
@@ -118,11 +126,7 @@ def test_two_replicas_are_one(data, undisturbed, tmp_path):
   workdir = str(tmp_path)
   done = _finish(_start(data, workdir, num_replicas=2))
   assert done.returncode == 0, done.stderr
-  expected, received = _weights(undisturbed), _weights(workdir)
-  assert expected.keys() == received.keys()
-  for name, value in expected.items():
-    np.testing.assert_allclose(
-        received[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+  _assert_close(_weights(undisturbed), _weights(workdir))
 
 
 def test_two_workers_are_one(data, undisturbed, tmp_path):
@@ -136,11 +140,7 @@ def test_two_workers_are_one(data, undisturbed, tmp_path):
       for index in range(2)]
   for done in [_finish(process) for process in processes]:
     assert done.returncode == 0, done.stderr
-  expected, received = _weights(undisturbed), _weights(workdir)
-  assert expected.keys() == received.keys()
-  for name, value in expected.items():
-    np.testing.assert_allclose(
-        received[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+  _assert_close(_weights(undisturbed), _weights(workdir))
 
 
 def test_non_finite_loss_stops_and_leaves_the_last_checkpoint(data, tmp_path):
