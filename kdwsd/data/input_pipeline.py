@@ -20,6 +20,8 @@ A batch is a dictionary:
 | labels | float32 [B, C] | 1 where the class is present |
 | label_weights | float32 [B, C] | 0 where presence is unknown, else 1 |
 | example_index | int64 [B] | place in the run, or in the split |
+| record_index | int64 [B] | place of the image in its split, record order |
+| mirrored | bool [B] | whether image and proposals are mirrored |
 
 Sources: the release's data layer for the warp (bilinear, no antialiasing), the
 sides drawn per batch and the mirror; WSDDN for training at several scales.
@@ -93,6 +95,9 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
     dataset = dataset.map(_parse_and_decode, tf.data.AUTOTUNE)
     dataset = dataset.cache("" if cache == "memory" else _disk_cache(
         cache_directory, record_set, worker))
+  # After the cache, which holds the records in their order: its files stay
+  # what they were before the place was part of an element.
+  dataset = dataset.enumerate()
 
   start = start_step * global_batch_size
   first_epoch = start // num_images
@@ -113,7 +118,8 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
     images = images.filter(
         lambda index, _: (index // share) % num_workers == worker)
 
-  def make_example(index, element):
+  def make_example(index, numbered):
+    record_index, element = numbered
     parsed = element if decoded else _parse_and_decode(element)
     side_seed = _seed(seed, _SIDE, index // global_batch_size)
     side = tf.constant(sizes, tf.int32)[tf.random.stateless_uniform(
@@ -122,8 +128,9 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
     if mirror:
       mirrored = tf.random.stateless_uniform(
           [], _seed(seed, _MIRROR, index)) < 0.5
-    return _example(parsed, index, side, mirrored, num_proposals,
-                    len(record_set.classes))
+    example = _example(
+        parsed, side, mirrored, num_proposals, len(record_set.classes))
+    return {**example, "example_index": index, "record_index": record_index}
 
   images = images.map(make_example, tf.data.AUTOTUNE, deterministic=True)
   images = images.batch(
@@ -143,15 +150,32 @@ def evaluation_batches(record_set, *, size, num_proposals, batch_size=1,
     mirror: whether all images (and their proposals) are mirrored.
 
   Returns:
-    `tf.data.Dataset` of batches; `example_index` is the place in the split.
+    `tf.data.Dataset` of batches; `example_index` is `record_index`.
   """
+  def make_example(index, serialized):
+    example = _example(
+        _parse_and_decode(serialized), size, tf.constant(mirror),
+        num_proposals, len(record_set.classes))
+    return {**example, "example_index": index, "record_index": index}
+
   dataset = tf.data.TFRecordDataset(list(record_set.paths)).enumerate()
-  dataset = dataset.map(
-      lambda index, serialized: _example(
-          _parse_and_decode(serialized), index, size, tf.constant(mirror),
-          num_proposals, len(record_set.classes)),
-      tf.data.AUTOTUNE, deterministic=True)
+  dataset = dataset.map(make_example, tf.data.AUTOTUNE, deterministic=True)
   return dataset.batch(batch_size).prefetch(2)
+
+
+def fingerprint(record_set):
+  """Tells a split on disk from any other, by its card and its shards' sizes.
+
+  Args:
+    record_set: a `records.RecordSet`.
+
+  Returns:
+    16 hexadecimal digits; the same for a copy elsewhere.
+  """
+  return hashlib.sha256(json.dumps(
+      [record_set.card, [(os.path.basename(p), os.path.getsize(p))
+                         for p in record_set.paths]],
+      sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _parse_and_decode(serialized):
@@ -167,7 +191,7 @@ def _parse_and_decode(serialized):
   }
 
 
-def _example(parsed, index, side, mirrored, num_proposals, num_classes):
+def _example(parsed, side, mirrored, num_proposals, num_classes):
   image = tf.image.resize(parsed["image"], [side, side], "bilinear",
                           antialias=False)                        # [S, S, 3]
   proposals = parsed["proposals"][:num_proposals]                 # [N, 4]
@@ -190,7 +214,7 @@ def _example(parsed, index, side, mirrored, num_proposals, num_classes):
       "labels": _multi_hot(parsed["label_ids"], num_classes),
       "label_weights": 1.0 - _multi_hot(
           parsed["unknown_label_ids"], num_classes),
-      "example_index": index,
+      "mirrored": mirrored,
   }
 
 
@@ -215,12 +239,9 @@ def _disk_cache(directory, record_set, worker):
     raise errors.InputError(
         "--cache=disk: expected a directory for the decoded images. "
         "Received: none.")
-  fingerprint = hashlib.sha256(json.dumps(
-      [record_set.card, [(os.path.basename(p), os.path.getsize(p))
-                         for p in record_set.paths]],
-      sort_keys=True).encode()).hexdigest()[:16]
   prefix = os.path.join(
-      directory, f"{record_set.split}-{fingerprint}-worker{worker}")
+      directory,
+      f"{record_set.split}-{fingerprint(record_set)}-worker{worker}")
   os.makedirs(directory, exist_ok=True)
   if not os.path.exists(prefix + ".index"):
     for left_over in glob.glob(glob.escape(prefix) + "*"):

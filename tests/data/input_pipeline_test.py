@@ -113,13 +113,15 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
           "image": ((4, side, side, 3), np.float32),
           "proposals": ((4, 4, 4), np.float32),
           "objectness": ((4, 4), np.float32),
-          "valid": ((4, 4), bool),
+          "valid": ((4, 4), np.bool_),
           "labels": ((4, 3), np.float32),
           "label_weights": ((4, 3), np.float32),
           "example_index": ((4,), np.int64),
+          "record_index": ((4,), np.int64),
+          "mirrored": ((4,), np.bool_),
       }
       self.assertEqual(
-          {key: (value.shape, value.dtype.type if key != "valid" else bool)
+          {key: (value.shape, value.dtype.type)
            for key, value in batch.items()}, expected)
 
   def test_every_image_once_an_epoch_in_a_new_order(self):
@@ -129,6 +131,33 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
     for epoch in epochs:
       self.assertEqual(sorted(epoch), list(range(_NUM_IMAGES)))
     self.assertLen({tuple(epoch) for epoch in epochs}, 4)
+
+  @parameterized.product(
+      cache=["none", "memory", "disk"], start_step=[0, 4], worker=[None, 1])
+  def test_record_index_and_mirrored_say_where_an_image_came_from(
+      self, cache, start_step, worker):
+    context = None if worker is None else tf.distribute.InputContext(
+        num_input_pipelines=2, input_pipeline_id=worker,
+        num_replicas_in_sync=2)
+    batches = _take(_train(
+        self.record_set, cache=cache, start_step=start_step,
+        cache_directory=os.path.join(self.directory, "cache"),
+        input_context=context), 9)
+    for batch in batches:
+      self.assertAllEqual(batch["record_index"], self._source(batch))
+      self.assertAllEqual(batch["mirrored"], _mirrored(batch))
+    self.assertLen(
+        {flip for batch in batches for flip in batch["mirrored"]}, 2)
+
+  def test_fingerprint_is_that_of_the_content(self):
+    same = os.path.join(self.directory, "same")
+    os.makedirs(same)
+    self.assertEqual(input_pipeline.fingerprint(self.record_set),
+                     input_pipeline.fingerprint(_write(same, self.serialized)))
+    for other in (self.serialized[:-1], self.serialized[::-1]):
+      self.assertNotEqual(
+          input_pipeline.fingerprint(self.record_set),
+          input_pipeline.fingerprint(_write(same, other)))
 
   def test_same_seed_same_batches(self):
     self._assert_same(_take(_train(self.record_set), 8),
@@ -269,7 +298,7 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
                                boxes.flip_left_right(proposals), 0)
         self.assertAllClose(after["image"][row], image)
         self.assertAllClose(after["proposals"][row], proposals)
-      for key in set(before) - {"image", "proposals"}:
+      for key in set(before) - {"image", "proposals", "mirrored"}:
         self.assertAllEqual(before[key], after[key])
     self.assertBetween(flips, 12, 36)  # of 48
 
@@ -301,6 +330,8 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
     self.assertEqual([len(b["image"]) for b in batches], [3, 3, 3, 2])
     joined = _join(batches)
     self.assertAllEqual(joined["example_index"], np.arange(_NUM_IMAGES))
+    self.assertAllEqual(joined["record_index"], np.arange(_NUM_IMAGES))
+    self.assertFalse(any(joined["mirrored"]))
     self.assertEqual(self._source(joined), list(range(_NUM_IMAGES)))
     self.assertFalse(any(_mirrored(joined)))
 
@@ -310,6 +341,8 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
             self.record_set, size=8, num_proposals=4, mirror=mirror), 100))
         for mirror in (False, True)]
     self.assertTrue(all(_mirrored(mirrored)))
+    self.assertTrue(all(mirrored["mirrored"]))
+    self.assertAllEqual(mirrored["record_index"], np.arange(_NUM_IMAGES))
     self.assertAllClose(plain["image"][:, :, ::-1], mirrored["image"])
     valid = plain["valid"]
     self.assertAllClose(boxes.flip_left_right(plain["proposals"][valid]),
