@@ -1,0 +1,312 @@
+"""Tests of kdwsd.training.teacher_cache."""
+
+import dataclasses
+import os
+import shutil
+import tempfile
+import types
+from unittest import mock
+
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+
+from kdwsd import errors
+from kdwsd.data import input_pipeline
+from kdwsd.training import cached_arrays
+from kdwsd.training import teacher as teacher_lib
+from kdwsd.training import teacher_cache
+from tests.training import fake_teacher
+
+_COUNTS = (4, 3, 2)
+_NUM_IMAGES = sum(_COUNTS)
+_SIZE, _NUM_PROPOSALS = 32, 8  # Records have 6 proposals: 2 are padding.
+_TEMPERATURE = 0.5
+_LAYERS = ("pool", "fc6", "fc7")
+
+
+class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    directory = tempfile.TemporaryDirectory()
+    cls.addClassCleanup(directory.cleanup)
+    cls.root = directory.name
+    cls.records = fake_teacher.write_records(cls.root, "train", _COUNTS)
+    cls.teacher = fake_teacher.make(cls.root)
+    cls.table = cls._scores()
+    cls.features = cls._rois()
+
+  @classmethod
+  def _scores(cls, teacher=None, **options):
+    return teacher_cache.image_scores(teacher or cls.teacher, **{
+        "record_set": cls.records, "size": _SIZE, "progress": False,
+        "num_proposals": _NUM_PROPOSALS, "temperature": _TEMPERATURE,
+        "directory": os.path.join(cls.root, "teacher_cache"), **options})
+
+  @classmethod
+  def _rois(cls, teacher=None, **options):
+    return teacher_cache.roi_features(teacher or cls.teacher, **{
+        "record_set": cls.records, "size": _SIZE, "progress": False,
+        "num_proposals": _NUM_PROPOSALS, "top_k": 4, "layers": _LAYERS,
+        "directory": os.path.join(cls.root, "teacher_cache"), **options})
+
+  def _training_batches(self, seed=3, **options):
+    return input_pipeline.training_batches(
+        self.records, global_batch_size=4, sizes=(_SIZE,),
+        num_proposals=_NUM_PROPOSALS, seed=seed, shuffle_buffer=5, **options)
+
+  def _online(self, batch):
+    return teacher_lib.image_scores(
+        self.teacher, batch, temperature=_TEMPERATURE)
+
+  def _folder(self, make, *arguments, **options):
+    """Where an array would lie, without computing it."""
+    with mock.patch.object(
+        cached_arrays.CachedArray, "fill", autospec=True) as fill:
+      with mock.patch.object(cached_arrays.CachedArray, "read"):
+        make(*arguments, **options)
+    return fill.call_args.args[0].folder
+
+  def test_scores_of_the_fake_tell_images_and_mirrors_apart(self):
+    rows = self.table.reshape(-1, self.table.shape[-1])
+    distances = np.abs(rows[:, np.newaxis] - rows).max(axis=-1)
+    self.assertAllGreater(distances + np.eye(len(rows)), 1e-3)
+
+  @parameterized.product(mirror=[False, True], batch_size=[1, 4])
+  def test_scores_are_those_of_the_teacher_online(self, mirror, batch_size):
+    for batch in input_pipeline.evaluation_batches(
+        self.records, size=_SIZE, num_proposals=_NUM_PROPOSALS,
+        batch_size=batch_size, mirror=mirror):
+      self.assertAllClose(
+          self.table[batch["record_index"], int(mirror)], self._online(batch),
+          rtol=1e-5, atol=1e-6)
+
+  def test_kept_scores_need_no_teacher(self):
+    with mock.patch.object(
+        teacher_lib, "image_scores", side_effect=AssertionError):
+      self.assertAllEqual(self._scores(), self.table)
+
+  def test_only_lost_shards_are_computed_again(self):
+    directory = os.path.join(tempfile.mkdtemp(dir=self.root), "copy")
+    shutil.copytree(os.path.join(self.root, "teacher_cache"), directory)
+    folder = self._folder(self._scores, directory=directory)
+    shards = sorted(p for p in os.listdir(folder) if p.endswith(".npy"))
+    self.assertLen(shards, len(_COUNTS))
+    os.remove(os.path.join(folder, shards[0]))
+    os.truncate(os.path.join(folder, shards[2]), 140)
+    with mock.patch.object(teacher_lib, "image_scores",
+                           wraps=teacher_lib.image_scores) as run:
+      self.assertAllClose(self._scores(directory=directory), self.table)
+    self.assertEqual(run.call_count, 1)  # One trace for all of 12 images.
+    # A shard computed with this is full of zeros.
+    os.remove(os.path.join(folder, shards[1]))
+    with mock.patch.object(teacher_lib, "image_scores",
+                           side_effect=lambda *_, **__: tf.zeros([1, 3])):
+      changed = self._scores(directory=directory)
+    self.assertAllEqual(changed[4:7], np.zeros([3, 2, 3]))
+    self.assertAllClose(np.delete(changed, [4, 5, 6], axis=0),
+                        np.delete(self.table, [4, 5, 6], axis=0))
+
+  @parameterized.parameters(
+      {"size": 48}, {"num_proposals": 7}, {"temperature": 1.0})
+  def test_other_settings_have_another_folder(self, **change):
+    self.assertNotEqual(self._folder(self._scores),
+                        self._folder(self._scores, **change))
+
+  @parameterized.parameters(
+      {"size": 48}, {"num_proposals": 7}, {"top_k": 3}, {"layers": ("fc7",)})
+  def test_other_settings_of_rois_have_another_folder(self, **change):
+    self.assertNotEqual(self._folder(self._rois),
+                        self._folder(self._rois, **change))
+
+  def test_other_weights_have_another_folder(self):
+    with tempfile.TemporaryDirectory() as directory:
+      other = fake_teacher.make(directory, spread=2.0)
+      for make in (self._scores, self._rois):
+        self.assertNotEqual(self._folder(make), self._folder(make, other))
+
+  @parameterized.parameters(
+      {"score_bias": 1.0}, {"class_temperature": 2.0},
+      {"roi_pooling": "max"})
+  def test_teacher_built_otherwise_has_another_folder(self, **change):
+    config = dataclasses.replace(self.teacher.config, **change)
+    other = dataclasses.replace(self.teacher, config=config)
+    self.assertNotEqual(self._folder(self._scores),
+                        self._folder(self._scores, other))
+
+  def test_how_the_teacher_was_trained_is_of_no_account(self):
+    config = dataclasses.replace(
+        self.teacher.config, learning_rate=1.0, cache="memory", eval_size=64)
+    other = dataclasses.replace(self.teacher, config=config)
+    self.assertEqual(self._folder(self._scores),
+                     self._folder(self._scores, other))
+
+  def test_copy_of_the_teacher_finds_the_same_folder(self):
+    with tempfile.TemporaryDirectory() as directory:
+      for name in os.listdir(self.root):
+        if name.startswith("ckpt-1"):
+          shutil.copy(os.path.join(self.root, name), directory)
+      other = dataclasses.replace(
+          self.teacher, checkpoint=os.path.join(directory, "ckpt-1"))
+      self.assertEqual(self._folder(self._scores),
+                       self._folder(self._scores, other))
+
+  def test_other_records_have_another_folder(self):
+    with tempfile.TemporaryDirectory() as directory:
+      other = fake_teacher.write_records(directory, "train", _COUNTS, seed=1)
+      self.assertNotEqual(self._folder(self._scores),
+                          self._folder(self._scores, record_set=other))
+
+  def test_scores_that_are_not_finite_name_the_image(self):
+    batches = list(input_pipeline.evaluation_batches(
+        self.records, size=_SIZE, num_proposals=_NUM_PROPOSALS, mirror=True))
+
+    def diverged(teacher, batch, temperature):
+      del teacher, temperature
+      same = tf.reduce_all(batch["proposals"] == batches[5]["proposals"])
+      return tf.where(same, np.nan, 0.0) + tf.zeros([1, 3])
+
+    with tempfile.TemporaryDirectory() as directory:
+      with mock.patch.object(teacher_lib, "image_scores", diverged):
+        with self.assertRaisesRegex(
+            errors.InputError, "infinity for image 5 of the split"):
+          self._scores(directory=directory)
+
+  @parameterized.parameters("none", "memory")
+  def test_targets_of_a_run_are_those_of_the_teacher_online(self, cache):
+    batches = teacher_cache.attach_image_scores(
+        self._training_batches(cache=cache), self.table)
+    plain = self._training_batches()
+    mirrored = []
+    for batch, before in zip(batches.take(7), plain.take(7)):  # 28 of 9 images.
+      self.assertAllClose(batch["teacher_image_scores"], self._online(before),
+                          rtol=1e-5, atol=1e-6)
+      self.assertAllEqual(batch["image"], before["image"])
+      self.assertEqual(set(batch) - set(before), {"teacher_image_scores"})
+      mirrored += list(batch["mirrored"].numpy())
+    self.assertBetween(sum(mirrored), 4, 24)
+
+  def test_resumed_run_has_the_targets_of_an_undisturbed_one(self):
+    undisturbed, resumed = [
+        list(teacher_cache.attach_image_scores(
+            self._training_batches(start_step=start), self.table).take(take))
+        for start, take in ((0, 6), (4, 2))]
+    for one, other in zip(undisturbed[4:], resumed):
+      self.assertAllEqual(
+          one["teacher_image_scores"], other["teacher_image_scores"])
+
+  def test_two_replicas_get_their_own_targets(self):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+    def batches(context):
+      dataset = self._training_batches(input_context=context)
+      dataset = teacher_cache.attach_image_scores(dataset, self.table)
+      return teacher_cache.attach_roi_features(dataset, self.features)
+
+    seen = []
+    for batch, _ in zip(
+        strategy.distribute_datasets_from_function(batches), range(5)):
+      for replica in range(2):
+        part = tf.nest.map_structure(
+            lambda values: values.values[replica],  # noqa: B023
+            batch)
+        self.assertAllClose(
+            part["teacher_image_scores"], self._online(part), rtol=1e-5,
+            atol=1e-6)
+        self._check_rois(part)
+        seen += list(part["record_index"].numpy())
+    self.assertLen(seen, 20)
+    self.assertEqual(set(seen), set(range(_NUM_IMAGES)))
+
+  def _check_rois(self, batch):
+    """Against the teacher online and a sort in NumPy."""
+    outputs = self.teacher.model(batch, training=False)
+    scores = outputs["proposal_scores"].numpy().max(axis=-1)      # [B, R]
+    for row, count in enumerate(batch["valid"].numpy().sum(axis=1)):
+      best = np.argsort(-scores[row, :count], kind="stable")[:4]
+      self.assertAllEqual(batch["roi_indices"][row], best)
+      self.assertAllEqual(batch["roi_valid"][row], np.ones(4, bool))
+      self.assertAllClose(batch["roi_scores"][row], scores[row][best],
+                          rtol=1e-5)
+      for name in _LAYERS:
+        self.assertAllClose(
+            batch["teacher_layers"][name][row],
+            outputs["layers"][name].numpy()[row][best], rtol=1e-3, atol=1e-3)
+
+  def test_best_rois_are_those_of_the_teacher_online(self):
+    batches = teacher_cache.attach_roi_features(
+        self._training_batches(), self.features)
+    for batch in batches.take(7):
+      self._check_rois(batch)
+
+  def test_features_of_the_fake_are_not_all_zero(self):
+    rows = self.features.array.read()
+    for name in _LAYERS:
+      self.assertGreater(np.abs(rows[name].astype(np.float32)).max(), 0.1)
+
+  def test_shapes_of_roi_features_are_known(self):
+    batch = teacher_cache.attach_roi_features(
+        self._training_batches(), self.features).element_spec
+    channels = self.teacher.model.backbone.num_channels
+    expected = {
+        "roi_indices": ([4, 4], tf.int32), "roi_scores": ([4, 4], tf.float32),
+        "roi_valid": ([4, 4], tf.bool)}
+    self.assertEqual(
+        {key: (batch[key].shape.as_list(), batch[key].dtype)
+         for key in expected}, expected)
+    self.assertEqual(
+        {name: spec.shape.as_list()
+         for name, spec in batch["teacher_layers"].items()},
+        {"pool": [4, 4, 7, 7, channels], "fc6": [4, 4, 6], "fc7": [4, 4, 6]})
+
+  def test_missing_rois_are_not_valid_and_zero(self):
+    with tempfile.TemporaryDirectory() as directory:
+      features = self._rois(top_k=20, layers=("fc6",), directory=directory)
+      rows = features.array.read()                                # [9, 2]
+      self.assertEqual(rows["valid"].shape, (9, 2, _NUM_PROPOSALS))
+      self.assertAllEqual(
+          rows["valid"], np.tile(np.arange(8) < 6, [9, 2, 1]))
+      self.assertAllEqual(rows["scores"][..., 6:], np.zeros([9, 2, 2]))
+      self.assertAllEqual(rows["fc6"][..., 6:, :], np.zeros([9, 2, 2, 6]))
+      self.assertAllEqual(np.sort(rows["indices"]),
+                          np.tile(np.arange(8), [9, 2, 1]))
+
+  def test_of_equal_scores_the_first_come_first(self):
+    with tempfile.TemporaryDirectory() as directory:
+      flat = fake_teacher.make(directory, spread=0.0)
+      rows = self._rois(flat, layers=("fc7",), directory=directory).array.read()
+    self.assertAllEqual(rows["indices"], np.tile(np.arange(4), [9, 2, 1]))
+    self.assertAllClose(rows["scores"], np.full([9, 2, 4], 1 / 3 / 6))
+
+  def test_kept_features_are_not_computed_again(self):
+    before = self.features.array.read()
+    with mock.patch.object(
+        teacher_cache, "_views", side_effect=AssertionError):
+      np.testing.assert_array_equal(self._rois().array.read(), before)
+
+  def test_unknown_layer_is_named(self):
+    with self.assertRaisesRegex(
+        errors.InputError, "out of fc6, fc7, pool. Received: fc9"):
+      self._rois(layers=("fc7", "fc9"))
+
+  def test_too_little_space_is_told_before_the_teacher_runs(self):
+    disk = types.SimpleNamespace(total=10 ** 9, used=0, free=1000)
+    with tempfile.TemporaryDirectory() as directory:
+      with mock.patch.object(shutil, "disk_usage", return_value=disk):
+        with mock.patch.object(
+            teacher_cache, "_views", side_effect=AssertionError):
+          with self.assertRaisesRegex(errors.InputError, "free disk"):
+            self._rois(directory=directory)
+
+  def test_features_beyond_float16_are_an_error(self):
+    with tempfile.TemporaryDirectory() as directory:
+      huge = fake_teacher.make(directory)
+      huge.model.fc7.bias.assign(tf.fill([6], 1e5))
+      with self.assertRaisesRegex(errors.InputError, "infinity for image 0"):
+        self._rois(huge, layers=("fc7",), directory=directory)
+
+
+if __name__ == "__main__":
+  tf.test.main()
