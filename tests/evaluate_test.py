@@ -64,7 +64,7 @@ def test_measures_prints_and_writes(workdir):
   assert metrics["settings"]["mirror"] is True
   assert metrics["corloc"]["split"] == "trainval"
   assert set(os.listdir(output)) == {
-      "metrics.json", "table.txt", "precision_recall.png",
+      "metrics.json", "table.txt", "predictions.npz", "precision_recall.png",
       "average_precision.png", "detections.png"}
 
 

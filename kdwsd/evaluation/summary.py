@@ -14,6 +14,7 @@ from kdwsd.evaluation import inference
 from kdwsd.evaluation import metrics as metrics_lib
 from kdwsd.evaluation import pictures
 from kdwsd.evaluation import plots
+from kdwsd.evaluation import prediction_files
 from kdwsd.evaluation import table as table_lib
 
 METRICS = "metrics.json"
@@ -21,6 +22,11 @@ TABLE = "table.txt"
 CURVES = "precision_recall.png"
 BARS = "average_precision.png"
 PICTURE = "detections.png"
+
+
+def directory(workdir, split):
+  """Where the measurements of a run lie."""
+  return os.path.join(workdir, "evaluation", split)
 
 
 def evaluate(model, record_set, **options):
@@ -126,15 +132,17 @@ def table(metrics):
   return table_lib.format_metrics(metrics)
 
 
-def write(metrics, results, record_set, directory):
-  """Writes metrics, table, plots and a picture; each file atomically.
+def write(metrics, results, record_set, output):
+  """Writes metrics, table, predictions, plots; each file atomically.
+
+  A picture of detections comes with them where the model makes any.
 
   Args:
     metrics: from `measure`.
     results: from `measure`.
     record_set: the split that was measured; the picture shows its first
       images, with the truth.
-    directory: where to write; made if missing.
+    output: directory to write to; made if missing.
 
   Returns:
     List of the paths written.
@@ -142,10 +150,11 @@ def write(metrics, results, record_set, directory):
   Raises:
     errors.InputError: the directory cannot be written.
   """
-  paths = [os.path.join(directory, name)
-           for name in (METRICS, TABLE, CURVES, BARS, PICTURE)]
+  paths = [os.path.join(output, name) for name in (
+      METRICS, TABLE, prediction_files.FILE, CURVES, BARS)]
   files.write_json(paths[0], metrics)
   files.write_text(paths[1], table(metrics))
+  prediction_files.write(paths[2], prediction_files.from_results(results))
   classes = record_set.classes
   labels, known = classification.label_arrays(results.images, len(classes))
   curves = {"classification": classification.curves(
@@ -155,11 +164,13 @@ def write(metrics, results, record_set, directory):
     curves["detection"] = detection.curves(
         results.detections, results.images, len(classes))
     values["detection"] = metrics["detection"]["per_class"]["voc07_ap"]
-  plots.precision_recall(paths[2], classes, curves)
+  plots.precision_recall(paths[3], classes, curves)
   plots.average_precision(
-      paths[3], classes, values, metrics["num_positive_images"],
+      paths[4], classes, values, metrics["num_positive_images"],
       names={"classification": "classification, non-interpolated",
              "detection": "detection, 11-point, IoU 0.5"})
-  pictures.write_png(
-      paths[4], pictures.detection_sheet(record_set, results.detections))
+  if results.detections is not None:
+    paths.append(os.path.join(output, PICTURE))
+    pictures.write_png(
+        paths[-1], pictures.detection_sheet(record_set, results.detections))
   return paths

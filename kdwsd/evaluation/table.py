@@ -30,21 +30,21 @@ def format_metrics(metrics):
     row = [name, str(metrics["num_positive_images"][class_id])]
     for _, group, key, _ in columns:
       per_class = metrics[group]["per_class"]
-      row.append(_percent((per_class[key] if key else per_class)[class_id]))
+      row.append(percent((per_class[key] if key else per_class)[class_id]))
     rows.append(row)
   frequent = sum(n >= 20 for n in metrics["num_positive_images"])
   means = []
   for name, ending in ((f"mean of {len(rows)}", ""),
                        (f"mean of {frequent} with 20+ images", "_frequent")):
     means.append([name, ""] + [
-        _percent(metrics[group][mean + ending])
+        percent(metrics[group][mean + ending])
         for _, group, _, mean in columns])
   heading = ["class", "images"] + [column[0] for column in columns]
   lines = [
       f"{metrics['split']}: {metrics['num_images']} images, in percent", "",
-      *_align([heading, None, *rows, None, *means]), "",
-      *_align([["labels given", *_COUNTS]] + [
-          [text] + [_percent(metrics["classification"][name][count])
+      *align([heading, None, *rows, None, *means]), "",
+      *align([["labels given", *_COUNTS]] + [
+          [text] + [percent(metrics["classification"][name][count])
                     for count in _COUNTS] for name, text in _CHOSEN]),
   ]
   if metrics.get("corloc"):
@@ -53,16 +53,17 @@ def format_metrics(metrics):
   if not metrics.get("detection"):
     lines += ["", "No image of this split has boxes: detection not measured."]
   if metrics.get("coco"):
-    lines += ["", *_align([["COCO", *metrics["coco"]], ["", *map(
-        _percent, metrics["coco"].values())]])]
+    lines += ["", *align([["COCO", *metrics["coco"]], ["", *map(
+        percent, metrics["coco"].values())]])]
   return "\n".join(lines) + "\n"
 
 
-def _percent(value):
+def percent(value):
+  """A share in percent with one decimal; "-" for None."""
   return "-" if value is None else f"{100 * value:.1f}"
 
 
-def _align(rows):
+def align(rows):
   """Lines of equal columns, the first to the left; None makes a rule."""
   widths = [max(map(len, cells)) for cells in zip(*filter(None, rows))]
   lines = []
