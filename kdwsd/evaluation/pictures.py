@@ -232,6 +232,28 @@ def read(record_set, num_images, first=0):
     skip = max(0, skip - len(labelled))
 
 
+def read_at(record_set, positions):
+  """Reads the pixels of chosen records.
+
+  Args:
+    record_set: a `records.RecordSet`.
+    positions: of the records in the split, in any order.
+
+  Returns:
+    Dict of position to (image [H, W, 3] uint8 RGB, image id); positions beyond
+    the split are left out.
+  """
+  wanted, found = set(map(int, positions)), {}
+  everything = tf.data.TFRecordDataset(list(record_set.paths))
+  stretch = everything.take(max(wanted, default=-1) + 1)
+  for position, serialized in enumerate(stretch):
+    if position in wanted:
+      parsed = records.parse_for_training(serialized)
+      image = tf.io.decode_jpeg(parsed["encoded"], channels=3).numpy()
+      found[position] = image, parsed["image_id"].numpy().decode("utf-8")
+  return found
+
+
 def detection_sheet(record_set, detections, *, num_images=12, most_boxes=5,
                     least_share=0.25, tile_pixels=320):
   """Detections beside the truth, on the first images of a split.

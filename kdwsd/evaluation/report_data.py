@@ -1,0 +1,173 @@
+"""What the report of a chain shows, as plain values.
+
+Gathered from the files of the stages; what is missing leaves a gap and a note,
+never an error, but for a chain without any measured model.
+"""
+
+import dataclasses
+import os
+from typing import Optional
+
+import numpy as np
+
+from kdwsd import errors
+from kdwsd import files
+from kdwsd.data import records
+from kdwsd.evaluation import classification
+from kdwsd.evaluation import comparison
+from kdwsd.evaluation import prediction_files
+from kdwsd.evaluation import report_gallery
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """One training run of the chain.
+
+  Attributes:
+    name: of the stage and of its sub-directory.
+    config: dict of its settings, as in config.json.
+    history: list of the entries of its log.
+    command: that repeats it.
+  """
+  name: str
+  config: dict
+  history: list
+  command: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassRow:
+  """One class; `ap` maps stages to average precisions in [0, 1] or None."""
+  name: str
+  num_images: int
+  ap: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+  """All of it.
+
+  Attributes:
+    title: of the page.
+    split: that was measured.
+    rows: list of `comparison.Row`.
+    stages: list of `Stage`, in the order of training.
+    class_rows: list of `ClassRow`, most frequent class first.
+    counts_of: what `num_images` of the class rows counts, in words.
+    curves: dict of stage to list of C `precision_recall.Curve`, in the order
+      of `class_rows`.
+    gallery: list of `report_gallery.Picture`.
+    gallery_note: why there is none, or None.
+    versions: dict of name to version.
+    command: that makes the report.
+    made: when, in words.
+  """
+  title: str
+  split: str
+  rows: list
+  stages: list
+  class_rows: list
+  counts_of: str
+  curves: dict
+  gallery: list
+  gallery_note: Optional[str]
+  versions: dict
+  command: str
+  made: str
+
+
+def collect(workdir, split, stages, **facts):
+  """Gathers a report.
+
+  Args:
+    workdir: of the chain.
+    split: that was measured.
+    stages: list of `Stage`.
+    **facts: `versions`, `command` and `made` of a `Report`.
+
+  Returns:
+    A `Report`.
+
+  Raises:
+    errors.InputError: no model was measured on the split.
+  """
+  metrics = comparison.read_metrics(workdir, split)
+  classes = next(iter(metrics.values()))["classes"]
+  predictions = _read_predictions(workdir, split, metrics)
+  counts, counts_of = _class_counts(workdir, stages, metrics, classes)
+  order = sorted(range(len(classes)), key=lambda c: (-counts[c], c))
+  gallery, note = _gallery(workdir, split, stages, predictions, classes)
+  curves = {}
+  for stage, said in predictions.items():
+    of_classes = classification.curves(
+        said.labels > 0, said.labels >= 0, said.image_scores)
+    curves[stage] = [of_classes[c] for c in order]
+  return Report(
+      title=os.path.basename(os.path.abspath(workdir)), split=split,
+      rows=comparison.read(workdir, split), stages=list(stages),
+      class_rows=[
+          ClassRow(classes[c], counts[c], {
+              stage: of_stage["classification"]["per_class"]["ap"][c]
+              for stage, of_stage in metrics.items()}) for c in order],
+      counts_of=counts_of, curves=curves, gallery=gallery or [],
+      gallery_note=note, **facts)
+
+
+def _read_predictions(workdir, split, metrics):
+  """Dict of stage to predictions, where kept."""
+  found = {}
+  for stage in metrics:
+    said = prediction_files.read(os.path.join(
+        comparison.evaluation_directory(workdir, stage, split),
+        prediction_files.FILE))
+    if said is not None:
+      found[stage] = said
+  return found
+
+
+def _class_counts(workdir, stages, metrics, classes):
+  """Images per class [C], of training where its card is there; and of what."""
+  for config in (stage.config for stage in stages):
+    for directory in _data_directories(workdir, config):
+      split = config.get("train_split")
+      path = records.card_path(directory, split)
+      if split and os.path.exists(path):
+        by_name = files.read_json(path).get("images_per_class", {})
+        if set(by_name) >= set(classes):
+          return ([int(by_name[name]) for name in classes],
+                  f"images of training split {split}")
+  measured = next(iter(metrics.values()))
+  return ([int(n) for n in measured["num_positive_images"]],
+          f"images of the measured split {measured['split']}, the training "
+          "split's card not being there")
+
+
+def _gallery(workdir, split, stages, predictions, classes):
+  """List of pictures and None, or None and why there are none."""
+  if not predictions:
+    return None, (f"no {prediction_files.FILE} lies beside the metrics; "
+                  "`python -m kdwsd.evaluate` writes it")
+  (first, said), *others = predictions.items()
+  for stage, other in others:
+    if not np.array_equal(other.image_ids, said.image_ids):
+      return None, f"{first} and {stage} were measured on different images"
+  why = None  # The first reason: it is of the place that the run names.
+  for config in (stage.config for stage in stages):
+    for directory in _data_directories(workdir, config):
+      try:
+        record_set = records.open_split(directory, split)
+      except errors.InputError as error:
+        why = why or str(error)
+        continue
+      made = report_gallery.make(record_set, predictions, classes)
+      if made is not None:
+        return made, None
+      why = why or (
+          f"the records in {directory} are not those that were measured")
+  return None, why or "no stage names its records"
+
+
+def _data_directories(workdir, config):
+  """Where a run's records may lie: where they were, or in the chain."""
+  named = config.get("data")
+  return [named, os.path.join(workdir, "records")] if named else []

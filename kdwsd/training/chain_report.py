@@ -1,0 +1,115 @@
+"""The report of a chain of runs: from its work directory to one HTML file."""
+
+import datetime
+import os
+import platform
+import shlex
+
+import numpy as np
+import tensorflow as tf
+
+import kdwsd
+from kdwsd import errors
+from kdwsd import files
+from kdwsd.evaluation import comparison
+from kdwsd.evaluation import report_data
+from kdwsd.evaluation import report_page
+from kdwsd.training import config as config_lib
+from kdwsd.training import history
+
+FILE = "report.html"
+
+# Sub-directories of a chain in the order of training.
+STAGES = ("wsd", "cls", "kd_feature", "kd_prediction")
+
+
+def write(workdir, *, split=None, output=None):
+  """Writes the report, atomically.
+
+  Args:
+    workdir: of the chain.
+    split: that was measured; None for the runs' validation split.
+    output: HTML file; None for `FILE` in the work directory.
+
+  Returns:
+    The path written, and the table as text.
+
+  Raises:
+    errors.InputError: no model of the chain was measured on the split.
+  """
+  stages = read_stages(workdir)
+  given = split
+  split = split or _eval_split(workdir, stages)
+  command = ["python", "-m", "kdwsd.report", workdir]
+  if given:
+    command.append(f"--split={given}")
+  report = report_data.collect(
+      workdir, split, stages, command=shlex.join(command),
+      versions={"kdwsd": kdwsd.__version__,
+                "Python": platform.python_version(),
+                "TensorFlow": tf.__version__, "NumPy": np.__version__,
+                "system": platform.platform()},
+      made=datetime.date.today().isoformat())
+  output = output or os.path.join(workdir, FILE)
+  files.write_text(output, report_page.page(report))
+  return output, comparison.format_table(report.rows)
+
+
+def read_stages(workdir):
+  """Reads settings and logs of the stages that have been begun.
+
+  Settings are taken as they are written, whatever version wrote them.
+
+  Args:
+    workdir: of the chain.
+
+  Returns:
+    List of `report_data.Stage`, in the order of training.
+  """
+  stages = []
+  for name in STAGES:
+    directory = os.path.join(workdir, name)
+    if os.path.exists(config_lib.path(directory)):
+      config = files.read_json(config_lib.path(directory))
+      stages.append(report_data.Stage(
+          name=name, config=config, history=history.read(directory),
+          command=train_command(config, directory)))
+  return stages
+
+
+def train_command(config, workdir):
+  """The command that repeats a run.
+
+  Args:
+    config: dict as in config.json; each key but `classes` is a flag.
+    workdir: of the run.
+
+  Returns:
+    Text for a shell, one flag a line.
+  """
+  flags = [f"--workdir={workdir}"]
+  for name, value in config.items():
+    if name == "classes" or value is None:
+      continue
+    if name == "deterministic":  # A flag of three values.
+      value = "on" if value else "off"
+    elif isinstance(value, bool):
+      value = str(value).lower()
+    elif isinstance(value, (list, tuple)):
+      value = ",".join(map(str, value))
+    flags.append(f"--{name}={value}")
+  return " \\\n  ".join(
+      ["python -m kdwsd.train"] + [shlex.quote(flag) for flag in flags])
+
+
+def _eval_split(workdir, stages):
+  for stage in stages:
+    if stage.config.get("eval_split"):
+      return stage.config["eval_split"]
+  if not stages:
+    raise errors.InputError(
+        f"{workdir}: expected the work directory of a chain of runs, with some "
+        f"of the sub-directories {', '.join(STAGES)}. Received: none of them.")
+  raise errors.InputError(
+      "--split: expected the split that was measured, these runs having no "
+      "--eval_split. Received: none.")

@@ -1,0 +1,213 @@
+"""Tests of the page: all is there, escaped, and in the right colour."""
+
+import dataclasses
+import html.parser
+import re
+
+from absl.testing import absltest
+
+from kdwsd.evaluation import comparison
+from kdwsd.evaluation import precision_recall
+from kdwsd.evaluation import report_data
+from kdwsd.evaluation import report_gallery
+from kdwsd.evaluation import report_page
+from kdwsd.evaluation import report_page_figures
+
+_NASTY = '<script>alert("1")</script>&amp;\''
+_STAGES = tuple(comparison.MODELS)
+
+
+def _row(stage, map_):
+  return comparison.Row(
+      stage=stage, name=comparison.MODELS[stage], num_images=14, map=map_,
+      c_f1=.5, o_f1=.5, top3_c_f1=.5, top3_o_f1=.5, detection_map=None,
+      corloc=None, parameters=None, images_per_second=None, device=None)
+
+
+def _report(stages=_STAGES, name="cat"):
+  ap = dict(zip(_STAGES, (.25, .75, .5)))
+  guesses = [report_gallery.Guess(name, .75, True),
+             report_gallery.Guess("dog", .5, False),
+             report_gallery.Guess("emu", .25, None)]
+  curve = precision_recall.from_hits([True, False, True], 2)
+  return report_data.Report(
+      title=name, split="test",
+      rows=[_row(stage, ap[stage]) for stage in stages],
+      stages=[report_data.Stage(
+          stage, {"seed": 7, "stage": stage, "best_figure": "coco/AP",
+                  "data": name},
+          [{"step": 5, "loss": 2.0, "hard_loss": 1.5, "zero_loss": 0.0},
+           {"step": 5, "figures": {"coco/AP": .625}}],
+          f"train {name}") for stage in stages],
+      class_rows=[
+          report_data.ClassRow(name, 1234, {s: ap[s] for s in stages}),
+          report_data.ClassRow("dog", 5, dict.fromkeys(stages))],
+      counts_of="images of " + name,
+      curves={stage: [curve, curve] for stage in stages},
+      gallery=[
+          report_gallery.Picture(
+              name, why, [name], dict.fromkeys(stages, guesses),
+              [report_gallery.Box(0, 0, .5, .5, name, .5, (1, 2, 3))],
+              b"jpeg", 32, 16)
+          for why in (report_gallery.DISAGREE, report_gallery.SPACED)],
+      gallery_note=None, versions={"kdwsd": name, "Python": "3"},
+      command=f"report {name}", made="today")
+
+
+class _Reader(html.parser.HTMLParser):
+  """Text, elements and attributes of a page; checks that tags are paired."""
+
+  def __init__(self, page):
+    super().__init__()
+    self.text, self.tags, self.open = [], [], []
+    self.feed(page)
+    self.close()
+
+  def handle_starttag(self, tag, attrs):
+    self.tags.append((tag, dict(attrs)))
+    if tag not in ("img", "input", "meta"):
+      self.open.append(tag)
+
+  def handle_endtag(self, tag):
+    if self.open.pop() != tag:
+      raise ValueError(f"</{tag}> closes another element")
+
+  def handle_data(self, data):
+    self.text.append(data)
+
+
+class ReportPageTest(absltest.TestCase):
+
+  def test_every_section_is_there(self):
+    page = report_page.page(_report())
+    reader = _Reader(page)
+    text = "".join(reader.text)
+    for words in (
+        "The three models", "Average precision of each class", "Images and",
+        "Precision against recall", "Training", "Settings", "T-WDet",
+        "S-Cls without KD", "S-Cls with KD", "+25.0", "What differs",
+        "same in all", "Versions", "Commands", "train cat", "report cat",
+        "cat1,234", "images of cat", "coco/AP", "5 steps",
+        "Where the two students disagree most", "At even spacing", "Seed 7"):
+      self.assertIn(words, text)
+    anchors = [attrs["href"][1:] for tag, attrs in reader.tags if tag == "a"]
+    ids = [attrs.get("id") for _, attrs in reader.tags]
+    self.assertLen(anchors, 6)
+    self.assertContainsSubset(anchors, ids)
+    self.assertEmpty(reader.open)
+
+  def test_nothing_is_fetched(self):
+    page = report_page.page(_report())
+    self.assertNotRegex(page, r"https?://|<script|<link|@import|url\(")
+    for tag, attrs in _Reader(page).tags:
+      if tag == "img":
+        self.assertStartsWith(attrs["src"], "data:image/jpeg;base64,")
+
+  def test_names_and_ids_are_escaped(self):
+    page = report_page.page(_report(name=_NASTY))
+    self.assertNotIn("<script", page)
+    reader = _Reader(page)
+    # Wherever a plain name stands, the nasty one does, letter by letter.
+    plain = _Reader(report_page.page(_report(name="plain")))
+    count = "".join(plain.text).count("plain")
+    self.assertGreater(count, 15)
+    self.assertEqual("".join(reader.text).count(_NASTY), count)
+    self.assertEqual([tag for tag, _ in reader.tags],
+                     [tag for tag, _ in plain.tags])
+
+  def test_pictures_and_charts_have_alternative_text(self):
+    reader = _Reader(report_page.page(_report()))
+    images = [attrs for tag, attrs in reader.tags if tag == "img"]
+    self.assertLen(images, 2)
+    for attrs in images:
+      self.assertIn("labelled cat", attrs["alt"])
+      self.assertIn("cat 0.50", attrs["alt"])
+    for tag, attrs in reader.tags:
+      if tag == "svg":
+        self.assertTrue(attrs.get("aria-label") or attrs.get("aria-hidden"))
+
+  def test_right_is_blue_and_wrong_is_red(self):
+    page = report_page.page(_report())
+    for style, guess in (("right", "✓ cat"), ("wrong", "✗ dog"),
+                         ("unknown", "? emu")):
+      self.assertRegex(page, f'<li class="{style}"><span[^>]*>[{guess[0]}] '
+                       f"{guess[2:]}</span>")
+    for theme in re.findall(r"--right: (#\w+); --wrong: (#\w+)", page):
+      for colour, (strong, weak) in zip(theme, (("blue", "red"),
+                                                ("red", "blue"))):
+        channel = dict(zip(("red", "green", "blue"),
+                           bytes.fromhex(colour[1:])))
+        self.assertGreater(channel[strong], channel[weak])
+    self.assertIn(".guesses .right { color: var(--right)", page)
+    self.assertIn(".guesses .wrong { color: var(--wrong)", page)
+
+  def test_missing_models_leave_gaps(self):
+    for stages in (("cls",), ("wsd",), ("kd_prediction",), ("cls", "wsd"),
+                   ("wsd", "kd_prediction")):
+      reader = _Reader(report_page.page(_report(stages)))
+      text = "".join(reader.text)
+      self.assertIn("not known", text)
+      self.assertNotIn("+25.0", text)
+      for stage, name in comparison.MODELS.items():
+        cards = text.count(f"{name}25.0") + text.count(f"{name}75.0") + (
+            text.count(f"{name}50.0"))
+        self.assertEqual(cards > 0, stage in stages, (stage, stages))
+
+  def test_notes_stand_for_what_is_gone(self):
+    report = dataclasses.replace(
+        _report(), curves={}, gallery=[], gallery_note="the records are <gone>",
+        stages=[report_data.Stage("wsd", {}, [], "train")])
+    text = "".join(_Reader(report_page.page(report)).text)
+    self.assertIn("Left out: the records are <gone>.", text)
+    self.assertIn("Left out: no predictions", text)
+    self.assertIn("No step has been logged yet", text)
+
+  def test_no_stage_at_all_is_drawn_too(self):
+    _Reader(report_page.page(_report(stages=())))
+
+  def test_many_classes_are_folded_away(self):
+    rows = [report_data.ClassRow(str(i), i, {"cls": .5}) for i in range(80)]
+    curve = precision_recall.from_hits([True], 1)
+    drawn = report_page_figures.precision_recall(dataclasses.replace(
+        _report(("cls",)), class_rows=rows, curves={"cls": [curve] * 80}))
+    self.assertIn("<summary>80 classes</summary>", drawn)
+    self.assertEqual(drawn.count("<svg"), 80)
+
+  def test_losses_that_say_nothing_are_not_drawn(self):
+    drawn = report_page_figures.training(_report(("cls",)))
+    self.assertIn("hard loss", drawn)
+    self.assertNotIn("zero loss", drawn)
+
+
+class SummaryTest(absltest.TestCase):
+
+  def _summary(self, **maps):
+    return report_page.summary(
+        [_row(stage, value) for stage, value in maps.items()], "test")
+
+  def test_names_the_three_figures_and_the_gain(self):
+    text = self._summary(cls=.709, wsd=.786, kd_prediction=.746)
+    for words in ("14 images of split test", "70.9 %", "78.6 %", "74.6 %",
+                  "adds 3.7 points"):
+      self.assertIn(words, text)
+    # 3.7 of the 7.7 points between student and teacher.
+    self.assertIn("48 % of the distance", text)
+
+  def test_a_loss_is_called_a_loss(self):
+    self.assertIn("costs the student 1.0 points", self._summary(
+        cls=.71, wsd=.8, kd_prediction=.70))
+    self.assertIn("no difference", self._summary(
+        cls=.71, kd_prediction=.7101))
+    self.assertIn("better than its teacher", self._summary(
+        cls=.5, wsd=.6, kd_prediction=.7))
+    self.assertNotIn("distance", self._summary(
+        cls=.5, wsd=.4, kd_prediction=.7))
+
+  def test_what_is_missing_is_named(self):
+    self.assertIn("S-Cls with KD not measured",
+                  self._summary(cls=.5, wsd=.6))
+    self.assertIn("no mAP", self._summary(cls=None))
+
+
+if __name__ == "__main__":
+  absltest.main()

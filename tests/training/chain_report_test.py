@@ -1,0 +1,109 @@
+"""Tests of the report of a chain, from its files to the page."""
+
+import json
+import os
+import shlex
+
+import tensorflow as tf
+
+from kdwsd import errors
+from kdwsd import train  # pylint: disable=unused-import
+from kdwsd.training import chain_report
+from tests.training import fake_chain
+from tests.training import fake_config
+
+
+class ChainReportTest(tf.test.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.workdir = os.path.join(self.get_temp_dir(), "chain")
+
+  def test_writes_one_file_and_gives_the_table(self):
+    fake_chain.write(self.workdir, classes=("a<b>", 'c&"d"', "e"))
+    before = set(os.listdir(self.workdir))
+    path, table = chain_report.write(self.workdir)
+    self.assertEqual(set(os.listdir(self.workdir)) - before, {"report.html"})
+    self.assertEqual(path, os.path.join(self.workdir, "report.html"))
+    with open(path, encoding="utf-8") as file:
+      page = file.read()
+    self.assertLess(len(page), 3_000_000)
+    self.assertEqual(page.count("<img"), 12)
+    self.assertIn("a&lt;b&gt;", page)
+    self.assertNotIn("a<b>", page)
+    for title in ("T-WDet, the teacher", "S-Cls without distillation",
+                  "stage 1: features", "stage 2: predictions"):
+      self.assertIn(f"<h3>{title.split(': ')[0]}" if ": " not in title
+                    else title, page)
+    for name in ("T-WDet", "S-Cls with KD", "100.0", "CorLoc"):
+      self.assertIn(name, table)
+
+  def test_the_same_run_gives_the_same_page(self):
+    fake_chain.write(self.workdir)
+    pages = []
+    for name in ("one.html", "two.html"):
+      path, _ = chain_report.write(
+          self.workdir, output=os.path.join(self.workdir, name))
+      with open(path, encoding="utf-8") as file:
+        pages.append(file.read())
+    self.assertEqual(*pages)
+
+  def test_a_split_that_was_not_measured_is_named(self):
+    fake_chain.write(self.workdir)
+    with self.assertRaisesRegex(errors.InputError, "evaluation/val/metrics"):
+      chain_report.write(self.workdir, split="val")
+
+  def test_no_chain_is_an_error_that_says_what_was_expected(self):
+    with self.assertRaisesRegex(
+        errors.InputError, "wsd, cls, kd_feature, kd_prediction. Received"):
+      chain_report.write(self.workdir)
+
+  def test_a_chain_that_has_not_been_measured_is_an_error(self):
+    fake_chain.write(self.workdir, ["kd_feature"])
+    with self.assertRaisesRegex(errors.InputError, "cls, wsd, kd_prediction"):
+      chain_report.write(self.workdir)
+
+  def test_without_a_validation_split_one_must_be_named(self):
+    fake_chain.write(self.workdir, eval_split=None)
+    with self.assertRaisesRegex(errors.InputError, "--split: expected"):
+      chain_report.write(self.workdir)
+    chain_report.write(self.workdir, split="test")
+
+  def test_configs_of_another_version_can_be_read(self):
+    fake_chain.write(self.workdir, ["cls"])
+    path = os.path.join(self.workdir, "cls", "config.json")
+    with open(path, encoding="utf-8") as file:
+      config = json.load(file)
+    del config["momentum"]
+    config["from_the_future"] = 1
+    with open(path, "w", encoding="utf-8") as file:
+      json.dump(config, file)
+    stage, = chain_report.read_stages(self.workdir)
+    self.assertIn("--from_the_future=1", stage.command)
+
+  def test_the_command_gives_the_settings_back(self):
+    config = vars(fake_config.make(
+        data="my records", schedule_boundaries=(5, 7), mirror=False,
+        train_sizes=(32, 48)))
+    command = chain_report.train_command(config, "runs/a b")
+    words = shlex.split(command.replace("\\\n", ""))
+    self.assertEqual(words[:3], ["python", "-m", "kdwsd.train"])
+    for flag in ("--data=my records", "--workdir=runs/a b", "--mirror=false",
+                 "--train_sizes=32,48", "--deterministic=on", "--seed=0",
+                 "--schedule_boundaries=5,7"):
+      self.assertIn(flag, words)
+    # Parsed by the binary's own flags, each gives the config's value.
+    values = train.FLAGS.__class__()
+    for module_flags in train.FLAGS.flags_by_module_dict().values():
+      for flag in module_flags:
+        if flag.name not in values:
+          values[flag.name] = flag.__deepcopy__({})
+    values(words[2:])
+    for name in ("learning_rate", "optimizer", "clip_norm", "mirror", "seed",
+                 "eval_split", "mixed_precision"):
+      self.assertEqual(values[name].value, config[name], name)
+    self.assertEqual(values["train_sizes"].value, ["32", "48"])
+
+
+if __name__ == "__main__":
+  tf.test.main()
