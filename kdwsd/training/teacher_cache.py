@@ -32,6 +32,11 @@ _SHAPING = ("classes", "backbone", "backbone_width", "fc_units", "roi_pooling",
 _READ = ("image", "proposals", "objectness", "valid")
 
 
+def directory(data):
+  """Where the answers for the records of a folder are kept."""
+  return os.path.join(data, "teacher_cache")
+
+
 @dataclasses.dataclass(frozen=True)
 class RoiFeatures:
   """Features of the teacher's best RoIs, on disk.

@@ -34,6 +34,8 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
     cls.addClassCleanup(directory.cleanup)
     cls.root = directory.name
     cls.records = fake_teacher.write_records(cls.root, "train", _COUNTS)
+    # The first images of the other split.
+    cls.few = fake_teacher.write_records(cls.root, "few", (3,))
     cls.teacher = fake_teacher.make(cls.root)
     cls.table = cls._scores()
     cls.features = cls._rois()
@@ -43,14 +45,14 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
     return teacher_cache.image_scores(teacher or cls.teacher, **{
         "record_set": cls.records, "size": _SIZE, "progress": False,
         "num_proposals": _NUM_PROPOSALS, "temperature": _TEMPERATURE,
-        "directory": os.path.join(cls.root, "teacher_cache"), **options})
+        "directory": teacher_cache.directory(cls.root), **options})
 
   @classmethod
   def _rois(cls, teacher=None, **options):
     return teacher_cache.roi_features(teacher or cls.teacher, **{
         "record_set": cls.records, "size": _SIZE, "progress": False,
         "num_proposals": _NUM_PROPOSALS, "top_k": 4, "layers": _LAYERS,
-        "directory": os.path.join(cls.root, "teacher_cache"), **options})
+        "directory": teacher_cache.directory(cls.root), **options})
 
   def _training_batches(self, seed=3, **options):
     return input_pipeline.training_batches(
@@ -83,6 +85,14 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
           self.table[batch["record_index"], int(mirror)], self._online(batch),
           rtol=1e-5, atol=1e-6)
 
+  def test_scores_made_under_a_strategy_are_the_same(self):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope(), tempfile.TemporaryDirectory() as directory:
+      mirrored = fake_teacher.make(directory)
+      scores = self._scores(
+          mirrored, record_set=self.few, directory=directory)
+    self.assertAllClose(scores, self.table[:3], rtol=1e-5, atol=1e-6)
+
   def test_kept_scores_need_no_teacher(self):
     with mock.patch.object(
         teacher_lib, "image_scores", side_effect=AssertionError):
@@ -90,7 +100,7 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_only_lost_shards_are_computed_again(self):
     directory = os.path.join(tempfile.mkdtemp(dir=self.root), "copy")
-    shutil.copytree(os.path.join(self.root, "teacher_cache"), directory)
+    shutil.copytree(teacher_cache.directory(self.root), directory)
     folder = self._folder(self._scores, directory=directory)
     shards = sorted(p for p in os.listdir(folder) if p.endswith(".npy"))
     self.assertLen(shards, len(_COUNTS))
@@ -263,22 +273,22 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_missing_rois_are_not_valid_and_zero(self):
     with tempfile.TemporaryDirectory() as directory:
-      features = self._rois(top_k=20, layers=("fc6",), directory=directory)
-      rows = features.array.read()                                # [9, 2]
-      self.assertEqual(rows["valid"].shape, (9, 2, _NUM_PROPOSALS))
-      self.assertAllEqual(
-          rows["valid"], np.tile(np.arange(8) < 6, [9, 2, 1]))
-      self.assertAllEqual(rows["scores"][..., 6:], np.zeros([9, 2, 2]))
-      self.assertAllEqual(rows["fc6"][..., 6:, :], np.zeros([9, 2, 2, 6]))
-      self.assertAllEqual(np.sort(rows["indices"]),
-                          np.tile(np.arange(8), [9, 2, 1]))
+      rows = self._rois(record_set=self.few, top_k=20, layers=("fc6",),
+                        directory=directory).array.read()         # [3, 2]
+    self.assertEqual(rows["valid"].shape, (3, 2, _NUM_PROPOSALS))
+    self.assertAllEqual(rows["valid"], np.tile(np.arange(8) < 6, [3, 2, 1]))
+    self.assertAllEqual(rows["scores"][..., 6:], np.zeros([3, 2, 2]))
+    self.assertAllEqual(rows["fc6"][..., 6:, :], np.zeros([3, 2, 2, 6]))
+    self.assertAllEqual(
+        np.sort(rows["indices"]), np.tile(np.arange(8), [3, 2, 1]))
 
   def test_of_equal_scores_the_first_come_first(self):
     with tempfile.TemporaryDirectory() as directory:
       flat = fake_teacher.make(directory, spread=0.0)
-      rows = self._rois(flat, layers=("fc7",), directory=directory).array.read()
-    self.assertAllEqual(rows["indices"], np.tile(np.arange(4), [9, 2, 1]))
-    self.assertAllClose(rows["scores"], np.full([9, 2, 4], 1 / 3 / 6))
+      rows = self._rois(flat, record_set=self.few, layers=("fc7",),
+                        directory=directory).array.read()         # [3, 2]
+    self.assertAllEqual(rows["indices"], np.tile(np.arange(4), [3, 2, 1]))
+    self.assertAllClose(rows["scores"], np.full([3, 2, 4], 1 / 3 / 6))
 
   def test_kept_features_are_not_computed_again(self):
     before = self.features.array.read()
