@@ -69,7 +69,7 @@ def summary(rows, split):
   maps = {row.stage: row.map for row in rows if row.map is not None}
   before, teacher, after = (maps.get(stage) for stage in comparison.MODELS)
   counts = sorted({row.num_images for row in rows})
-  reached = [f"{_in_words(stage)} {100 * value:.1f} %"
+  reached = [f"{_in_words(stage)} {100 * value:.1f}\u00a0%"
              for stage, value in maps.items()]
   text = [f"mAP on the {' or '.join(f'{n:,}' for n in counts)} images of split "
           f"{split}: " + ", ".join(reached) + "."]
@@ -88,7 +88,7 @@ def summary(rows, split):
     if teacher is not None and teacher > before:
       share = (after - before) / (teacher - before)
       text.append(
-          f"That is {100 * share:.0f} % of the distance to its teacher."
+          f"That is {100 * share:.0f}\u00a0% of the distance to its teacher."
           if share <= 1 else "The student is better than its teacher.")
   elif round(gain, 1) < 0:
     text.append(f"Distillation costs the student {-gain:.1f} points here.")

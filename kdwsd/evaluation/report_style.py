@@ -179,7 +179,8 @@ details { border: 1px solid var(--rule); border-radius: 8px; margin: 10px 0;
   padding: 0 14px; }
 summary { cursor: pointer; padding: 10px 0; font-weight: 600; }
 details td, details th { white-space: normal; overflow-wrap: anywhere;
-  text-align: left; vertical-align: top; font-size: 0.86rem; }
+  text-align: left; vertical-align: top; font-size: 0.86rem;
+  padding: 4px 12px 4px 0; }
 pre { background: var(--panel); border-radius: 8px; padding: 12px 14px;
   overflow-x: auto; font-size: 0.8rem; line-height: 1.5; white-space: pre-wrap;
   overflow-wrap: anywhere; }

@@ -48,7 +48,7 @@ def write(workdir, *, split=None, output=None):
       versions={"kdwsd": kdwsd.__version__,
                 "Python": platform.python_version(),
                 "TensorFlow": tf.__version__, "NumPy": np.__version__,
-                "system": platform.platform()},
+                "system": f"{platform.system()} {platform.machine()}"},
       made=datetime.date.today().isoformat())
   output = output or os.path.join(workdir, FILE)
   files.write_text(output, report_page.page(report))

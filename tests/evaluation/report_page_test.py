@@ -187,11 +187,12 @@ class SummaryTest(absltest.TestCase):
 
   def test_names_the_three_figures_and_the_gain(self):
     text = self._summary(cls=.709, wsd=.786, kd_prediction=.746)
-    for words in ("14 images of split test", "70.9 %", "78.6 %", "74.6 %",
+    for words in ("14 images of split test", "70.9\u00a0%", "78.6\u00a0%",
+                  "74.6\u00a0%",
                   "adds 3.7 points"):
       self.assertIn(words, text)
     # 3.7 of the 7.7 points between student and teacher.
-    self.assertIn("48 % of the distance", text)
+    self.assertIn("48\u00a0% of the distance", text)
 
   def test_a_loss_is_called_a_loss(self):
     self.assertIn("costs the student 1.0 points", self._summary(
