@@ -129,6 +129,18 @@ class RecordsTest(tf.test.TestCase):
     every = [i.image_id for i in records.read_labelled_images(self._set.paths)]
     self.assertEqual(ids, [every[3], every[4], every[0], every[1]])
 
+  def test_reads_chosen_records_over_shards(self):
+    twice = records.RecordSet(
+        self._set.directory, "train", self._set.paths * 2, self._set.card)
+    one_by_one = [(image, about.image_id) for image, _, about
+                  in pictures.read(twice, 10)]
+    found = pictures.read_at(twice, [7, 0, 10, 4])
+    self.assertEqual(set(found), {0, 4, 7})  # There is no record 10.
+    for position, (image, image_id) in found.items():
+      self.assertAllEqual(image, one_by_one[position][0])
+      self.assertEqual(image_id, one_by_one[position][1])
+    self.assertEqual(pictures.read_at(twice, []), {})
+
   def test_record_sheet(self):
     sheet = pictures.record_sheet(
         self._set, num_images=3, num_proposals=2, tile_pixels=96)
