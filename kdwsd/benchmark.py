@@ -221,7 +221,7 @@ def _train(size, num_proposals, fc_units, batch_size, steps):
   from kdwsd.modeling import wsddn
   from kdwsd.training import loop
   from kdwsd.training import optimizers
-  from kdwsd.training import wsd_step
+  from kdwsd.training.stages import wsd
   # pylint: enable=import-outside-toplevel
   num_classes = 20
   random = np.random.default_rng(0)
@@ -240,9 +240,10 @@ def _train(size, num_proposals, fc_units, batch_size, steps):
   model = wsddn.build(wsddn.WSDDNConfig(
       num_classes=num_classes, fc_units=fc_units))
   trainer = loop.Trainer(
-      strategy=tf.distribute.get_strategy(), model=model,
+      strategy=tf.distribute.get_strategy(),
+      variables=model.trainable_variables,
       optimizer=optimizers.make("sgd", learning_rate=1e-6),
-      step=wsd_step.make(model), loss_names=wsd_step.LOSS_NAMES,
+      step=wsd.make_step(model), loss_names=wsd.LOSS_NAMES,
       dataset=tf.data.Dataset.from_tensors(batch).repeat(),
       global_batch_size=batch_size, seed=0,
       global_step=tf.Variable(0, dtype=tf.int64))

@@ -10,33 +10,58 @@ from absl import logging
 
 WORKDIR = "runs/demo"
 
-# Sized for ten minutes on two CPU cores. fc6 has thousands of inputs, so
-# that a step of Adam moves its units further than those of the fresh backbone,
-# which have hundreds: hence the two rates.
-SETTINGS = {
+# Sized for 15 minutes on two CPU cores. fc6 has thousands of inputs, so that a
+# step of Adam moves its units further than those of the fresh backbone, which
+# have hundreds: hence the two rates.
+_COMMON = {
     "backbone": "small",
     "backbone_weights": "none",
-    "fc_units": 128,
     "dropout_rate": 0.2,
     "score_scale": 10.0,
     "score_bias": 1.0,
     "detection_temperature": 2.0,
-    "train_sizes": (128, 144, 160),
     "eval_size": 144,
     "num_proposals": 64,
     "cache": "memory",
     "global_batch_size": 8,
     "optimizer": "adam",
-    "learning_rate": 1.5e-4,
-    "backbone_rate": 6.0,
     "weight_decay": 1e-4,
     "schedule": "cosine",
     "warmup_steps": 100,
-    "train_steps": 2000,
     "steps_per_loop": 25,
     "checkpoint_interval": 250,
     "eval_interval": 500,
 }
+
+# Half the teacher's side, and no fully connected layers but the classifier.
+_STUDENT = {
+    **_COMMON,
+    "fc_units": 0,
+    "student_size": 96,
+    "learning_rate": 1e-3,
+    "train_steps": 1000,
+}
+
+SETTINGS = {
+    "wsd": {
+        **_COMMON,
+        "fc_units": 128,
+        "train_sizes": (128, 144, 160),
+        "learning_rate": 1.5e-4,
+        "backbone_rate": 6.0,
+        "train_steps": 2000,
+    },
+    "cls": _STUDENT,
+    "kd_feature": {
+        **_STUDENT,
+        "feature_adapter": "linear",
+        "top_k_rois": 16,
+        "teacher_cache": "on",
+    },
+    "kd_prediction": _STUDENT,
+}
+
+_MAX_PROPOSALS = _COMMON["num_proposals"]
 
 
 def make_data(workdir, *, num_train=800, num_test=200, seed=0):
@@ -68,5 +93,5 @@ def make_data(workdir, *, num_train=800, num_test=200, seed=0):
         voc.read(root, image_set=split, problems=problems), output=output,
         split=split, problems=problems, num_workers=os.cpu_count() or 1,
         proposal_settings=proposals.Settings(
-            max_proposals=SETTINGS["num_proposals"], min_side_pixels=12))
+            max_proposals=_MAX_PROPOSALS, min_side_pixels=12))
   return output

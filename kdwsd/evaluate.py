@@ -53,6 +53,7 @@ def main(_):
   from kdwsd.evaluation import summary
   from kdwsd.training import checkpoints
   from kdwsd.training import config as config_lib
+  from kdwsd.training import models
 
   # Data first: a mistyped split is told before the model is built.
   config = config_lib.read(FLAGS.workdir)
@@ -68,7 +69,16 @@ def main(_):
     corloc_set = records.open_split(data, FLAGS.corloc_split)
     _check_classes(corloc_set, config)
 
+  if config.stage != "wsd" and (FLAGS.corloc_split or FLAGS.coco):
+    raise errors.InputError(
+        "--corloc_split and --coco: expected a run of stage wsd, for only a "
+        f"detector has boxes. Received: {FLAGS.workdir}, stage {config.stage}.")
+  if config.stage == "kd_feature":
+    raise errors.InputError(
+        f"--workdir: {FLAGS.workdir}: expected a run that knows labels. "
+        "Received: stage kd_feature, whose student has no classifier yet.")
   model, config = checkpoints.load_model(FLAGS.workdir, FLAGS.checkpoint)
+  score = models.scorer(model)
   options = {
       "sizes": [int(v) for v in FLAGS.test_scales] or [config.eval_size],
       "mirror": FLAGS.mirror,
@@ -77,11 +87,11 @@ def main(_):
   }
   same_split = FLAGS.corloc_split == split
   metrics, results = summary.measure(
-      model, record_set, score_threshold=FLAGS.score_threshold,
+      score, record_set, score_threshold=FLAGS.score_threshold,
       nms_iou=FLAGS.nms_iou, corloc=same_split, coco=FLAGS.coco, **options)
   if corloc_set and not same_split:
     logging.info("Measuring CorLoc on %s.", FLAGS.corloc_split)
-    metrics["corloc"] = summary.measure_corloc(model, corloc_set, **options)
+    metrics["corloc"] = summary.measure_corloc(score, corloc_set, **options)
   metrics["settings"]["checkpoint"] = FLAGS.checkpoint
   output = FLAGS.output or os.path.join(FLAGS.workdir, "evaluation", split)
   paths = summary.write(metrics, results, record_set, output)

@@ -1,22 +1,35 @@
-"""Trains a model: `python -m kdwsd.train --stage=wsd`.
+"""Trains a teacher, a student, or all: `python -m kdwsd.train --stage=all`.
+
+Stages: `wsd`, the teacher; `cls`, the student without distillation;
+`kd_feature` and `kd_prediction`, the student's two stages of distillation;
+`all`, the four in this order, in folders of their names in the work directory,
+each with its flags from --recipe, and a table of what came of them.
 
 Without --data it makes a data set of procedural scenes in the work directory
 and trains on that, with settings that suit it and two CPU cores; any flag given
 overrides them. The same command goes on where a stopped run ended.
 """
 
+import copy
 import os
+import sys
 
 from absl import flags
 from absl import logging
 
 from kdwsd import command_line
 from kdwsd import demo
+from kdwsd import errors
 
 # The run.
-flags.DEFINE_enum("stage", "wsd", ["wsd"], "What to train: the teacher.")
+flags.DEFINE_enum("stage", "wsd", ["wsd", "cls", "kd_feature",
+                                   "kd_prediction", "all"],
+                  "What to train; see above.")
 flags.DEFINE_string("workdir", None, "Where the run keeps all it makes; "
                     "runs/demo if no --data is given.")
+flags.DEFINE_string("recipe", None, "Of --stage=all: folder with a flagfile "
+                    "for each stage, wsd.flags and so on. What the command "
+                    "line says holds for all stages and comes before.")
 flags.DEFINE_integer("seed", 0, "Of order, augmentation, weights and dropout.")
 flags.DEFINE_enum("deterministic", "auto", ["auto", "on", "off"],
                   "Same seed, same weights. auto: on where there is no GPU.")
@@ -38,14 +51,18 @@ flags.DEFINE_enum("cache", "none", ["none", "memory", "disk"],
 flags.DEFINE_integer("shuffle_buffer", 2048, "Images among which the next one "
                      "is drawn.", lower_bound=1)
 # Model.
-flags.DEFINE_enum("backbone", "vgg16", ["vgg16", "small", "mobilenet_v2"],
-                  "Network before the regions.")
+flags.DEFINE_enum("backbone", "vgg16", ["vgg16", "small", "mobilenet_v2",
+                                        "resnet50", "efficientnet_b0"],
+                  "Convolutional network of the model that is trained.")
 flags.DEFINE_float("backbone_width", 1.0, "Channel multiplier of MobileNetV2.")
-flags.DEFINE_string("backbone_weights", "imagenet", "imagenet, none, or the "
-                    "path of a Keras .h5 file.")
+flags.DEFINE_string("backbone_weights", "imagenet", "imagenet, none, the path "
+                    "of a Keras .h5 file, or a folder of such files under "
+                    "their names in keras.applications.")
 flags.DEFINE_integer("frozen_stages", 0, "Leading stages of the backbone that "
                      "are not trained.", lower_bound=0)
-flags.DEFINE_integer("fc_units", 4096, "Width of fc6 and fc7.", lower_bound=1)
+flags.DEFINE_integer("fc_units", 4096, "Width of fc6 and fc7. 0: a student "
+                     "without them, mean over the map and one classifier.",
+                     lower_bound=0)
 flags.DEFINE_float("dropout_rate", 0.5, "After fc6 and fc7.")
 flags.DEFINE_enum("roi_pooling", "crop_and_resize", ["crop_and_resize", "max"],
                   "max is Fast R-CNN's exact pooling, as in Caffe.")
@@ -57,6 +74,56 @@ flags.DEFINE_float("detection_temperature", 1.0, "Divides the detection "
                    "logits. WSDDN: 2.")
 flags.DEFINE_float("spatial_weight", 0.0, "Of WSDDN's spatial regulariser, "
                    "there 1e-4.", lower_bound=0)
+# The student.
+flags.DEFINE_integer("student_size", 224, "Side of the student's images, made "
+                     "from those of --eval_size.", lower_bound=32)
+flags.DEFINE_integer("randaugment_layers", 0, "Operations of RandAugment on "
+                     "the student's images; not in kd_feature.", lower_bound=0)
+flags.DEFINE_integer("randaugment_magnitude", 10, "Their strength.",
+                     lower_bound=0)
+flags.DEFINE_integer("cutout_size", 0, "Side in pixels of a grey square on the "
+                     "student's images; not in kd_feature.", lower_bound=0)
+flags.DEFINE_enum("hard_loss", "sigmoid", ["sigmoid", "focal", "asymmetric"],
+                  "The student's loss on labels.")
+flags.DEFINE_float("focal_alpha", 0.25, "Of the focal loss.")
+flags.DEFINE_float("focal_gamma", 2.0, "Of the focal loss.")
+flags.DEFINE_list("asymmetric_gammas", ["0", "4"], "Of the asymmetric loss, "
+                  "for present and absent labels.")
+flags.DEFINE_float("asymmetric_clip", 0.05, "Of the asymmetric loss.")
+flags.DEFINE_float("ema_decay", 0.0, "Average the weights: what is validated, "
+                   "and what the best checkpoint holds. 0: not.",
+                   lower_bound=0, upper_bound=1)
+# Distillation.
+flags.DEFINE_string("teacher", "", "Work directory of the teacher, a run of "
+                    "stage wsd.")
+flags.DEFINE_string("teacher_checkpoint", "best", "best, last, or the path of "
+                    "a checkpoint.")
+flags.DEFINE_bool("teacher_dropout", False, "The teacher drops units, as the "
+                  "release's does.")
+flags.DEFINE_enum("teacher_cache", "auto", ["auto", "on", "off"],
+                  "Keep what the teacher says beside the records instead of "
+                  "asking it each time. auto: in kd_prediction.")
+flags.DEFINE_list("feature_layers", ["fc7"], "kd_feature: layers compared: "
+                  "fc7, fc6, pool.")
+flags.DEFINE_enum("feature_adapter", "none", ["none", "linear"],
+                  "kd_feature: map from the student's width to the teacher's.")
+flags.DEFINE_enum("roi_weight", "uniform", ["uniform", "teacher"],
+                  "kd_feature: weight of a region, the same for all or the "
+                  "teacher's score.")
+flags.DEFINE_integer("top_k_rois", 0, "kd_feature: regions of each image, "
+                     "those that the teacher scores highest. 0: all.",
+                     lower_bound=0)
+flags.DEFINE_string("feature_student", "", "kd_prediction: work directory of "
+                    "the run of stage kd_feature to start from; empty: "
+                    "--backbone_weights.")
+flags.DEFINE_float("teacher_temperature", 0.5, "kd_prediction: divides the "
+                   "teacher's logits.")
+flags.DEFINE_float("student_temperature", 5.0, "kd_prediction: where the "
+                   "student's learnable temperatures start.")
+flags.DEFINE_float("hard_weight", 1.0, "kd_prediction: of the loss on labels.",
+                   lower_bound=0)
+flags.DEFINE_float("soft_weight", 1.0, "kd_prediction: of the loss on the "
+                   "teacher's scores.", lower_bound=0)
 # Optimisation.
 flags.DEFINE_integer("global_batch_size", 32, "Images a step, over all "
                      "replicas.", lower_bound=1)
@@ -106,14 +173,8 @@ flags.DEFINE_enum("mixed_precision", "float32",
 
 FLAGS = flags.FLAGS
 
-_LISTS_OF_INTEGERS = ("train_sizes", "schedule_boundaries")
-
-
-@flags.multi_flags_validator(
-    ["checkpoint_interval", "steps_per_loop"],
-    message="--checkpoint_interval must be a multiple of --steps_per_loop")
-def _saves_after_whole_loops(values):
-  return values["checkpoint_interval"] % values["steps_per_loop"] == 0
+_LISTS = {"train_sizes": int, "schedule_boundaries": int,
+          "feature_layers": str.strip, "asymmetric_gammas": float}
 
 
 @flags.multi_flags_validator(
@@ -122,26 +183,63 @@ def _data_has_workdir(values):
   return not values["data"] or bool(values["workdir"])
 
 
-for _name in _LISTS_OF_INTEGERS:
+for _name in ("train_sizes", "schedule_boundaries"):
   flags.register_validator(
       _name, lambda values: all(v.strip().isdigit() for v in values),
       message="expected whole numbers, separated by commas")
 
 
 def main(_):
-  """Turns flags into the settings of one run, and runs it."""
-  from kdwsd.training import wsd_run  # pylint: disable=import-outside-toplevel
-  workdir = FLAGS.workdir or demo.WORKDIR
-  values = {name: FLAGS[name].value for name in wsd_run.FLAG_NAMES}
-  if not FLAGS.data:
-    given = {name for name in values if FLAGS[name].present}
-    values.update({name: value for name, value in demo.SETTINGS.items()
-                   if name not in given})
-    values["data"] = demo.make_data(workdir, seed=FLAGS.seed)
-  for name in _LISTS_OF_INTEGERS:
-    values[name] = tuple(int(value) for value in values[name])
+  """Turns flags into the settings of one run, or of four, and runs them."""
+  # pylint: disable=import-outside-toplevel
+  from kdwsd.training import chain
+  from kdwsd.training import run
+  # pylint: enable=import-outside-toplevel
+  stages = [FLAGS.stage]
+  if FLAGS.stage == "all":
+    stages = [stage for stage in run.STAGES
+              if not (FLAGS.teacher and stage == "wsd")]
+  settings = {stage: _settings(stage, run.FLAG_NAMES) for stage in stages}
+  workdir = FLAGS.workdir
+  if not all(values["data"] for values in settings.values()):
+    workdir = workdir or demo.WORKDIR
+    data = demo.make_data(workdir, seed=FLAGS.seed)
+    settings = {stage: {**values, "data": data}
+                for stage, values in settings.items()}
+  if not workdir:
+    raise errors.InputError(
+        "--workdir: expected where the runs are to be kept. Received: none.")
   logging.info("Working in %s.", os.path.abspath(workdir))
-  wsd_run.run(workdir, **values)
+  if FLAGS.stage == "all":
+    chain.run(workdir, settings)
+  else:
+    run.run(workdir, **settings[FLAGS.stage])
+
+
+def _settings(stage, names):
+  """A stage's value of each flag: default, recipe or demo, command line."""
+  given = {name: FLAGS[name].value for name in names if FLAGS[name].present}
+  if FLAGS.stage == "all" and FLAGS.recipe:
+    values = _read_recipe(os.path.join(FLAGS.recipe, f"{stage}.flags"), names)
+  else:
+    values = {name: FLAGS[name].value for name in names}
+    if not FLAGS.data:
+      values.update(demo.SETTINGS[stage])
+  values.update(given, stage=stage)
+  for name, kind in _LISTS.items():
+    values[name] = tuple(kind(value) for value in values[name])
+  return values
+
+
+def _read_recipe(path, names):
+  """Values of flags as a flagfile alone has them."""
+  if not os.path.exists(path):
+    raise errors.InputError(
+        f"--recipe: expected a flagfile for each stage. Received: no {path}.")
+  alone = copy.deepcopy(FLAGS)
+  alone.unparse_flags()
+  alone([sys.argv[0], f"--flagfile={path}"])
+  return {name: alone[name].value for name in names}
 
 
 if __name__ == "__main__":

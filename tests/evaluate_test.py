@@ -14,6 +14,7 @@ from kdwsd.data import records
 from kdwsd.modeling import wsddn
 from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib
+from kdwsd.training import models
 from tests.data import fake_records
 
 _EMPTY = {str: "none", int: 1, float: 1.0, bool: False}
@@ -36,7 +37,7 @@ def fixture_workdir(tmp_path_factory):
       fc_units=8, dropout_rate=0.0)
   config = config_lib.Config(**values)
   config_lib.write(config, workdir)
-  model = wsddn.build(checkpoints.model_config(config))
+  model = wsddn.build(models.wsddn_config(config))
   tf.train.CheckpointManager(
       tf.train.Checkpoint(model=model),
       os.path.join(workdir, checkpoints.LAST), max_to_keep=1).save()

@@ -1,4 +1,4 @@
-"""Scores of a detector over a split, fused over sizes and mirror images.
+"""Scores of a model over a split, fused over sizes and mirror images.
 
 WSDDN (Bilen & Vedaldi, CVPR 2016, sec. 4) adds up the proposal scores of 5
 sizes x 2 flips. We take their mean: the same order of boxes and images, and
@@ -7,6 +7,7 @@ image scores stay in [0, 1] and thresholds keep their meaning.
 
 import dataclasses
 import sys
+from typing import Optional
 
 import numpy as np
 import tensorflow as tf
@@ -24,12 +25,13 @@ class Prediction:
 
   Attributes:
     image_scores: [C] float32 in [0, 1].
-    boxes: [N, 4] float32, proposals of the upright image, not mirrored.
-    proposal_scores: [N, C] float32.
+    boxes: [N, 4] float32, proposals of the upright image, not mirrored; None
+      of a classifier.
+    proposal_scores: [N, C] float32; None of a classifier.
   """
   image_scores: np.ndarray
-  boxes: np.ndarray
-  proposal_scores: np.ndarray
+  boxes: Optional[np.ndarray]
+  proposal_scores: Optional[np.ndarray]
 
 
 def predict(model, record_set, *, sizes=(672,), mirror=False,
@@ -37,8 +39,9 @@ def predict(model, record_set, *, sizes=(672,), mirror=False,
   """Predicts a split, one image at a time, so that none need be kept.
 
   Args:
-    model: takes a batch, see `input_pipeline.evaluation_batches`, and gives
-      `image_scores` [B, C] and `proposal_scores` [B, R, C].
+    model: function of a batch, see `input_pipeline.evaluation_batches`, to a
+      dictionary with `image_scores` [B, C] and, if it is a detector,
+      `proposal_scores` [B, R, C].
     record_set: `records.RecordSet`.
     sizes: sides S to which images are warped; scores are averaged over them.
     mirror: whether to average over the image and its mirror image.
@@ -82,31 +85,36 @@ def predict_views(model, views, num_images, *, progress=False):
   # a page where it finds `crop_and_resize` with unknown sides.
   @tf.function
   def score(batch):
-    outputs = model(batch, training=False)
-    return outputs["image_scores"], outputs["proposal_scores"]
+    outputs = model(batch)
+    return {name: outputs[name] for name in ("image_scores", "proposal_scores")
+            if name in outputs}
 
   with tqdm.tqdm(
       total=num_images, unit="image", desc="predict", disable=not progress,
       mininterval=0.5 if sys.stderr.isatty() else 60.0) as bar:
     for batches in zip(*views):
-      image_scores = proposal_scores = 0.0
+      fused = {}
       for batch in batches:
-        of_images, of_proposals = score({k: batch[k] for k in _READ})
-        image_scores += of_images.numpy().astype(np.float32) / len(views)
-        proposal_scores += of_proposals.numpy().astype(np.float32) / len(views)
+        for name, scores in score({k: batch[k] for k in _READ}).items():
+          share = scores.numpy().astype(np.float32) / len(views)
+          fused[name] = fused.get(name, 0.0) + share
       indices = batches[0]["example_index"].numpy()
-      _check_finite(image_scores, proposal_scores, indices)
+      _check_finite(fused, indices)
       boxes = batches[0]["proposals"].numpy()                     # [B, R, 4]
       valid = batches[0]["valid"].numpy()                         # [B, R]
       for row, keep in enumerate(valid):
-        yield Prediction(image_scores[row], boxes[row][keep],
-                         proposal_scores[row][keep])
+        if "proposal_scores" in fused:
+          yield Prediction(fused["image_scores"][row], boxes[row][keep],
+                           fused["proposal_scores"][row][keep])
+        else:
+          yield Prediction(fused["image_scores"][row], None, None)
       bar.update(len(indices))
 
 
-def _check_finite(image_scores, proposal_scores, indices):
-  finite = (np.isfinite(image_scores).all(axis=1)
-            & np.isfinite(proposal_scores).all(axis=(1, 2)))      # [B]
+def _check_finite(fused, indices):
+  finite = np.ones([len(indices)], bool)                          # [B]
+  for scores in fused.values():
+    finite &= np.isfinite(scores).reshape(len(indices), -1).all(axis=1)
   if not finite.all():
     raise errors.InputError(
         "model: expected finite scores; its training has probably diverged. "

@@ -20,6 +20,7 @@ that are both; published top-3 figures are of either of the last two kinds.
 """
 
 import dataclasses
+from typing import Optional
 
 import numpy as np
 
@@ -44,13 +45,14 @@ class Results:
   Attributes:
     images: list of `records.LabelledImage`.
     image_scores: [images, C] float32.
-    detections: list of `detection.Detections`, one an image.
+    detections: list of `detection.Detections`, one an image; None of a
+      classifier.
     top_boxes: [images, C, 4] float32, or None.
   """
   images: list
   image_scores: np.ndarray
-  detections: list
-  top_boxes: np.ndarray
+  detections: Optional[list]
+  top_boxes: Optional[np.ndarray]
 
 
 def collect(predictions, images, *, num_classes, score_threshold=1e-3,
@@ -63,7 +65,8 @@ def collect(predictions, images, *, num_classes, score_threshold=1e-3,
     num_classes: C.
     score_threshold: see `measure`.
     nms_iou: see `measure`.
-    keep_top: whether to keep the best box of each class, for CorLoc.
+    keep_top: whether to keep the best box of each class, for CorLoc; of a
+      detector.
 
   Returns:
     `Results`.
@@ -75,6 +78,9 @@ def collect(predictions, images, *, num_classes, score_threshold=1e-3,
   detections = []
   for row, prediction in enumerate(predictions):
     image_scores[row] = prediction.image_scores
+    if prediction.boxes is None:
+      detections = None
+      continue
     detections.append(detection.detect(
         prediction.boxes, prediction.proposal_scores, score_threshold,
         nms_iou))
@@ -112,7 +118,8 @@ def score(results, *, coco=False):
                        ("top3_at_0.5", best & above)):
     metrics["classification"][name] = _plain(
         classification.precision_recall_f1(labels, known, chosen))
-  if any(image.truth is not None for image in images):
+  has_truth = any(image.truth is not None for image in images)
+  if results.detections is not None and has_truth:
     metrics["detection"] = _averages(
         detection.curves(results.detections, images, num_classes), frequent)
     if results.top_boxes is not None:

@@ -51,7 +51,8 @@ def format_metrics(metrics):
     lines += ["", f"CorLoc is of split {metrics['corloc']['split']}; its "
               "second mean goes by that split's counts."]
   if not metrics.get("detection"):
-    lines += ["", "No image of this split has boxes: detection not measured."]
+    lines += ["", "Detection not measured: that takes a detector, and "
+              "images with boxes."]
   if metrics.get("coco"):
     lines += ["", *align([["COCO", *metrics["coco"]], ["", *map(
         percent, metrics["coco"].values())]])]

@@ -3,17 +3,21 @@
 Every backbone is a `Backbone`: RGB images of 0..255 in, each prepared as its
 weights expect inside the model, and a map at `stride` pixels a cell out.
 Stages are the units that `frozen_stages` counts; a frozen stage costs no
-backward pass.
+backward pass. A detector's backbone ends at stride 16 or less; a classifier's
+is whole, up to its network's last layer before the mean.
 
 | name | stages | stride | channels | preparation |
 |---|---|---|---|---|
 | vgg16 | 5 (block1..block5, no pool5) | 16 | 512 | BGR minus means |
 | small | 4 | 8 | 128 | BGR minus means, divided by 58 |
-| mobilenet_v2 | 5 | 16 | 576 at width 1 | RGB to [-1, 1] |
+| mobilenet_v2 | 5, whole 6 | 16, 32 | 576, 1280 at width 1 | RGB to [-1, 1] |
+| resnet50 | 4, whole 5 | 16, 32 | 1024, 2048 | BGR minus means |
+| efficientnet_b0 | 4, whole 5 | 16, 32 | 112, 1280 | RGB standardised |
 
 Sources: VGG16: Simonyan & Zisserman, "Very Deep Convolutional Networks",
 ICLR 2015, configuration D; layer names and weights of `tf.keras.applications`.
-MobileNetV2: Sandler et al., CVPR 2018, through `tf.keras.applications`.
+MobileNetV2: Sandler et al., CVPR 2018; ResNet-50: He et al., CVPR 2016;
+EfficientNet-B0: Tan & Le, ICML 2019; all through `tf.keras.applications`.
 Means: the Caffe release of MLIC-KD-WSD (BGR 103.52, 116.28, 123.675).
 """
 
@@ -23,7 +27,7 @@ import tensorflow as tf
 
 from kdwsd import errors
 
-NAMES = ("vgg16", "small", "mobilenet_v2")
+NAMES = ("vgg16", "small", "mobilenet_v2", "resnet50", "efficientnet_b0")
 
 _BGR_MEANS = (103.52, 116.28, 123.675)
 
@@ -33,11 +37,22 @@ _PIXEL_DEVIATION = 58.0
 
 _VGG16_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 
-# Last layer of each stage: the two convolutions at stride 2, then the blocks
-# at strides 4, 8, 16 (64 wide) and 16 (96 wide). block_13_expand_relu is the
-# last layer before the network goes to stride 32.
-_MOBILENET_V2_CUTS = ("expanded_conv_project_BN", "block_2_add", "block_5_add",
-                      "block_9_add", "block_13_expand_relu")
+# Of ImageNet's RGB, in 0..1: what EfficientNet's weights expect.
+_RGB_MEANS = (0.485, 0.456, 0.406)
+_RGB_DEVIATIONS = (0.229, 0.224, 0.225)
+
+# Last layer of each stage; the last stage is for classifiers alone.
+_CUTS = {
+    # The two convolutions at stride 2, then the blocks at strides 4, 8, 16 (64
+    # wide) and 16 (96 wide). block_13_expand_relu is the last layer before the
+    # network goes to stride 32.
+    "mobilenet_v2": ("expanded_conv_project_BN", "block_2_add", "block_5_add",
+                     "block_9_add", "block_13_expand_relu", "out_relu"),
+    "resnet50": ("conv1_relu", "conv2_block3_out", "conv3_block4_out",
+                 "conv4_block6_out", "conv5_block3_out"),
+    "efficientnet_b0": ("block1a_project_bn", "block2b_add", "block3b_add",
+                        "block5c_add", "top_activation"),
+}
 
 
 class Backbone(tf.keras.Model):
@@ -94,7 +109,7 @@ class Backbone(tf.keras.Model):
     return features
 
 
-def make(name, *, width=1.0, frozen_stages=0, seed=0):
+def make(name, *, width=1.0, whole=False, frozen_stages=0, seed=0):
   """Makes a backbone with fresh weights (He-uniform).
 
   Source of the initialiser: He et al., "Delving Deep into Rectifiers", ICCV
@@ -103,6 +118,7 @@ def make(name, *, width=1.0, frozen_stages=0, seed=0):
   Args:
     name: one of `NAMES`.
     width: channel multiplier of MobileNetV2 ("alpha"); 1 for the others.
+    whole: whether the stage at stride 32 is there too, where there is one.
     frozen_stages: leading stages that are not trained.
     seed: of the initialisers.
 
@@ -115,12 +131,15 @@ def make(name, *, width=1.0, frozen_stages=0, seed=0):
   if name not in NAMES:
     raise errors.InputError(
         f"backbone: expected one of {', '.join(NAMES)}. Received: {name!r}.")
-  if name == "mobilenet_v2":
-    return _mobilenet_v2(width, frozen_stages, seed)
-  if width != 1.0:
+  if not width > 0:
+    raise errors.InputError(
+        f"backbone_width: expected a number above 0. Received: {width}.")
+  if width != 1.0 and name != "mobilenet_v2":
     raise errors.InputError(
         f"backbone_width of {name}: expected 1 (only mobilenet_v2 has other "
         f"widths). Received: {width}.")
+  if name in _CUTS:
+    return _of_keras(name, width, whole, frozen_stages, seed)
   return (_vgg16 if name == "vgg16" else _small)(frozen_stages, seed)
 
 
@@ -163,21 +182,33 @@ def _small(frozen_stages, seed):
       stride=8, num_channels=128, frozen_stages=frozen_stages, name="small")
 
 
-def _mobilenet_v2(width, frozen_stages, seed):
-  """MobileNetV2 up to its last layer at stride 16, batch norm frozen.
+def _of_keras(name, width, whole, frozen_stages, seed):
+  """A network of `tf.keras.applications`, cut into stages, batch norm frozen.
 
   Batches of a detector are too small for batch statistics, so the layers run
-  with the stored ones and do not learn: `trainable = False` does both.
+  with the stored ones and do not learn: `trainable = False` does both. The
+  same holds for students, so that images of a batch do not meet.
   """
-  if not width > 0:
-    raise errors.InputError(
-        f"backbone_width: expected a number above 0. Received: {width}.")
-  whole = tf.keras.applications.MobileNetV2(
-      input_shape=(None, None, 3), alpha=width, include_top=False,
-      weights=None)
-  stages, previous = [], whole.input
-  for number, cut in enumerate(_MOBILENET_V2_CUTS, 1):
-    output = whole.get_layer(cut).output
+  arguments = dict(input_shape=(None, None, 3), include_top=False, weights=None)
+  start = None
+  if name == "mobilenet_v2":
+    network = tf.keras.applications.MobileNetV2(alpha=width, **arguments)
+    prepare = _centred
+  elif name == "resnet50":
+    network = tf.keras.applications.ResNet50(**arguments)
+    prepare = _bgr_minus_means
+  else:
+    # Keras's network begins with layers that prepare images, one of them only
+    # if it loads ImageNet weights itself; ours begins after them. No stochastic
+    # depth: its masks would depend on the process.
+    network = tf.keras.applications.EfficientNetB0(
+        drop_connect_rate=0.0, **arguments)
+    start = network.get_layer("stem_conv_pad").input
+    prepare = _standardized
+  cuts = _CUTS[name] if whole else _CUTS[name][:-1]
+  stages, previous = [], network.input if start is None else start
+  for number, cut in enumerate(cuts, 1):
+    output = network.get_layer(cut).output
     stages.append([tf.keras.Model(previous, output, name=f"stage{number}")])
     previous = output
   index = 0
@@ -189,9 +220,9 @@ def _mobilenet_v2(width, frozen_stages, seed):
         index += 1
         _initialize_kernel(layer, _layer_seed(seed, index))
   return Backbone(
-      stages, prepare=lambda images: images / 127.5 - 1.0, stride=16,
+      stages, prepare=prepare, stride=32 if whole else 16,
       num_channels=int(previous.shape[-1]), frozen_stages=frozen_stages,
-      name="mobilenet_v2")
+      name=name)
 
 
 def _convolution(filters, size, *, name, seed, strides=1):
@@ -202,7 +233,7 @@ def _convolution(filters, size, *, name, seed, strides=1):
 
 def _initialize_kernel(layer, seed):
   """He-uniform, with the fan-in of a depthwise kernel counted per channel."""
-  kernel, = layer.weights
+  kernel = layer.weights[0]
   fan_in = kernel.shape[0] * kernel.shape[1]
   if not isinstance(layer, tf.keras.layers.DepthwiseConv2D):
     fan_in *= kernel.shape[2]
@@ -218,3 +249,12 @@ def _layer_seed(seed, index):
 
 def _bgr_minus_means(images):
   return tf.reverse(images, axis=[-1]) - tf.constant(_BGR_MEANS, tf.float32)
+
+
+def _standardized(images):
+  return (images / 255.0 - tf.constant(_RGB_MEANS, tf.float32)) / tf.constant(
+      _RGB_DEVIATIONS, tf.float32)
+
+
+def _centred(images):
+  return images / 127.5 - 1.0

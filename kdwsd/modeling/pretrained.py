@@ -14,6 +14,18 @@ import tensorflow as tf
 
 from kdwsd import errors
 
+_APPLICATIONS = {"vgg16": "VGG16", "mobilenet_v2": "MobileNetV2",
+                 "resnet50": "ResNet50", "efficientnet_b0": "EfficientNetB0"}
+
+# What `tf.keras.applications` calls its files without classifier.
+_FILE_NAMES = {
+    "vgg16": "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "mobilenet_v2": "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_"
+                    "{width}_224_no_top.h5",
+    "resnet50": "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "efficientnet_b0": "efficientnetb0_notop.h5",
+}
+
 # In a VGG16 file with its classifier.
 _CLASSIFIER_LAYERS = {"fc1": "fc6", "fc2": "fc7"}
 
@@ -29,7 +41,8 @@ def load(model, weights):
     model: a built `wsddn.WSDDN`, or anything with `backbone` and perhaps
       layers fc6 and fc7.
     weights: "none", "imagenet" (fetched by `tf.keras.applications` into its
-      own cache), or the path of an .h5 file.
+      own cache), the path of an .h5 file, or a folder of such files under the
+      names that `tf.keras.applications` gives them.
 
   Returns:
     Names of the model's layers that were loaded, in order; [] for "none".
@@ -45,7 +58,9 @@ def load(model, weights):
   if weights == "imagenet":
     where, source = _fetch(model)
   else:
-    where, source = weights, _read(weights)
+    where = _in_folder(weights, model.config) if os.path.isdir(
+        weights) else weights
+    source = _read(where)
   targets = [(layer, name) for name, layer in layers.items()]
   targets += _classifier_targets(model, source, where)
   _check(targets, source, where)
@@ -66,11 +81,23 @@ def _weighted(backbone):
       yield from (part for part in parts if part.weights)
 
 
+def _in_folder(folder, config):
+  """Path of the backbone's file in a folder."""
+  if config.backbone not in _FILE_NAMES:
+    raise errors.InputError(
+        f"{folder}: expected a file of weights or \"none\" for the backbone "
+        f"{config.backbone}, which `tf.keras.applications` does not have. "
+        "Received: a folder.")
+  width = config.backbone_width
+  return os.path.join(folder, _FILE_NAMES[config.backbone].format(
+      width="1.0" if width == 1 else width))
+
+
 def _read(path):
   """Reads {layer name: [arrays]} of a Keras .h5 file."""
   if not os.path.isfile(path):
     raise errors.InputError(
-        f"{path}: expected \"imagenet\", \"none\" or a Keras .h5 file of "
+        f"{path}: expected \"imagenet\", \"none\", or a Keras .h5 file of "
         "weights. Received: no such file.")
   try:
     with h5py.File(path, "r") as file:
@@ -94,19 +121,19 @@ def _fetch(model):
   """Fetches ImageNet weights; returns (where, {layer name: [arrays]})."""
   config = model.config
   where = f"ImageNet weights of {config.backbone}"
-  arguments = dict(weights="imagenet", input_shape=(224, 224, 3))
-  if config.backbone == "vgg16":
-    # The classifier makes 500 of the file's 550 MB: only where it fits.
-    make = tf.keras.applications.VGG16
-    arguments.update(include_top=config.fc_units == 4096)
-  elif config.backbone == "mobilenet_v2":
-    make = tf.keras.applications.MobileNetV2
-    arguments.update(include_top=False, alpha=config.backbone_width)
-  else:
+  arguments = dict(
+      weights="imagenet", input_shape=(224, 224, 3), include_top=False)
+  if config.backbone not in _APPLICATIONS:
     raise errors.InputError(
         f"backbone_weights of {config.backbone}: expected \"none\" or the path "
         "of an .h5 file, for nobody has trained it on ImageNet. Received: "
         "\"imagenet\".")
+  make = getattr(tf.keras.applications, _APPLICATIONS[config.backbone])
+  if config.backbone == "vgg16":
+    # The classifier makes 500 of the file's 550 MB: only where it fits.
+    arguments.update(include_top=config.fc_units == 4096)
+  elif config.backbone == "mobilenet_v2":
+    arguments.update(alpha=config.backbone_width)
   try:
     network = make(**arguments)
   # Keras raises a bare Exception when a download fails.

@@ -8,6 +8,46 @@ NAMES = ("crop_and_resize", "max")
 _LOW_31 = 2 ** 31 - 1
 
 
+def pool(kind, features, rois, factor, *, image_size, stride):
+  """Pools, and multiplies each RoI by its factor, as the release does.
+
+  Args:
+    kind: one of `NAMES`.
+    features: [B, H, W, C] float of any precision.
+    rois: [B, R, 4] float32, fractions (ymin, xmin, ymax, xmax).
+    factor: [B, R] float32, see `score_factor`; where it is 0, so is the result,
+      whatever the RoI.
+    image_size: see `max_pool`.
+    stride: see `max_pool`.
+
+  Returns:
+    [B, R, 7, 7, C] float32.
+  """
+  rois = tf.where(factor[..., tf.newaxis] == 0, 0.0, rois)
+  if kind == "max":
+    pooled = max_pool(features, rois, image_size=image_size, stride=stride)
+  else:
+    pooled = crop_and_resize(features, rois)
+  pooled *= tf.reshape(factor, [-1, 1, 1, 1])
+  count, channels = tf.shape(rois)[1], features.shape[-1]
+  return tf.reshape(pooled, [-1, count, SIDE, SIDE, channels])
+
+
+def score_factor(objectness, valid, *, scale, bias):
+  """What pooled features are multiplied by: scale * objectness + bias.
+
+  Args:
+    objectness: [B, R].
+    valid: [B, R] bool.
+    scale: 1 in the release, 10 in WSDDN's own code.
+    bias: 0 in the release, 1 in WSDDN's own code.
+
+  Returns:
+    [B, R] float32, 0 where not valid.
+  """
+  return tf.where(valid, scale * objectness + bias, 0.0)
+
+
 def crop_and_resize(features, rois):
   """Bilinear samples at 14 x 14 bin centres, then the maximum of 2 x 2.
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from kdwsd import errors
 from kdwsd.modeling import backbones
 from kdwsd.modeling import dropout
+from kdwsd.modeling import layers
 from kdwsd.modeling import roi_pooling
 
 # Stands for minus infinity in a softmax without making NaN of an empty one.
@@ -72,10 +73,7 @@ class WSDDNConfig:
 class WSDDN(tf.keras.Model):
   """Backbone, RoI pooling, fc6, fc7, and two streams whose product scores.
 
-  fc6 and fc7 start from Caffe's "xavier" (uniform within sqrt(3 / fan in)) as
-  in the release, fc8_c and fc8_d from N(0, 0.01) as in WSDDN, so that both
-  softmaxes start flat whatever the width; the release has xavier there too.
-  Biases start from 0.
+  Fresh layers start as `layers` says.
   """
 
   def __init__(self, config, name="wsddn"):
@@ -91,10 +89,12 @@ class WSDDN(tf.keras.Model):
     self.backbone = backbones.make(
         config.backbone, width=config.backbone_width,
         frozen_stages=config.frozen_stages, seed=config.seed)
-    self.fc6 = _hidden("fc6", config, 1)
-    self.fc7 = _hidden("fc7", config, 2)
-    self.fc8_c = _classifier("fc8_c", config, 3)
-    self.fc8_d = _classifier("fc8_d", config, 4)
+    self.fc6 = layers.hidden("fc6", config.fc_units, seed=self._seed(1))
+    self.fc7 = layers.hidden("fc7", config.fc_units, seed=self._seed(2))
+    self.fc8_c = layers.classifier(
+        "fc8_c", config.num_classes, seed=self._seed(3))
+    self.fc8_d = layers.classifier(
+        "fc8_d", config.num_classes, seed=self._seed(4))
 
   def call(self, batch, training=False, dropout_seeds=None):
     """Scores the proposals of a batch of images.
@@ -109,8 +109,9 @@ class WSDDN(tf.keras.Model):
         unless the rate is 0.
 
     Returns:
-      Dict of float32 tensors: `features` [B, R, D], fc7 after its ReLU and
-      before its dropout; `class_logits` and `detection_logits` [B, R, C],
+      Dict of float32 tensors: `layers`, what a student can be taught: `pool`
+      [B, R, 7, 7, channels], `fc6` and `fc7` [B, R, D] after their ReLU and
+      before their dropout; `class_logits` and `detection_logits` [B, R, C],
       before any temperature; `proposal_scores` [B, R, C], 0 for padding;
       `image_scores` [B, C] in [0, 1], 0 for an image without proposals.
 
@@ -124,14 +125,17 @@ class WSDDN(tf.keras.Model):
                        "[B, 2] int32 in training. Received: None.")
     valid = batch["valid"]                                        # [B, R]
     count, units = tf.shape(valid)[1], config.fc_units
-    hidden = self._pool(batch)                            # [B R, 49 channels]
-    hidden = tf.reshape(self.fc6(hidden), [-1, count, units])     # [B, R, D]
+    pooled = self._pool(batch)                      # [B, R, 7, 7, channels]
+    size = roi_pooling.SIDE ** 2 * self.backbone.num_channels
+    hidden = self.fc6(tf.reshape(pooled, [-1, size]))             # [B R, D]
+    hidden = tf.reshape(hidden, [-1, count, units])               # [B, R, D]
+    fc6 = tf.cast(hidden, tf.float32)
     if dropping:
       hidden = dropout.drop(
           hidden, rate=config.dropout_rate, seeds=dropout_seeds, salt=6)
     hidden = self.fc7(tf.reshape(hidden, [-1, units]))            # [B R, D]
     hidden = tf.reshape(hidden, [-1, count, units])               # [B, R, D]
-    features = tf.cast(hidden, tf.float32)
+    fc7 = tf.cast(hidden, tf.float32)
     if dropping:
       hidden = dropout.drop(
           hidden, rate=config.dropout_rate, seeds=dropout_seeds, salt=7)
@@ -142,30 +146,28 @@ class WSDDN(tf.keras.Model):
         class_logits / config.class_temperature,
         detection_logits / config.detection_temperature, valid)
     return {
-        "features": features,
+        "layers": {"pool": pooled, "fc6": fc6, "fc7": fc7},
         "class_logits": class_logits,
         "detection_logits": detection_logits,
         "proposal_scores": proposal_scores,
         "image_scores": tf.reduce_sum(proposal_scores, axis=1),   # [B, C]
     }
 
+  def factor(self, batch):
+    """[B, R] float32, by which pooled features are multiplied."""
+    return roi_pooling.score_factor(
+        batch["objectness"], batch["valid"], scale=self.config.score_scale,
+        bias=self.config.score_bias)
+
   def _pool(self, batch):
-    """[B R, 7 * 7 * channels] float32; zeros for padding."""
-    valid = batch["valid"]
-    feature_map = self.backbone(batch["image"])
-    rois = tf.where(valid[..., tf.newaxis], batch["proposals"], 0.0)
-    if self.config.roi_pooling == "max":
-      pooled = roi_pooling.max_pool(
-          feature_map, rois, image_size=tf.shape(batch["image"])[1:3],
-          stride=self.backbone.stride)
-    else:
-      pooled = roi_pooling.crop_and_resize(feature_map, rois)
-    factor = (self.config.score_scale * batch["objectness"]
-              + self.config.score_bias)
-    factor = tf.where(valid, factor, 0.0)                         # [B, R]
-    pooled *= tf.reshape(factor, [-1, 1, 1, 1])
-    size = roi_pooling.SIDE ** 2 * self.backbone.num_channels
-    return tf.reshape(pooled, [-1, size])
+    """[B, R, 7, 7, channels] float32; zeros for padding."""
+    return roi_pooling.pool(
+        self.config.roi_pooling, self.backbone(batch["image"]),
+        batch["proposals"], self.factor(batch),
+        image_size=tf.shape(batch["image"])[1:3], stride=self.backbone.stride)
+
+  def _seed(self, index):
+    return 1000 * self.config.seed + 900 + index
 
 
 def build(config):
@@ -205,22 +207,3 @@ def combine_streams(class_logits, detection_logits, valid):
   logits = tf.where(keep, tf.cast(detection_logits, tf.float32), _NEVER)
   which_region = tf.nn.softmax(logits, axis=1)                    # [B, R, C]
   return tf.where(keep, which_class * which_region, 0.0)
-
-
-def _hidden(name, config, index):
-  xavier = tf.keras.initializers.VarianceScaling(
-      1.0, mode="fan_in", distribution="uniform", seed=_seed(config, index))
-  return tf.keras.layers.Dense(
-      config.fc_units, activation="relu", kernel_initializer=xavier, name=name)
-
-
-def _classifier(name, config, index):
-  normal = tf.keras.initializers.RandomNormal(
-      stddev=0.01, seed=_seed(config, index))
-  return tf.keras.layers.Dense(
-      config.num_classes, kernel_initializer=normal, dtype="float32",
-      name=name)
-
-
-def _seed(config, index):
-  return 1000 * config.seed + 900 + index

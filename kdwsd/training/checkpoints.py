@@ -14,8 +14,8 @@ from absl import logging
 import tensorflow as tf
 
 from kdwsd import errors
-from kdwsd.modeling import wsddn
 from kdwsd.training import config as config_lib
+from kdwsd.training import models
 
 LAST = "checkpoints"
 BEST = "best"
@@ -84,52 +84,69 @@ def load_model(workdir, checkpoint="best"):
 
   Args:
     workdir: of the run.
-    checkpoint: `best` (falls back to `last` where no validation was made),
-      `last`, or a checkpoint's path.
+    checkpoint: see `find`.
 
   Returns:
-    (`wsddn.WSDDN` with its weights, `config.Config`).
+    (`wsddn.WSDDN` of stage wsd, else `student.Student`, with its weights;
+    `config.Config`).
 
   Raises:
     errors.InputError: no such run or checkpoint, or one that does not fit.
   """
   config = config_lib.read(workdir)
-  path = _find(workdir, checkpoint)
-  model = wsddn.build(model_config(config))
+  path = find(workdir, checkpoint)
+  model = models.build(config)
+  restore(tf.train.Checkpoint(model=models.as_saved(model, config)), path,
+          workdir)
+  return model, config
+
+
+def restore(checkpoint, path, workdir):
+  """Restores part of a run's checkpoint, all of what is asked for.
+
+  Args:
+    checkpoint: `tf.train.Checkpoint` of what to restore.
+    path: of the run's checkpoint.
+    workdir: of the run, for the message.
+
+  Raises:
+    errors.InputError: the checkpoint lacks some of it, or cannot be read.
+  """
   try:
-    status = tf.train.Checkpoint(model=model).restore(path)
+    status = checkpoint.restore(path)
     status.expect_partial().assert_existing_objects_matched()
   except _UNREADABLE as error:
     raise errors.InputError(
         f"{path}: expected a checkpoint of the model in "
         f"{config_lib.path(workdir)}. Received: "
         f"{str(error).splitlines()[0]}") from error
-  return model, config
 
 
 def best_step(workdir):
   """Step of the best checkpoint, or of the last where none was validated."""
-  return int(_find(workdir, "best").rsplit("-", 1)[1])
+  return int(find(workdir, "best").rsplit("-", 1)[1])
 
 
-def model_config(config):
-  """The teacher's part of a run's config."""
-  return wsddn.WSDDNConfig(
-      num_classes=len(config.classes),
-      backbone=config.backbone,
-      backbone_width=config.backbone_width,
-      fc_units=config.fc_units,
-      dropout_rate=config.dropout_rate,
-      roi_pooling=config.roi_pooling,
-      score_scale=config.score_scale,
-      score_bias=config.score_bias,
-      class_temperature=config.class_temperature,
-      detection_temperature=config.detection_temperature,
-      frozen_stages=config.frozen_stages,
-      seed=config.seed)
+def last_step(workdir):
+  """Step of the last checkpoint; None where there is none."""
+  path = tf.train.latest_checkpoint(os.path.join(workdir, LAST))
+  return int(path.rsplit("-", 1)[1]) if path else None
 
 
-def _find(workdir, checkpoint):
+def find(workdir, checkpoint):
+  """Finds a checkpoint of a run.
+
+  Args:
+    workdir: of the run.
+    checkpoint: `best` (falls back to `last` where no validation was made),
+      `last`, or a checkpoint's path.
+
+  Returns:
+    The checkpoint's path without extension.
+
+  Raises:
+    errors.InputError: there is none.
+  """
   for name, directories in (("best", (BEST, LAST)), ("last", (LAST,))):
     if checkpoint == name:
       for directory in directories:

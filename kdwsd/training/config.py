@@ -12,7 +12,9 @@ _FILE = "config.json"
 # Fields that shape variables or their meaning: a run cannot go on with others.
 _FIXED = ("stage", "classes", "backbone", "backbone_width", "fc_units",
           "roi_pooling", "score_scale", "score_bias", "class_temperature",
-          "detection_temperature", "optimizer", "schedule", "mixed_precision")
+          "detection_temperature", "student_size",
+          "feature_layers", "feature_adapter", "ema_decay", "optimizer",
+          "schedule", "mixed_precision")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +48,31 @@ class Config:
   class_temperature: float
   detection_temperature: float
   spatial_weight: float
+  # The student.
+  student_size: int
+  randaugment_layers: int
+  randaugment_magnitude: int
+  cutout_size: int
+  hard_loss: str
+  focal_alpha: float
+  focal_gamma: float
+  asymmetric_gammas: tuple[float, ...]
+  asymmetric_clip: float
+  ema_decay: float
+  # Distillation.
+  teacher: str
+  teacher_checkpoint: str
+  teacher_dropout: bool
+  teacher_cache: str
+  feature_layers: tuple[str, ...]
+  feature_adapter: str
+  roi_weight: str
+  top_k_rois: int
+  feature_student: str
+  teacher_temperature: float
+  student_temperature: float
+  hard_weight: float
+  soft_weight: float
   # Optimisation.
   global_batch_size: int
   optimizer: str
@@ -72,6 +99,12 @@ class Config:
   mixed_precision: str
   deterministic: bool
   seed: int
+
+  def __post_init__(self):
+    if self.checkpoint_interval % self.steps_per_loop:
+      raise errors.InputError(
+          "--checkpoint_interval: expected a multiple of --steps_per_loop, "
+          f"{self.steps_per_loop}. Received: {self.checkpoint_interval}.")
 
 
 def path(workdir):

@@ -19,6 +19,7 @@ import tensorflow as tf
 from kdwsd import errors
 from kdwsd.training import checkpoints
 from kdwsd.training import history
+from kdwsd.training import optimizers
 from kdwsd.training import strategies
 
 SUMMARIES = "summaries"
@@ -27,13 +28,13 @@ SUMMARIES = "summaries"
 class Trainer(orbit.StandardTrainer):
   """The inner loop: forward, backward, update, on every replica."""
 
-  def __init__(self, *, strategy, model, optimizer, step, loss_names, dataset,
-               global_batch_size, seed, global_step):
+  def __init__(self, *, strategy, variables, optimizer, step, loss_names,
+               dataset, global_batch_size, seed, global_step):
     """Makes the inner loop.
 
     Args:
       strategy: `tf.distribute.Strategy` whose scope made all that follows.
-      model: its trainable variables are trained.
+      variables: list of those that are trained.
       optimizer: Keras optimizer, loss scaling included.
       step: function of (batch, dropout_seeds) to a dictionary of [B] losses;
         `loss` is minimised.
@@ -45,7 +46,7 @@ class Trainer(orbit.StandardTrainer):
     """
     super().__init__(dataset)
     self._strategy = strategy
-    self._model = model
+    self._variables = variables
     self._optimizer = optimizer
     self._step = step
     self._global_batch_size = global_batch_size
@@ -81,7 +82,7 @@ class Trainer(orbit.StandardTrainer):
       loss = tf.reduce_sum(losses["loss"]) / self._global_batch_size
       if scaling:
         loss = self._optimizer.get_scaled_loss(loss)
-    variables = self._model.trainable_variables
+    variables = self._variables
     gradients = tape.gradient(loss, variables)
     missing = [v.name for v, g in zip(variables, gradients) if g is None]
     if missing:
@@ -121,17 +122,19 @@ class Trainer(orbit.StandardTrainer):
     return figures
 
 
-def run(*, make_trainer, strategy, model, optimizer, global_step, workdir,
-        train_steps, steps_per_loop, checkpoint_interval, eval_interval,
-        keep_checkpoints, best_figure, global_batch_size, initialize, evaluate,
-        plateau=None):
+def run(*, make_trainer, strategy, model, variables, optimizer, global_step,
+        workdir, train_steps, steps_per_loop, checkpoint_interval,
+        eval_interval, keep_checkpoints, best_figure, global_batch_size,
+        initialize, evaluate, plateau=None):
   """Trains to `train_steps`, going on where a stopped run ended.
 
   Args:
     make_trainer: function of the step to start from, giving a `Trainer`.
     strategy: its strategy.
-    model: its model.
-    optimizer: its optimizer.
+    model: trackable that checkpoints hold under `model`.
+    variables: list of those that are trained.
+    optimizer: its optimizer. Where it averages weights, the averages are what
+      is validated and what the best checkpoint holds.
     global_step: its step.
     workdir: where checkpoints, summaries and history lie.
     train_steps: step at which to stop.
@@ -149,13 +152,15 @@ def run(*, make_trainer, strategy, model, optimizer, global_step, workdir,
     plateau: schedule to tell `best_figure` of each validation.
   """
   chief = strategies.is_chief(strategy)
+  last_directory = os.path.join(workdir, checkpoints.LAST)
+  best_directory = os.path.join(workdir, checkpoints.BEST)
+  if not tf.train.latest_checkpoint(last_directory):
+    initialize()  # Before `build`: averages of weights start from the weights.
   with strategy.scope():
-    optimizer.build(model.trainable_variables)
+    optimizer.build(variables)
   checkpoint = tf.train.Checkpoint(
       model=model, optimizer=optimizer, global_step=global_step)
 
-  last_directory = os.path.join(workdir, checkpoints.LAST)
-  best_directory = os.path.join(workdir, checkpoints.BEST)
   manager = checkpoints.make_manager(
       checkpoint, last_directory, keep=keep_checkpoints, chief=chief)
   best_manager = checkpoints.make_manager(
@@ -164,7 +169,6 @@ def run(*, make_trainer, strategy, model, optimizer, global_step, workdir,
   if restored:
     logging.info("Going on from %s.", restored)
   else:
-    initialize()
     manager.save(checkpoint_number=0)
   if chief:
     history.rewind(workdir, int(global_step.numpy()))
@@ -181,7 +185,8 @@ def run(*, make_trainer, strategy, model, optimizer, global_step, workdir,
 
   def validate():
     step = int(global_step.numpy())
-    with writer.as_default(step=step):
+    with writer.as_default(step=step), optimizers.averaged(
+        optimizer, variables):
       figures = evaluate()
       for name, value in figures.items():
         tf.summary.scalar(name, value)
@@ -195,7 +200,8 @@ def run(*, make_trainer, strategy, model, optimizer, global_step, workdir,
     if chief:
       history.append(workdir, {"step": step, "figures": figures})
     if new_best.test(figures):
-      best_manager.save(checkpoint_number=step)
+      with optimizers.averaged(optimizer, variables):
+        best_manager.save(checkpoint_number=step)
       new_best.commit(figures)
     if plateau is not None and plateau.update(figures[best_figure]):
       logging.info("step %d | %s has stalled, the learning rate drops.", step,

@@ -11,6 +11,7 @@ all replicas and before `update_step` adds the decay: Caffe's order
 regularize, compute update). Averages of weights (`use_ema`) follow the update.
 """
 
+import contextlib
 import math
 import re
 
@@ -102,6 +103,30 @@ def make(name, *, learning_rate, momentum=0.9, weight_decay=5e-4,
                     multipliers=multipliers or caffe_multipliers, **common)
   return Adam(beta_1=momentum, coupled=name == "adam",
               multipliers=multipliers or plain_multipliers, **common)
+
+
+@contextlib.contextmanager
+def averaged(optimizer, variables):
+  """Puts the averages of weights in their place, where there are any.
+
+  Args:
+    optimizer: from `make`, perhaps wrapped for loss scaling.
+    variables: that it trains.
+
+  Yields:
+    Nothing; afterwards the weights are what they were.
+  """
+  inner = getattr(optimizer, "inner_optimizer", optimizer)
+  if not inner.use_ema:
+    yield
+    return
+  kept = [variable.numpy() for variable in variables]
+  inner.finalize_variable_values(variables)
+  try:
+    yield
+  finally:
+    for variable, value in zip(variables, kept):
+      variable.assign(value)
 
 
 @tf.keras.utils.register_keras_serializable(package="kdwsd")

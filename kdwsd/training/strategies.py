@@ -50,6 +50,15 @@ def is_chief(strategy):
   return strategy.extended.should_checkpoint
 
 
+def worker(strategy):
+  """Number of workers, and which of them this process is, from 0."""
+  if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    return 1, 0
+  resolver = strategy.cluster_resolver
+  tasks = resolver.cluster_spec().as_dict().get("worker", [])
+  return max(len(tasks), 1), resolver.task_id or 0
+
+
 def set_determinism(mode, seed):
   """Seeds everything and, if asked for, makes every op deterministic.
 

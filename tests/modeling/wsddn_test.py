@@ -129,8 +129,8 @@ class WSDDNTest(tf.test.TestCase, parameterized.TestCase):
     plain = wsddn.build(_config(score_scale=10.0, score_bias=1.0))
     scaled = wsddn.build(_config())
     as_factor = dict(batch, objectness=1 + 10 * batch["objectness"])
-    self.assertAllClose(plain(_tensors(batch))["features"],
-                        scaled(_tensors(as_factor))["features"], rtol=1e-5)
+    self.assertAllClose(plain(_tensors(batch))["layers"]["fc7"],
+                        scaled(_tensors(as_factor))["layers"]["fc7"], rtol=1e-5)
 
   def test_temperatures_divide_logits(self):
     batch = _tensors(_batch())

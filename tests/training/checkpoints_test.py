@@ -10,6 +10,7 @@ from kdwsd import errors
 from kdwsd.modeling import wsddn
 from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib
+from kdwsd.training import models
 from tests.training import fake_config
 
 
@@ -60,7 +61,7 @@ def test_half_written_checkpoint_goes(tmp_path):
 def _run(workdir, config):
   """A work directory with a `last` and a `best` checkpoint."""
   config_lib.write(config, workdir)
-  model = wsddn.build(checkpoints.model_config(config))
+  model = wsddn.build(models.wsddn_config(config))
   checkpoint = tf.train.Checkpoint(model=model)
   for directory, value in ((checkpoints.LAST, 1.0), (checkpoints.BEST, 2.0)):
     model.fc7.bias.assign(tf.fill(model.fc7.bias.shape, value))

@@ -1,13 +1,38 @@
-"""Stage `wsd`: the loss of T-WDet, the weakly supervised teacher."""
+"""Stage `wsd`: T-WDet, the weakly supervised teacher."""
 
 import tensorflow as tf
 
 from kdwsd.modeling import losses
+from kdwsd.modeling import pretrained
+from kdwsd.training import models
+from kdwsd.training.stages import stage
 
 LOSS_NAMES = ("loss", "classification_loss", "spatial_loss")
 
 
-def make(model, *, spatial_weight=0.0):
+def make(config, train_set):
+  """Makes the stage; call it in the strategy's scope.
+
+  Args:
+    config: `config.Config`.
+    train_set: unused; stages take the same arguments.
+
+  Returns:
+    A `stage.Stage`.
+  """
+  del train_set
+  model = models.build(config)
+  return stage.Stage(
+      model=model,
+      variables=model.trainable_variables,
+      step=make_step(model, spatial_weight=config.spatial_weight),
+      loss_names=LOSS_NAMES,
+      sizes=config.train_sizes,
+      initialize=lambda: pretrained.load(model, config.backbone_weights),
+      score=models.scorer(model))
+
+
+def make_step(model, *, spatial_weight=0.0):
   """Makes the step function of the stage.
 
   Args:
@@ -29,7 +54,7 @@ def make(model, *, spatial_weight=0.0):
     if spatial_weight:
       spatial = losses.spatial_regularizer(
           labels=batch["labels"], proposals=batch["proposals"],
-          valid=batch["valid"], features=outputs["features"],
+          valid=batch["valid"], features=outputs["layers"]["fc7"],
           proposal_scores=outputs["proposal_scores"])             # [B]
     return {
         "loss": classification + spatial_weight * spatial,

@@ -1,0 +1,111 @@
+"""All stages one after the other, and what came of them side by side."""
+
+import gc
+import os
+
+from absl import logging
+import tensorflow as tf
+
+from kdwsd import errors
+from kdwsd import files
+from kdwsd.evaluation import comparison
+from kdwsd.evaluation import cost
+from kdwsd.evaluation import summary
+from kdwsd.training import chain_report
+from kdwsd.training import checkpoints
+from kdwsd.training import config as config_lib
+from kdwsd.training import models
+from kdwsd.training import run as run_lib
+from kdwsd.training import strategies
+
+COMPARISON = "comparison.json"
+
+
+def run(workdir, settings):
+  """Trains the teacher and its students, or goes on where that stopped.
+
+  Each stage has a folder of its name in the work directory. A stage that is
+  done is skipped. Where the settings have no stage `wsd` but name a teacher,
+  the teacher's folder is a link to that one.
+
+  Args:
+    workdir: of the chain.
+    settings: {stage: {flag: value}} in the order of `run.STAGES`, see
+      `run.run`.
+
+  Raises:
+    errors.InputError: see `run.run`.
+  """
+  if "wsd" not in settings:
+    _link(settings["kd_prediction"]["teacher"], os.path.join(workdir, "wsd"))
+  any_values = settings["cls"]
+  strategy = strategies.make(any_values["distribution_strategy"],
+                             any_values["num_replicas"])
+  for stage, values in settings.items():
+    directory = os.path.join(workdir, stage)
+    if stage.startswith("kd_"):
+      values = {**values, "teacher": os.path.join(workdir, "wsd")}
+    if stage == "kd_prediction":
+      values["feature_student"] = os.path.join(workdir, "kd_feature")
+    if _is_done(directory, values):
+      logging.info("Stage %s is done: %s.", stage, directory)
+      continue
+    logging.info("Stage %s: %s.", stage, directory)
+    run_lib.run(directory, strategy=strategy, **values)
+    tf.keras.backend.clear_session()
+    gc.collect()
+  if not strategies.is_chief(strategy) or not any_values["eval_split"]:
+    return
+  _measure_cost(workdir)
+  path, table = chain_report.write(workdir, split=any_values["eval_split"])
+  files.write_json(os.path.join(workdir, COMPARISON), comparison.as_json(
+      comparison.read(workdir, any_values["eval_split"])))
+  print(table)
+  print(f"Report: {path}")
+
+
+def _link(teacher, path):
+  """Makes a path stand for the teacher's work directory."""
+  config_lib.read(teacher)  # A mistyped path is told now.
+  if os.path.exists(path):
+    if os.path.samefile(teacher, path):
+      return
+    raise errors.InputError(
+        f"--teacher: expected {os.path.realpath(path)}, which this chain has "
+        f"begun with. Received: {teacher}.")
+  os.makedirs(os.path.dirname(path), exist_ok=True)
+  os.symlink(os.path.relpath(teacher, os.path.dirname(path)), path)
+
+
+def _is_done(workdir, values):
+  """Whether a stage was trained to its end, and measured."""
+  if not os.path.exists(config_lib.path(workdir)):
+    return False
+  step = checkpoints.last_step(workdir)
+  if step is None or step < values["train_steps"]:
+    return False
+  before = config_lib.read(workdir)
+  changed = [name for name, value in values.items()
+             if name != "deterministic" and getattr(before, name) != value]
+  if changed:
+    logging.warning(
+        "%s is done with other settings of %s; to train it again, use another "
+        "--workdir.", workdir, ", ".join(f"--{name}" for name in changed))
+  return values["stage"] == "kd_feature" or not values["eval_split"] or (
+      os.path.exists(os.path.join(
+          summary.directory(workdir, values["eval_split"]), summary.METRICS)))
+
+
+def _measure_cost(workdir):
+  """Writes beside the metrics what each model costs, all or none anew."""
+  paths, loaded = {}, {}
+  for stage in comparison.MODELS:
+    directory = os.path.join(workdir, stage)
+    if os.path.exists(config_lib.path(directory)):
+      model, config = checkpoints.load_model(directory)
+      paths[stage] = os.path.join(
+          summary.directory(directory, config.eval_split), comparison.COST)
+      loaded[stage] = model, models.example_inputs(config)
+  if not all(map(os.path.exists, paths.values())):
+    for stage, figures in cost.measure(loaded).items():
+      files.write_json(paths[stage], figures)

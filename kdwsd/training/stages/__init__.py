@@ -1,0 +1,1 @@
+"""What sets the stages apart: their model, their losses, their start."""

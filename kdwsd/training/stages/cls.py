@@ -1,0 +1,64 @@
+"""Stage `cls`: S-Cls without distillation, the baseline."""
+
+from kdwsd.modeling import student_losses
+from kdwsd.training import models
+from kdwsd.training import trainee as trainee_lib
+from kdwsd.training.stages import stage
+from kdwsd.training.stages import students
+
+LOSS_NAMES = ("loss",)
+
+
+def make(config, train_set):
+  """Makes the stage; call it in the strategy's scope.
+
+  Args:
+    config: `config.Config`.
+    train_set: unused; stages take the same arguments.
+
+  Returns:
+    A `stage.Stage`.
+  """
+  del train_set
+  student = models.build(config)
+  return stage.Stage(
+      model=trainee_lib.Trainee(student),
+      variables=student.trainable_variables,
+      step=make_step(student, hard_loss(config)),
+      loss_names=LOSS_NAMES,
+      sizes=(config.eval_size,),
+      initialize=lambda: students.initialize(student, config),
+      score=models.scorer(student),
+      add_to_batches=lambda dataset: students.add_images(
+          dataset, config, augmented=True, for_teacher=False))
+
+
+def hard_loss(config):
+  """The loss on labels that a run's config names."""
+  return student_losses.hard_loss(
+      config.hard_loss, focal_alpha=config.focal_alpha,
+      focal_gamma=config.focal_gamma,
+      gamma_positive=config.asymmetric_gammas[0],
+      gamma_negative=config.asymmetric_gammas[1],
+      clip=config.asymmetric_clip)
+
+
+def make_step(student, loss_on_labels):
+  """Makes the step function of the stage.
+
+  Args:
+    student: a `student.Student`.
+    loss_on_labels: see `student_losses.hard_loss`.
+
+  Returns:
+    Function of (batch, dropout_seeds [B, 2]) giving a dictionary of [B] float32
+    losses under `LOSS_NAMES`.
+  """
+
+  def step(batch, dropout_seeds):
+    logits = student(batch["student_image"], training=True,
+                     dropout_seeds=dropout_seeds)                 # [B, C]
+    return {"loss": loss_on_labels(
+        batch["labels"], logits, batch["label_weights"])}
+
+  return step

@@ -1,0 +1,219 @@
+"""Stage `kd_feature`: the student's RoI features are pulled to the teacher's.
+
+Source: Liu et al., ACM MM 2018, stage 1, and the release's prototxt, which has
+fc7 alone and weighs all RoIs alike. Labels are not used.
+"""
+
+import tensorflow as tf
+
+from kdwsd import errors
+from kdwsd.modeling import student_losses
+from kdwsd.training import models
+from kdwsd.training import strategies
+from kdwsd.training import teacher as teacher_lib
+from kdwsd.training import teacher_cache
+from kdwsd.training import trainee as trainee_lib
+from kdwsd.training.stages import stage
+from kdwsd.training.stages import students
+
+
+def make(config, train_set):
+  """Makes the stage; call it in the strategy's scope.
+
+  Args:
+    config: `config.Config`.
+    train_set: `records.RecordSet` to train on.
+
+  Returns:
+    A `stage.Stage`.
+
+  Raises:
+    errors.InputError: the teacher is missing or does not fit, or settings that
+      make no loss.
+  """
+  check(config)
+  teacher = teacher_lib.load(
+      config.teacher, config.teacher_checkpoint, config.classes)
+  student = models.build(config)
+  trainee = trainee_lib.Trainee(student, adapters=_adapters(
+      student, teacher, config.feature_layers, config.feature_adapter))
+  cached = config.teacher_cache == "on"
+  if cached:
+    num_workers, worker = strategies.worker(tf.distribute.get_strategy())
+    features = teacher_cache.roi_features(
+        teacher, train_set, size=config.eval_size,
+        num_proposals=config.num_proposals, top_k=config.top_k_rois,
+        layers=config.feature_layers,
+        directory=teacher_cache.directory(config.data),
+        num_workers=num_workers, worker=worker)
+
+  def add_to_batches(dataset):
+    if cached:
+      dataset = teacher_cache.attach_roi_features(dataset, features)
+    return students.add_images(
+        dataset, config, augmented=False, for_teacher=not cached)
+
+  names = config.feature_layers
+  return stage.Stage(
+      model=trainee,
+      variables=_trained(trainee, names),
+      step=make_step(
+          trainee, teacher, layers=names, top_k=config.top_k_rois,
+          roi_weight=config.roi_weight, cached=cached,
+          teacher_dropout=config.teacher_dropout),
+      loss_names=loss_names(names),
+      sizes=(config.eval_size,),
+      initialize=lambda: students.initialize(student, config),
+      score=None,
+      add_to_batches=add_to_batches)
+
+
+def check(config):
+  """Checks the settings that belong to this stage alone.
+
+  Raises:
+    errors.InputError: they contradict each other.
+  """
+  if config.teacher_cache == "on" and not config.top_k_rois:
+    raise errors.InputError(
+        "--teacher_cache=on: expected --top_k_rois in this stage, for features "
+        "of all RoIs take too much room. Received: --top_k_rois=0.")
+  if config.teacher_cache == "on" and config.teacher_dropout:
+    raise errors.InputError(
+        "--teacher_cache=on: expected --noteacher_dropout: what is random "
+        "cannot be kept. Received: --teacher_dropout.")
+
+
+def loss_names(layers):
+  """Keys of the step's losses: the sum, and one for each of several layers."""
+  return ("loss", *(f"{name}_loss" for name in layers if len(layers) > 1))
+
+
+def make_step(trainee, teacher, *, layers=("fc7",), top_k=0,
+              roi_weight="uniform", cached=False, teacher_dropout=False):
+  """Makes the step function of the stage.
+
+  Args:
+    trainee: a `trainee.Trainee`, with adapters where widths differ.
+    teacher: a `teacher.Teacher`.
+    layers: names of the layers compared; their losses are added up.
+    top_k: only so many RoIs of each image, those that the teacher scores
+      highest; 0 for all.
+    roi_weight: `uniform`, or `teacher`: by the teacher's score of the RoI's
+      best class, with a mean of 1 over the image.
+    cached: whether batches have the teacher's features, see `teacher_cache`.
+    teacher_dropout: whether the teacher drops units, as in the release.
+
+  Returns:
+    Function of (batch, dropout_seeds [B, 2]) giving a dictionary of [B] float32
+    losses.
+  """
+
+  def step(batch, dropout_seeds):
+    proposals, factor = batch["proposals"], teacher.model.factor(batch)
+    if cached:
+      targets = batch["teacher_layers"]
+      scores, valid = batch["roi_scores"], batch["roi_valid"]     # [B, K]
+      indices = batch["roi_indices"]
+    else:
+      outputs = teacher_lib.run(
+          teacher, batch, dropout_seeds if teacher_dropout else None)
+      targets, valid = outputs["layers"], batch["valid"]
+      scores = tf.reduce_max(outputs["proposal_scores"], axis=2)  # [B, R]
+      indices = None
+      if top_k:
+        indices = best_rois(scores, valid, top_k)                 # [B, K]
+        targets = {name: tf.gather(targets[name], indices, batch_dims=1)
+                   for name in layers}
+        scores, valid = (tf.gather(values, indices, batch_dims=1)
+                         for values in (scores, valid))
+    if indices is not None:
+      proposals, factor = (tf.gather(values, indices, batch_dims=1)
+                           for values in (proposals, factor))
+    found = trainee.student.regions(
+        batch["student_image"], proposals, tf.where(valid, factor, 0.0),
+        training=True, dropout_seeds=dropout_seeds)
+    weights = _mean_one(scores, valid) if roi_weight == "teacher" else None
+    losses = {}
+    for name in layers:
+      features = found[name]
+      if name in trainee.adapters:
+        features = trainee.adapters[name](features)
+      losses[f"{name}_loss"] = student_losses.feature_distillation(
+          features, targets[name], valid, weights)                # [B]
+    losses["loss"] = tf.add_n(list(losses.values()))
+    return {name: losses[name] for name in loss_names(layers)}
+
+  return step
+
+
+def best_rois(scores, valid, top_k):
+  """Places of the RoIs that the teacher scores highest.
+
+  Args:
+    scores: [B, R] in [0, 1].
+    valid: [B, R] bool; others come last.
+    top_k: K, at most R are given.
+
+  Returns:
+    [B, min(K, R)] int32, best first, the first one among equals.
+  """
+  ranks = tf.where(valid, scores, -1.0)
+  return tf.math.top_k(ranks, min(top_k, ranks.shape[1])).indices
+
+
+def _mean_one(scores, valid):
+  """[B, R] weights in proportion to scores, of mean 1 over valid RoIs."""
+  scores = tf.where(valid, tf.stop_gradient(scores), 0.0)
+  count = tf.reduce_sum(tf.cast(valid, tf.float32), axis=1, keepdims=True)
+  total = tf.reduce_sum(scores, axis=1, keepdims=True)
+  return tf.math.divide_no_nan(scores * count, total)
+
+
+def _adapters(student, teacher, layers, kind):
+  """{layer: linear map from the student's channels to the teacher's}."""
+  ours = _widths(student.config.fc_units, student.backbone.num_channels)
+  theirs = _widths(
+      teacher.model.config.fc_units, teacher.model.backbone.num_channels)
+  adapters = {}
+  for name in layers:
+    if name not in ours:
+      raise errors.InputError(
+          f"--feature_layers: expected some of {', '.join(ours)} for this "
+          f"student. Received: {name!r}.")
+    if kind == "linear" and ours[name] != theirs[name]:
+      adapters[name] = tf.keras.layers.Dense(
+          theirs[name], dtype="float32", name=f"adapter_{name}",
+          kernel_initializer=tf.keras.initializers.GlorotUniform(
+              1000 * student.config.seed + 990 + len(adapters)))
+      adapters[name](tf.zeros([1, ours[name]]))
+    elif ours[name] != theirs[name]:
+      raise errors.InputError(
+          f"--feature_layers: {name}: expected the teacher's width, "
+          f"{theirs[name]}, or --feature_adapter=linear. Received: a student "
+          f"with {ours[name]}.")
+  return adapters
+
+
+def _widths(fc_units, channels):
+  """Width of each layer that can be compared."""
+  if not fc_units:
+    return {"pool": channels, "fc7": channels}
+  return {"pool": channels, "fc6": fc_units, "fc7": fc_units}
+
+
+def _trained(trainee, layers):
+  """Variables that the compared layers depend on."""
+  student = trainee.student
+  unused = {"fc8"}
+  if "fc7" not in layers:
+    unused.add("fc7")
+    if "fc6" not in layers:
+      unused.add("fc6")
+  without = {id(variable) for name in unused if getattr(student, name)
+             for variable in getattr(student, name).variables}
+  variables = [variable for variable in student.trainable_variables
+               if id(variable) not in without]
+  for adapter in trainee.adapters.values():
+    variables.extend(adapter.trainable_variables)
+  return variables

@@ -1,0 +1,97 @@
+"""The teacher of a student's run: a trained T-WDet, frozen for good.
+
+It gets no gradient and no weight decay, for no optimizer knows its variables,
+and it is in no checkpoint of the student's. Nor does it drop units, unless
+asked to: the release's "frozen" teacher still did, and still decayed.
+"""
+
+import dataclasses
+
+from absl import logging
+import tensorflow as tf
+
+from kdwsd import errors
+from kdwsd.modeling import wsddn
+from kdwsd.training import checkpoints
+from kdwsd.training import config as config_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Teacher:
+  """A trained teacher.
+
+  Attributes:
+    model: `wsddn.WSDDN`, not trainable.
+    config: of the run that trained it.
+    checkpoint: path of the checkpoint that it was loaded from.
+  """
+  model: wsddn.WSDDN
+  config: config_lib.Config
+  checkpoint: str
+
+
+def load(workdir, checkpoint, classes):
+  """Loads the teacher of a student.
+
+  Args:
+    workdir: of a run of stage `wsd`.
+    checkpoint: see `checkpoints.find`.
+    classes: of the student's data; the teacher must know the same.
+
+  Returns:
+    A `Teacher`.
+
+  Raises:
+    errors.InputError: no such run, checkpoint or stage, or other classes.
+  """
+  if not workdir:
+    raise errors.InputError(
+        "--teacher: expected the work directory of a run of stage wsd, for "
+        "this stage learns from it. Received: none.")
+  config = config_lib.read(workdir)
+  if config.stage != "wsd":
+    raise errors.InputError(
+        f"--teacher: {workdir}: expected a run of stage wsd. Received: stage "
+        f"{config.stage}.")
+  if config.classes != tuple(classes):
+    raise errors.InputError(
+        f"--teacher: {workdir}: expected the classes of the student's data, "
+        f"{', '.join(classes)}. Received: {', '.join(config.classes)}.")
+  path = checkpoints.find(workdir, checkpoint)
+  model, _ = checkpoints.load_model(workdir, path)
+  model.trainable = False
+  logging.info("Teacher: %s.", path)
+  return Teacher(model, config, path)
+
+
+def image_scores(teacher, batch, *, temperature, dropout_seeds=None):
+  """Image scores at another temperature.
+
+  Both streams' logits are divided by `temperature` before their softmaxes, on
+  top of the temperatures that the teacher was trained with. The release
+  multiplies by 2: temperature 0.5.
+
+  Args:
+    teacher: a `Teacher`.
+    batch: see `wsddn.WSDDN.call`.
+    temperature: above 0.
+    dropout_seeds: [B, 2] int32 to drop units, as the release does; None not
+      to.
+
+  Returns:
+    [B, C] float32 in [0, 1], a constant to any gradient.
+  """
+  outputs = run(teacher, batch, dropout_seeds)
+  config = teacher.model.config
+  scores = wsddn.combine_streams(
+      outputs["class_logits"] / (config.class_temperature * temperature),
+      outputs["detection_logits"]
+      / (config.detection_temperature * temperature),
+      batch["valid"])                                             # [B, R, C]
+  return tf.stop_gradient(tf.reduce_sum(scores, axis=1))
+
+
+def run(teacher, batch, dropout_seeds=None):
+  """The teacher's outputs for a batch, see `wsddn.WSDDN.call`."""
+  return teacher.model(batch, training=dropout_seeds is not None,
+                       dropout_seeds=dropout_seeds)

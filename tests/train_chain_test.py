@@ -1,0 +1,133 @@
+"""Whole chains of kdwsd.train --stage=all, as users start them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kdwsd.training import history
+from tests.data import fake_records
+
+_STAGES = ("wsd", "cls", "kd_feature", "kd_prediction")
+
+_FLAGS = {
+    "backbone": "small", "backbone_weights": "none", "fc_units": 16,
+    "train_sizes": "32,48", "eval_size": 48, "student_size": 56,
+    "num_proposals": 8, "global_batch_size": 4, "train_steps": 8,
+    "steps_per_loop": 2, "checkpoint_interval": 2, "eval_interval": 4,
+    "learning_rate": 1e-3, "optimizer": "adam",
+}
+
+
+@pytest.fixture(scope="module", name="data")
+def fixture_data(tmp_path_factory):
+  directory = str(tmp_path_factory.mktemp("records"))
+  fake_records.write(directory, "trainval", 10)
+  fake_records.write(directory, "test", 4, seed=1)
+  return directory
+
+
+@pytest.fixture(scope="module", name="undisturbed")
+def fixture_undisturbed(data, tmp_path_factory):
+  workdir = str(tmp_path_factory.mktemp("undisturbed"))
+  out, err = _finish(_start(data, workdir))
+  return workdir, out + err
+
+
+def _start(data, workdir, **flags):
+  return subprocess.Popen(
+      [sys.executable, "-m", "kdwsd.train", "--stage=all", f"--data={data}",
+       f"--workdir={workdir}",
+       *(f"--{k}={v}" for k, v in {**_FLAGS, **flags}.items())],
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _finish(process, code=0):
+  out, err = process.communicate(timeout=500)
+  assert process.returncode == code, err
+  return out, err
+
+
+def _weights(workdir, stage):
+  path = tf.train.latest_checkpoint(
+      os.path.join(workdir, stage, "checkpoints"))
+  reader = tf.train.load_checkpoint(path)
+  return {name: reader.get_tensor(name)
+          for name in reader.get_variable_to_shape_map()
+          if name.startswith(("model/", "optimizer/"))}
+
+
+def test_chain_leaves_models_table_and_report(undisturbed):
+  workdir, said = undisturbed
+  for name in ("S-Cls without KD", "T-WDet", "S-Cls with KD",
+               "What distillation adds"):
+    assert name in said, said
+  assert os.path.exists(os.path.join(workdir, "report.html"))
+  for stage in _STAGES:
+    assert history.read(os.path.join(workdir, stage))[-1]["step"] == 8
+  for stage in ("wsd", "cls", "kd_prediction"):
+    directory = os.path.join(workdir, stage, "evaluation/test")
+    with open(os.path.join(directory, "metrics.json"),
+              encoding="utf-8") as file:
+      metrics = json.load(file)
+    assert metrics["num_images"] == 4
+    assert (metrics["detection"] is None) == (stage != "wsd")
+    with open(os.path.join(directory, "cost.json"), encoding="utf-8") as file:
+      assert json.load(file)["images_per_second"] > 0
+  with open(os.path.join(workdir, "comparison.json"), encoding="utf-8") as file:
+    assert len(json.load(file)["models"]) == 3
+
+
+def test_killed_chain_goes_on_and_ends_with_the_same_weights(
+    data, undisturbed, tmp_path):
+  workdir = str(tmp_path)
+  process = _start(data, workdir)
+  last = os.path.join(workdir, "kd_prediction")
+  deadline = time.time() + 400
+  while time.time() < deadline and process.poll() is None and not any(
+      entry["step"] >= 2 for entry in history.read(last)):
+    time.sleep(0.05)
+  assert process.poll() is None, "ended before it could be killed"
+  process.send_signal(signal.SIGKILL)
+  process.communicate()
+  _, err = _finish(_start(data, workdir))
+  for stage in _STAGES[:3]:
+    assert f"Stage {stage} is done" in err
+  assert "Going on from" in err
+  for stage in _STAGES:
+    expected = _weights(undisturbed[0], stage)
+    received = _weights(workdir, stage)
+    assert expected.keys() == received.keys()
+    assert len(expected) > 20
+    for name, value in expected.items():
+      np.testing.assert_array_equal(
+          received[name], value, err_msg=f"{stage}: {name}")
+
+
+def test_student_of_two_replicas_is_that_of_one(data, undisturbed, tmp_path):
+  workdir = str(tmp_path)
+  _finish(_start(data, workdir, num_replicas=2,
+                 teacher=os.path.join(undisturbed[0], "wsd")))
+  for stage in _STAGES:
+    expected = _weights(undisturbed[0], stage)
+    received = _weights(workdir, stage)
+    assert expected.keys() == received.keys()
+    for name, value in expected.items():
+      np.testing.assert_allclose(
+          received[name], value, rtol=1e-3, atol=1e-5,
+          err_msg=f"{stage}: {name}")
+
+
+def test_recipe_has_settings_for_each_stage(data, tmp_path):
+  for stage in _STAGES[:3]:
+    (tmp_path / f"{stage}.flags").write_text("--fc_units=8\n", "utf-8")
+  _, err = _finish(_start(data, str(tmp_path / "work"), recipe=tmp_path),
+                   code=2)
+  assert "expected a flagfile for each stage. Received: no" in err
+  assert "kd_prediction.flags" in err
