@@ -1,4 +1,4 @@
-# make demo    train the embedded demo, about 10 minutes on 2 cores
+# make demo    train the embedded demo, about 15 minutes on 2 cores
 # make test    the tests;  make test-slow  the ones that take minutes
 # make lint    ruff, and that BUILD is up to date
 # make bench   images/s, memory, share of the machine's matmul peak
@@ -9,7 +9,7 @@
 VENV ?= .venv
 PYTHON ?=
 RUN = $(VENV)/bin/python
-FLAGFILE ?= flags/demo/wsd.flags
+FLAGFILE ?= flags/demo/all.flags
 TESTS ?= tests
 
 .PHONY: help venv demo test test-slow lint bench build-file bazel clean

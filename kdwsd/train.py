@@ -33,6 +33,9 @@ flags.DEFINE_string("recipe", None, "Of --stage=all: folder with a flagfile "
 flags.DEFINE_integer("seed", 0, "Of order, augmentation, weights and dropout.")
 flags.DEFINE_enum("deterministic", "auto", ["auto", "on", "off"],
                   "Same seed, same weights. auto: on where there is no GPU.")
+flags.DEFINE_bool("caffe_parity", False, "What the Caffe release does where "
+                  "the defaults here differ; the README has the table. Flags "
+                  "on the command line come before.")
 # Data.
 flags.DEFINE_string("data", None, "Directory of records, the --output of "
                     "make_records. Default: procedural scenes.")
@@ -189,6 +192,17 @@ for _name in ("train_sizes", "schedule_boundaries"):
       message="expected whole numbers, separated by commas")
 
 
+_CAFFE_PARITY = {
+    "roi_pooling": "max", "score_scale": 1.0, "score_bias": 0.0,
+    "class_temperature": 1.0, "detection_temperature": 1.0,
+    "spatial_weight": 0.0, "optimizer": "sgd", "hard_loss": "sigmoid",
+    "teacher_dropout": True, "teacher_cache": "off",
+    "feature_layers": ["fc7"], "roi_weight": "uniform", "top_k_rois": 0,
+    "teacher_temperature": 0.5, "student_temperature": 5.0,
+    "hard_weight": 1.0, "soft_weight": 1.0,
+}
+
+
 def main(_):
   """Turns flags into the settings of one run, or of four, and runs them."""
   # pylint: disable=import-outside-toplevel
@@ -225,6 +239,8 @@ def _settings(stage, names):
     values = {name: FLAGS[name].value for name in names}
     if not FLAGS.data:
       values.update(demo.SETTINGS[stage])
+  if FLAGS.caffe_parity:
+    values.update(_CAFFE_PARITY)
   values.update(given, stage=stage)
   for name, kind in _LISTS.items():
     values[name] = tuple(kind(value) for value in values[name])

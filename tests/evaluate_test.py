@@ -1,6 +1,5 @@
 """The binary, in processes of its own, on an untrained model."""
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -16,8 +15,7 @@ from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib
 from kdwsd.training import models
 from tests.data import fake_records
-
-_EMPTY = {str: "none", int: 1, float: 1.0, bool: False}
+from tests.training import fake_config
 
 
 @pytest.fixture(scope="module", name="workdir")
@@ -28,14 +26,7 @@ def fixture_workdir(tmp_path_factory):
   os.makedirs(data)
   fake_records.write(data, "trainval", 4)
   fake_records.write(data, "test", 3, seed=1)
-  # Evaluation reads the fields of the model and those named here.
-  values = {field.name: _EMPTY.get(field.type)
-            for field in dataclasses.fields(config_lib.Config)}
-  values.update(
-      classes=fake_records.CLASSES, data=data, eval_split="test", eval_size=48,
-      num_proposals=8, backbone="small", roi_pooling="crop_and_resize",
-      fc_units=8, dropout_rate=0.0)
-  config = config_lib.Config(**values)
+  config = fake_config.make(data=data, eval_size=48, fc_units=8)
   config_lib.write(config, workdir)
   model = wsddn.build(models.wsddn_config(config))
   tf.train.CheckpointManager(

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import files
-from kdwsd.evaluation import comparison
-from kdwsd.evaluation import cost
 from kdwsd.evaluation import summary
+from kdwsd.reporting import comparison
+from kdwsd.reporting import cost
 from kdwsd.training import chain_report
 from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib

@@ -11,9 +11,9 @@ import tensorflow as tf
 import kdwsd
 from kdwsd import errors
 from kdwsd import files
-from kdwsd.evaluation import comparison
-from kdwsd.evaluation import report_data
-from kdwsd.evaluation import report_page
+from kdwsd.reporting import comparison
+from kdwsd.reporting import page
+from kdwsd.reporting import page_data
 from kdwsd.training import config as config_lib
 from kdwsd.training import history
 
@@ -43,7 +43,7 @@ def write(workdir, *, split=None, output=None):
   command = ["python", "-m", "kdwsd.report", workdir]
   if given:
     command.append(f"--split={given}")
-  report = report_data.collect(
+  report = page_data.collect(
       workdir, split, stages, command=shlex.join(command),
       versions={"kdwsd": kdwsd.__version__,
                 "Python": platform.python_version(),
@@ -51,7 +51,7 @@ def write(workdir, *, split=None, output=None):
                 "system": f"{platform.system()} {platform.machine()}"},
       made=datetime.date.today().isoformat())
   output = output or os.path.join(workdir, FILE)
-  files.write_text(output, report_page.page(report))
+  files.write_text(output, page.page(report))
   return output, comparison.format_table(report.rows)
 
 
@@ -64,14 +64,14 @@ def read_stages(workdir):
     workdir: of the chain.
 
   Returns:
-    List of `report_data.Stage`, in the order of training.
+    List of `page_data.Stage`, in the order of training.
   """
   stages = []
   for name in STAGES:
     directory = os.path.join(workdir, name)
     if os.path.exists(config_lib.path(directory)):
       config = files.read_json(config_lib.path(directory))
-      stages.append(report_data.Stage(
+      stages.append(page_data.Stage(
           name=name, config=config, history=history.read(directory),
           command=train_command(config, directory)))
   return stages

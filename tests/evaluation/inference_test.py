@@ -16,9 +16,8 @@ class _LeftModel:
   def __init__(self):
     self.traces = 0
 
-  def __call__(self, batch, training):
+  def __call__(self, batch):
     self.traces += 1
-    assert not training
     left = batch["proposals"][..., 1:2]                           # [B, R, 1]
     side = tf.cast(tf.shape(batch["image"])[1], tf.float32)
     scores = left * tf.constant([1.0, 2.0, 3.0]) + side           # [B, R, 3]
@@ -87,8 +86,8 @@ class PredictTest(tf.test.TestCase, parameterized.TestCase):
     self.assertIsInstance(next(predictions), inference.Prediction)
 
   def test_scores_that_are_not_finite_name_the_image(self):
-    def diverged(batch, training):
-      scores = _LeftModel()(batch, training)
+    def diverged(batch):
+      scores = _LeftModel()(batch)
       bad = tf.reduce_max(batch["image"][..., 2]) > 200  # Blue: 2 and 5.
       scores["image_scores"] += tf.where(bad, np.nan, 0.0)
       return scores

@@ -15,9 +15,8 @@ from tests.data import fake_records
 from tests.evaluation import fakes
 
 
-def _oracle(batch, training):
+def _oracle(batch):
   """Knows colours: the last proposal of the fakes is the object itself."""
-  del training
   label = tf.argmax(tf.reduce_mean(batch["image"], axis=(1, 2)), axis=1)
   image_scores = 0.9 * tf.one_hot(label, 3)                       # [B, 3]
   num_valid = tf.reduce_sum(tf.cast(batch["valid"], tf.int32), axis=1)
@@ -115,7 +114,7 @@ class ScoreTest(absltest.TestCase):
     self.assertNotIn("corloc", metrics)
     self.assertEqual(metrics["classification"]["per_class"]["ap"], [1.0, None])
     metrics.update(split="s", num_images=1, classes=["a", "b"])
-    self.assertIn("detection not measured", summary.table(metrics))
+    self.assertIn("Detection not measured", summary.table(metrics))
     json.dumps(metrics, allow_nan=False)
 
   def test_an_empty_split_has_no_figure(self):

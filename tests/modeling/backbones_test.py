@@ -34,6 +34,46 @@ class BackbonesTest(tf.test.TestCase, parameterized.TestCase):
     self.assertEqual(side // cells, backbone.stride)
     self.assertEqual(channels, backbone.num_channels)
 
+  @parameterized.parameters(
+      ("vgg16", 1.0, 32, 2, 512), ("small", 1.0, 32, 4, 128),
+      ("mobilenet_v2", 0.35, 64, 2, 1280), ("resnet50", 1.0, 64, 2, 2048),
+      ("efficientnet_b0", 1.0, 64, 2, 1280))
+  def test_whole_network_ends_before_its_mean(
+      self, name, width, side, cells, channels):
+    backbone = backbones.make(name, width=width, whole=True)
+    self.assertAllEqual([1, cells, cells, channels],
+                        backbone(_images(side)).shape)
+    self.assertEqual(side // cells, backbone.stride)
+    self.assertEqual(channels, backbone.num_channels)
+
+  @parameterized.parameters(("resnet50", 1024), ("efficientnet_b0", 112))
+  def test_detectors_of_deep_networks_end_at_stride_16(self, name, channels):
+    backbone = backbones.make(name)
+    self.assertAllEqual([1, 4, 4, channels], backbone(_images(64)).shape)
+    self.assertEqual(16, backbone.stride)
+
+  @parameterized.parameters(
+      ("resnet50", "ResNet50", "conv1_pad", "conv5_block3_out"),
+      ("efficientnet_b0", "EfficientNetB0", "stem_conv_pad", "top_activation"))
+  def test_whole_network_equals_keras_applications(
+      self, name, application, first, last):
+    network = getattr(tf.keras.applications, application)(
+        include_top=False, weights=None, input_shape=(None, None, 3))
+    backbone = backbones.make(name, whole=True)
+    images = _images(64)
+    backbone(images)
+    _copy_weights(network, backbone)
+    if name == "resnet50":
+      prepared = images[..., ::-1] - tf.constant([103.52, 116.28, 123.675])
+    else:
+      prepared = (images / 255.0 - tf.constant([0.485, 0.456, 0.406])
+                  ) / tf.constant([0.229, 0.224, 0.225])
+    expected = tf.keras.Model(
+        network.get_layer(first).input, network.get_layer(last).output)(
+            prepared, training=False)
+    self.assertGreater(np.std(expected), 0.0)
+    self.assertAllClose(expected, backbone(images), rtol=1e-3, atol=1e-4)
+
   def test_vgg16_equals_keras_applications(self):
     network = tf.keras.applications.VGG16(include_top=False, weights=None)
     backbone = backbones.make("vgg16")

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd.modeling import pretrained
+from kdwsd.modeling import student
 from kdwsd.modeling import wsddn
 
 _DATA = os.environ.get("KDWSD_DATA")
@@ -38,6 +39,30 @@ def _classifier(units, seed=1):
 
 
 class PretrainedTest(tf.test.TestCase):
+
+  def test_folder_holds_each_backbones_file(self):
+    model = student.build(student.StudentConfig(
+        num_classes=3, image_size=64, backbone="mobilenet_v2",
+        backbone_width=0.35, fc_units=0))
+    folder = self.get_temp_dir()
+    layers = {layer.name: [np.random.RandomState(0).rand(*v.shape)
+                           for v in layer.weights]
+              for stage, in model.backbone.stages
+              for layer in stage.layers if layer.weights}
+    os.rename(self._write(layers), os.path.join(
+        folder, "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_"
+        "no_top.h5"))
+    loaded = pretrained.load(model, folder)
+    self.assertIn("Conv_1", loaded)  # The last stage's, at stride 32.
+    self.assertAllClose(
+        model.backbone.stages[-1][0].get_layer("Conv_1").kernel,
+        layers["Conv_1"][0])
+    with self.assertRaisesRegex(errors.InputError, "_1.0_224_no_top.h5"):
+      pretrained.load(student.build(student.StudentConfig(
+          num_classes=3, image_size=64, backbone="mobilenet_v2",
+          fc_units=0)), folder)
+    with self.assertRaisesRegex(errors.InputError, "Received: a folder"):
+      pretrained.load(_model(), folder)
 
   def _write(self, layers, root=None, text=True):
     """Writes a file as Keras does, with text or, as old ones, bytes."""

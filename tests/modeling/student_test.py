@@ -104,6 +104,14 @@ class StudentTest(tf.test.TestCase, parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, "dropout_seeds"):
       model(_images(), training=True)
 
+  @parameterized.parameters("mobilenet_v2", "efficientnet_b0")
+  def test_training_uses_the_stored_statistics_and_drops_no_block(
+      self, backbone):
+    model = student.build(_config(
+        backbone=backbone, fc_units=0, image_size=64, dropout_rate=0.0))
+    images = _images(64)
+    self.assertAllEqual(model(images), model(images, training=True))
+
   def test_scores_are_probabilities_of_the_resized_image(self):
     model = student.build(_config())
     large = _images(150)

@@ -153,7 +153,7 @@ class WSDDNTest(tf.test.TestCase, parameterized.TestCase):
     tf.keras.mixed_precision.set_global_policy(policy)
     model = _lively(wsddn.build(config))
     outputs = model(batch)
-    self.assertEqual({tf.float32}, {v.dtype for v in outputs.values()})
+    self.assertEqual({tf.float32}, {v.dtype for v in tf.nest.flatten(outputs)})
     self.assertEqual(policy[6:], model.backbone(batch["image"]).dtype.name)
     self.assertAllClose(exact, outputs["image_scores"], atol=0.05)
     loss, gradients = _loss_and_gradients(

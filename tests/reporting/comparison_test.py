@@ -8,7 +8,7 @@ from absl.testing import absltest
 
 from kdwsd import errors
 from kdwsd import files
-from kdwsd.evaluation import comparison
+from kdwsd.reporting import comparison
 
 
 def _metrics(map_, *, detector=False, num_images=200, classes=("a", "b")):

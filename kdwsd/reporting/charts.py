@@ -2,14 +2,14 @@
 
 Drawn by hand rather than by matplotlib: they follow the reader's light or dark
 theme, reflow on a phone and stay sharp in print. What a style class looks like
-is told by `kdwsd.evaluation.report_style`.
+is told by `kdwsd.reporting.style`.
 """
 
 import math
 
 import numpy as np
 
-from kdwsd.evaluation import markup
+from kdwsd.reporting import markup
 
 _MOST_POINTS = 300
 _WIDTH, _HEIGHT = 420, 210

@@ -2,7 +2,7 @@
 
 from absl.testing import absltest
 
-from kdwsd.evaluation import markup
+from kdwsd.reporting import markup
 
 
 class MarkupTest(absltest.TestCase):

@@ -9,7 +9,7 @@ from kdwsd import errors
 from kdwsd import files
 from kdwsd.data import records
 from kdwsd.evaluation import prediction_files
-from kdwsd.evaluation import report_data
+from kdwsd.reporting import page_data
 from kdwsd.training import chain_report
 from tests.training import fake_chain
 
@@ -22,7 +22,7 @@ class ReportDataTest(tf.test.TestCase):
     self.data = fake_chain.write(self.workdir)
 
   def _collect(self):
-    return report_data.collect(
+    return page_data.collect(
         self.workdir, "test", chain_report.read_stages(self.workdir),
         versions={}, command="", made="")
 

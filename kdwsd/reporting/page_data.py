@@ -14,9 +14,9 @@ from kdwsd import errors
 from kdwsd import files
 from kdwsd.data import records
 from kdwsd.evaluation import classification
-from kdwsd.evaluation import comparison
 from kdwsd.evaluation import prediction_files
-from kdwsd.evaluation import report_gallery
+from kdwsd.reporting import comparison
+from kdwsd.reporting import gallery
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Report:
     counts_of: what `num_images` of the class rows counts, in words.
     curves: dict of stage to list of C `precision_recall.Curve`, in the order
       of `class_rows`.
-    gallery: list of `report_gallery.Picture`.
+    gallery: list of `gallery.Picture`.
     gallery_note: why there is none, or None.
     versions: dict of name to version.
     command: that makes the report.
@@ -159,7 +159,7 @@ def _gallery(workdir, split, stages, predictions, classes):
       except errors.InputError as error:
         why = why or str(error)
         continue
-      made = report_gallery.make(record_set, predictions, classes)
+      made = gallery.make(record_set, predictions, classes)
       if made is not None:
         return made, None
       why = why or (

@@ -3,15 +3,15 @@
 No script, no link, no font: style, charts and pictures are in the file.
 """
 
-from kdwsd.evaluation import charts
-from kdwsd.evaluation import comparison
-from kdwsd.evaluation import markup
-from kdwsd.evaluation import report_page_figures
-from kdwsd.evaluation import report_page_gallery
-from kdwsd.evaluation import report_style
 from kdwsd.evaluation import table as table_lib
+from kdwsd.reporting import charts
+from kdwsd.reporting import comparison
+from kdwsd.reporting import markup
+from kdwsd.reporting import page_figures
+from kdwsd.reporting import page_gallery
+from kdwsd.reporting import style
 
-_STYLES = report_style.MODELS
+_STYLES = style.MODELS
 _element, _join = markup.element, markup.join
 
 
@@ -19,7 +19,7 @@ def page(report):
   """Makes the page.
 
   Args:
-    report: `report_data.Report`.
+    report: `page_data.Report`.
 
   Returns:
     The text of an HTML file.
@@ -27,11 +27,11 @@ def page(report):
   title = f"{report.title}: distillation report"
   sections = [
       ("table", "Table", _table(report)),
-      ("classes", "Classes", report_page_figures.classes(report)),
-      ("images", "Images", report_page_gallery.gallery(report)),
+      ("classes", "Classes", page_figures.classes(report)),
+      ("images", "Images", page_gallery.section(report)),
       ("curves", "Precision and recall",
-       report_page_figures.precision_recall(report)),
-      ("training", "Training", report_page_figures.training(report)),
+       page_figures.precision_recall(report)),
+      ("training", "Training", page_figures.training(report)),
       ("settings", "Settings", _settings(report)),
   ]
   links = [_element("a", name, href=f"#{anchor}")
@@ -44,7 +44,7 @@ def page(report):
                         content="width=device-width, initial-scale=1"),
                _element("meta", name="color-scheme", content="light dark"),
                _element("title", title),
-               _element("style", markup.Html(report_style.CSS))),
+               _element("style", markup.Html(style.CSS))),
       _element("body",
                _header(report),
                _element("nav", _element("div", *links),

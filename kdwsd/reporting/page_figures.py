@@ -1,10 +1,10 @@
 """Charts of a report's page: each class, each stage of training."""
 
-from kdwsd.evaluation import charts
-from kdwsd.evaluation import comparison
-from kdwsd.evaluation import markup
-from kdwsd.evaluation import report_style
 from kdwsd.evaluation import table as table_lib
+from kdwsd.reporting import charts
+from kdwsd.reporting import comparison
+from kdwsd.reporting import markup
+from kdwsd.reporting import style
 
 _STAGES = {
     "wsd": "T-WDet, the teacher",
@@ -12,7 +12,7 @@ _STAGES = {
     "kd_feature": "Distillation, stage 1: features",
     "kd_prediction": "Distillation, stage 2: predictions",
 }
-_STYLES = report_style.MODELS
+_STYLES = style.MODELS
 # More panels than this are folded away.
 _FEW = 24
 # Parts of the loss drawn beside their sum, at most.

@@ -2,17 +2,17 @@
 
 import base64
 
-from kdwsd.evaluation import comparison
-from kdwsd.evaluation import markup
-from kdwsd.evaluation import report_gallery
+from kdwsd.reporting import comparison
+from kdwsd.reporting import gallery
+from kdwsd.reporting import markup
 
 _LABELLED_BOXES = 3
-# Of the frame that `report_style` gives a picture, pixels; a letter's width.
+# Of the frame that `style` gives a picture, pixels; a letter's width.
 _WIDTH, _HEIGHT, _LETTER = 320, 250, 7
 _element, _join = markup.element, markup.join
 
 
-def gallery(report):
+def section(report):
   """The gallery, or a note why there is none; `markup.Html`."""
   heading = _element("h2", "Images and what the models say")
   if report.gallery_note:
@@ -21,8 +21,8 @@ def gallery(report):
         class_="note"))
   parts, shown = [], None
   titles = {
-      report_gallery.DISAGREE: "Where the two students disagree most",
-      report_gallery.SPACED: "At even spacing over the rest of the split"}
+      gallery.DISAGREE: "Where the two students disagree most",
+      gallery.SPACED: "At even spacing over the rest of the split"}
   for picture in report.gallery:
     if picture.why != shown:
       shown = picture.why

@@ -6,8 +6,8 @@ import xml.etree.ElementTree as ElementTree
 from absl.testing import parameterized
 import numpy as np
 
-from kdwsd.evaluation import charts
 from kdwsd.evaluation import precision_recall
+from kdwsd.reporting import charts
 
 
 def _paths(svg):

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from kdwsd.evaluation import classification
-from kdwsd.evaluation import comparison
 from kdwsd.evaluation import pictures
+from kdwsd.reporting import comparison
 
 NUM_IMAGES = 12
 TOP = 3

@@ -1,6 +1,6 @@
 """The style sheet of a report: light, dark, phone and print."""
 
-from kdwsd.evaluation import comparison
+from kdwsd.reporting import comparison
 
 # Style class of each model.
 MODELS = {comparison.WITHOUT: "without", comparison.TEACHER: "teacher",

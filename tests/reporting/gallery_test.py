@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from kdwsd.data import records
 from kdwsd.evaluation import prediction_files
-from kdwsd.evaluation import report_gallery
+from kdwsd.reporting import gallery
 from tests.data import fake_records
 from tests.training import fake_chain
 
@@ -20,7 +20,7 @@ class ChooseTest(parameterized.TestCase):
     first = np.zeros([20, 2])
     second = np.zeros([20, 2])
     second[7], second[3], second[11] = (.3, .3), (-.5, .0), (.0, .55)
-    chosen = report_gallery.choose(first, second, count=6)
+    chosen = gallery.choose(first, second, count=6)
     self.assertEqual(chosen[:3], [(7, "disagree"), (11, "disagree"),
                                   (3, "disagree")])
     # 17 others; places 17 * (0.5, 1.5, 2.5) / 3 = 2, 8, 14 among them.
@@ -31,7 +31,7 @@ class ChooseTest(parameterized.TestCase):
   def test_no_image_comes_twice(self, count, expected):
     scores = np.random.default_rng(0).random([2, count, 3])
     for second in (scores[1], None):
-      chosen = [i for i, _ in report_gallery.choose(scores[0], second)]
+      chosen = [i for i, _ in gallery.choose(scores[0], second)]
       self.assertLen(set(chosen), expected)
       self.assertLen(chosen, expected)
       self.assertTrue(all(0 <= i < count for i in chosen))
@@ -49,7 +49,7 @@ class MakeTest(tf.test.TestCase):
         for stage in ("cls", "wsd", "kd_prediction")}
 
   def _make(self, predictions, **options):
-    return report_gallery.make(
+    return gallery.make(
         self.records, predictions, fake_records.CLASSES, **options)
 
   def test_right_and_wrong_by_the_labels(self):
@@ -65,7 +65,7 @@ class MakeTest(tf.test.TestCase):
                          [.75, .125, .125])
       self.assertFalse(picture.guesses["cls"][0].right)
       self.assertEqual(picture.guesses["kd_prediction"][0].right, index < 10)
-      if picture.why == report_gallery.DISAGREE:
+      if picture.why == gallery.DISAGREE:
         self.assertLess(index, 10)
 
   def test_pictures_are_those_of_the_ids(self):
@@ -95,7 +95,7 @@ class MakeTest(tf.test.TestCase):
   def test_a_teacher_alone_is_shown(self):
     made = self._make({"wsd": self.predictions["wsd"]}, count=2)
     self.assertEqual([list(p.guesses) for p in made], [["wsd"]] * 2)
-    self.assertEqual({p.why for p in made}, {report_gallery.SPACED})
+    self.assertEqual({p.why for p in made}, {gallery.SPACED})
 
   def test_other_records_are_noticed(self):
     self.predictions["cls"].image_ids[:] = "other"
@@ -104,7 +104,7 @@ class MakeTest(tf.test.TestCase):
   def test_thumbnails_are_never_larger_than_the_image(self):
     for shape, size in (((100, 640, 3), (320, 50)), ((40, 30, 3), (30, 40)),
                         ((1, 2000, 3), (320, 1))):
-      jpeg, got = report_gallery.thumbnail(np.zeros(shape, np.uint8))
+      jpeg, got = gallery.thumbnail(np.zeros(shape, np.uint8))
       self.assertEqual(got, size)
       self.assertEqual(Image.open(io.BytesIO(jpeg)).size, size)
 

@@ -6,12 +6,12 @@ import re
 
 from absl.testing import absltest
 
-from kdwsd.evaluation import comparison
 from kdwsd.evaluation import precision_recall
-from kdwsd.evaluation import report_data
-from kdwsd.evaluation import report_gallery
-from kdwsd.evaluation import report_page
-from kdwsd.evaluation import report_page_figures
+from kdwsd.reporting import comparison
+from kdwsd.reporting import gallery
+from kdwsd.reporting import page
+from kdwsd.reporting import page_data
+from kdwsd.reporting import page_figures
 
 _NASTY = '<script>alert("1")</script>&amp;\''
 _STAGES = tuple(comparison.MODELS)
@@ -26,30 +26,30 @@ def _row(stage, map_):
 
 def _report(stages=_STAGES, name="cat"):
   ap = dict(zip(_STAGES, (.25, .75, .5)))
-  guesses = [report_gallery.Guess(name, .75, True),
-             report_gallery.Guess("dog", .5, False),
-             report_gallery.Guess("emu", .25, None)]
+  guesses = [gallery.Guess(name, .75, True),
+             gallery.Guess("dog", .5, False),
+             gallery.Guess("emu", .25, None)]
   curve = precision_recall.from_hits([True, False, True], 2)
-  return report_data.Report(
+  return page_data.Report(
       title=name, split="test",
       rows=[_row(stage, ap[stage]) for stage in stages],
-      stages=[report_data.Stage(
+      stages=[page_data.Stage(
           stage, {"seed": 7, "stage": stage, "best_figure": "coco/AP",
                   "data": name},
           [{"step": 5, "loss": 2.0, "hard_loss": 1.5, "zero_loss": 0.0},
            {"step": 5, "figures": {"coco/AP": .625}}],
           f"train {name}") for stage in stages],
       class_rows=[
-          report_data.ClassRow(name, 1234, {s: ap[s] for s in stages}),
-          report_data.ClassRow("dog", 5, dict.fromkeys(stages))],
+          page_data.ClassRow(name, 1234, {s: ap[s] for s in stages}),
+          page_data.ClassRow("dog", 5, dict.fromkeys(stages))],
       counts_of="images of " + name,
       curves={stage: [curve, curve] for stage in stages},
       gallery=[
-          report_gallery.Picture(
+          gallery.Picture(
               name, why, [name], dict.fromkeys(stages, guesses),
-              [report_gallery.Box(0, 0, .5, .5, name, .5, (1, 2, 3))],
+              [gallery.Box(0, 0, .5, .5, name, .5, (1, 2, 3))],
               b"jpeg", 32, 16)
-          for why in (report_gallery.DISAGREE, report_gallery.SPACED)],
+          for why in (gallery.DISAGREE, gallery.SPACED)],
       gallery_note=None, versions={"kdwsd": name, "Python": "3"},
       command=f"report {name}", made="today")
 
@@ -79,8 +79,8 @@ class _Reader(html.parser.HTMLParser):
 class ReportPageTest(absltest.TestCase):
 
   def test_every_section_is_there(self):
-    page = report_page.page(_report())
-    reader = _Reader(page)
+    written = page.page(_report())
+    reader = _Reader(written)
     text = "".join(reader.text)
     for words in (
         "The three models", "Average precision of each class", "Images and",
@@ -97,18 +97,18 @@ class ReportPageTest(absltest.TestCase):
     self.assertEmpty(reader.open)
 
   def test_nothing_is_fetched(self):
-    page = report_page.page(_report())
-    self.assertNotRegex(page, r"https?://|<script|<link|@import|url\(")
-    for tag, attrs in _Reader(page).tags:
+    written = page.page(_report())
+    self.assertNotRegex(written, r"https?://|<script|<link|@import|url\(")
+    for tag, attrs in _Reader(written).tags:
       if tag == "img":
         self.assertStartsWith(attrs["src"], "data:image/jpeg;base64,")
 
   def test_names_and_ids_are_escaped(self):
-    page = report_page.page(_report(name=_NASTY))
-    self.assertNotIn("<script", page)
-    reader = _Reader(page)
+    written = page.page(_report(name=_NASTY))
+    self.assertNotIn("<script", written)
+    reader = _Reader(written)
     # Wherever a plain name stands, the nasty one does, letter by letter.
-    plain = _Reader(report_page.page(_report(name="plain")))
+    plain = _Reader(page.page(_report(name="plain")))
     count = "".join(plain.text).count("plain")
     self.assertGreater(count, 15)
     self.assertEqual("".join(reader.text).count(_NASTY), count)
@@ -116,7 +116,7 @@ class ReportPageTest(absltest.TestCase):
                      [tag for tag, _ in plain.tags])
 
   def test_pictures_and_charts_have_alternative_text(self):
-    reader = _Reader(report_page.page(_report()))
+    reader = _Reader(page.page(_report()))
     images = [attrs for tag, attrs in reader.tags if tag == "img"]
     self.assertLen(images, 2)
     for attrs in images:
@@ -127,24 +127,24 @@ class ReportPageTest(absltest.TestCase):
         self.assertTrue(attrs.get("aria-label") or attrs.get("aria-hidden"))
 
   def test_right_is_blue_and_wrong_is_red(self):
-    page = report_page.page(_report())
+    written = page.page(_report())
     for style, guess in (("right", "✓ cat"), ("wrong", "✗ dog"),
                          ("unknown", "? emu")):
-      self.assertRegex(page, f'<li class="{style}"><span[^>]*>[{guess[0]}] '
+      self.assertRegex(written, f'<li class="{style}"><span[^>]*>[{guess[0]}] '
                        f"{guess[2:]}</span>")
-    for theme in re.findall(r"--right: (#\w+); --wrong: (#\w+)", page):
+    for theme in re.findall(r"--right: (#\w+); --wrong: (#\w+)", written):
       for colour, (strong, weak) in zip(theme, (("blue", "red"),
                                                 ("red", "blue"))):
         channel = dict(zip(("red", "green", "blue"),
                            bytes.fromhex(colour[1:])))
         self.assertGreater(channel[strong], channel[weak])
-    self.assertIn(".guesses .right { color: var(--right)", page)
-    self.assertIn(".guesses .wrong { color: var(--wrong)", page)
+    self.assertIn(".guesses .right { color: var(--right)", written)
+    self.assertIn(".guesses .wrong { color: var(--wrong)", written)
 
   def test_missing_models_leave_gaps(self):
     for stages in (("cls",), ("wsd",), ("kd_prediction",), ("cls", "wsd"),
                    ("wsd", "kd_prediction")):
-      reader = _Reader(report_page.page(_report(stages)))
+      reader = _Reader(page.page(_report(stages)))
       text = "".join(reader.text)
       self.assertIn("not known", text)
       self.assertNotIn("+25.0", text)
@@ -156,25 +156,25 @@ class ReportPageTest(absltest.TestCase):
   def test_notes_stand_for_what_is_gone(self):
     report = dataclasses.replace(
         _report(), curves={}, gallery=[], gallery_note="the records are <gone>",
-        stages=[report_data.Stage("wsd", {}, [], "train")])
-    text = "".join(_Reader(report_page.page(report)).text)
+        stages=[page_data.Stage("wsd", {}, [], "train")])
+    text = "".join(_Reader(page.page(report)).text)
     self.assertIn("Left out: the records are <gone>.", text)
     self.assertIn("Left out: no predictions", text)
     self.assertIn("No step has been logged yet", text)
 
   def test_no_stage_at_all_is_drawn_too(self):
-    _Reader(report_page.page(_report(stages=())))
+    _Reader(page.page(_report(stages=())))
 
   def test_many_classes_are_folded_away(self):
-    rows = [report_data.ClassRow(str(i), i, {"cls": .5}) for i in range(80)]
+    rows = [page_data.ClassRow(str(i), i, {"cls": .5}) for i in range(80)]
     curve = precision_recall.from_hits([True], 1)
-    drawn = report_page_figures.precision_recall(dataclasses.replace(
+    drawn = page_figures.precision_recall(dataclasses.replace(
         _report(("cls",)), class_rows=rows, curves={"cls": [curve] * 80}))
     self.assertIn("<summary>80 classes</summary>", drawn)
     self.assertEqual(drawn.count("<svg"), 80)
 
   def test_losses_that_say_nothing_are_not_drawn(self):
-    drawn = report_page_figures.training(_report(("cls",)))
+    drawn = page_figures.training(_report(("cls",)))
     self.assertIn("hard loss", drawn)
     self.assertNotIn("zero loss", drawn)
 
@@ -182,7 +182,7 @@ class ReportPageTest(absltest.TestCase):
 class SummaryTest(absltest.TestCase):
 
   def _summary(self, **maps):
-    return report_page.summary(
+    return page.summary(
         [_row(stage, value) for stage, value in maps.items()], "test")
 
   def test_names_the_three_figures_and_the_gain(self):

@@ -1,10 +1,10 @@
-"""Tests of kdwsd.evaluation.cost."""
+"""Tests of kdwsd.reporting.cost."""
 
 import time
 
 import tensorflow as tf
 
-from kdwsd.evaluation import cost
+from kdwsd.reporting import cost
 
 
 class _Slow(tf.keras.Model):

@@ -1,0 +1,1 @@
+"""What is shown of a chain of runs: its table, and a page."""
