@@ -51,7 +51,8 @@ SETTINGS = {
         "backbone_rate": 6.0,
         "train_steps": 2000,
     },
-    "cls": _STUDENT,
+    # As many steps as both stages of distillation together.
+    "cls": {**_STUDENT, "train_steps": 2000},
     "kd_feature": {
         **_STUDENT,
         "feature_adapter": "linear",

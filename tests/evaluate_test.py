@@ -77,3 +77,40 @@ def test_bad_flags_are_told_at_once(workdir):
   assert done.returncode != 0
   assert "--test_scales" in done.stderr
   assert "separated by commas" in done.stderr
+
+
+def _student_run(directory, data, stage):
+  """A run of a student's stage whose only checkpoint is its initial state."""
+  config = fake_config.make(stage=stage, data=data, eval_size=48, fc_units=0)
+  config_lib.write(config, directory)
+  tf.train.CheckpointManager(
+      tf.train.Checkpoint(
+          model=models.as_saved(models.build(config), config)),
+      os.path.join(directory, checkpoints.LAST), max_to_keep=1).save()
+  return directory
+
+
+def test_student_is_measured_as_a_classifier(workdir, tmp_path):
+  data = os.path.join(workdir, "records")
+  student = _student_run(str(tmp_path), data, "cls")
+  done = _evaluate(f"--workdir={student}", "--mirror")
+  assert done.returncode == 0, done.stderr
+  assert "Detection not measured" in done.stdout
+  output = os.path.join(student, "evaluation", "test")
+  with open(os.path.join(output, "metrics.json"), encoding="utf-8") as file:
+    metrics = json.load(file)
+  assert metrics["num_images"] == 3
+  assert metrics["detection"] is None
+  assert 0 <= metrics["classification"]["map"] <= 1
+  assert "detections.png" not in os.listdir(output)
+  done = _evaluate(f"--workdir={student}", "--corloc_split=trainval")
+  assert done.returncode == 2
+  assert "only a detector has boxes" in done.stderr
+
+
+def test_student_without_classifier_is_refused(workdir, tmp_path):
+  student = _student_run(
+      str(tmp_path), os.path.join(workdir, "records"), "kd_feature")
+  done = _evaluate(f"--workdir={student}")
+  assert done.returncode == 2
+  assert "Received: stage kd_feature" in done.stderr

@@ -163,3 +163,15 @@ def test_missing_data_is_a_clear_error(tmp_path):
   assert done.returncode == 2
   assert "nowhere: expected a directory of records" in done.stderr
   assert not os.path.exists(tmp_path / "work")
+
+
+def test_caffe_parity_sets_what_the_readme_lists(data, tmp_path):
+  done = _finish(_start(data, str(tmp_path), caffe_parity=True, train_steps=2,
+                        eval_split="", momentum=0.8, soft_weight=3))
+  assert done.returncode == 0, done.stderr
+  with open(tmp_path / "config.json", encoding="utf-8") as file:
+    config = json.load(file)
+  assert config["roi_pooling"] == "max"
+  assert config["teacher_dropout"] is True
+  assert config["teacher_cache"] == "off"
+  assert config["soft_weight"] == 3  # Given, so it comes before.

@@ -41,8 +41,10 @@ def measure(models):
 
 
 def _function(model):
-  return tf.function(lambda inputs: tf.nest.map_structure(
-      tf.identity, model(inputs)))
+  @tf.function
+  def forward(inputs):
+    return tf.nest.map_structure(tf.identity, model(inputs))
+  return forward
 
 
 def _device():

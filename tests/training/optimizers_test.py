@@ -184,6 +184,28 @@ class OptimizersTest(tf.test.TestCase, parameterized.TestCase):
     optimizer.finalize_variable_values([weight])
     self.assertAllClose(weight, 0.75 * 2.0 + 0.25 * after)
 
+
+  def test_averages_stand_in_for_the_weights_and_step_back(self):
+    variable = tf.Variable([1.0, 2.0], name="layer/kernel")
+    optimizer = optimizers.make(
+        "sgd", learning_rate=0.1, momentum=0.0, weight_decay=0.0,
+        use_ema=True, ema_momentum=0.75)
+    optimizer.build([variable])
+    weights, average = np.float64([1, 2]), np.float64([1, 2])
+    for _ in range(3):
+      optimizer.apply_gradients([(tf.constant([1.0, -1.0]), variable)])
+      weights -= 0.1 * np.float64([1, -1])
+      average = 0.75 * average + 0.25 * weights
+    for outer in (optimizer,
+                  tf.keras.mixed_precision.LossScaleOptimizer(optimizer)):
+      with optimizers.averaged(outer, [variable]):
+        self.assertAllClose(variable, average)
+      self.assertAllClose(variable, weights)
+    plain = optimizers.make("sgd", learning_rate=0.1)
+    plain.build([variable])
+    with optimizers.averaged(plain, [variable]):
+      self.assertAllClose(variable, weights)
+
   @parameterized.parameters(*optimizers.NAMES)
   def test_sparse_gradient_is_the_dense_one(self, name):
     dense, sparse = [tf.Variable(tf.ones([4, 2]), name="net/table/kernel")

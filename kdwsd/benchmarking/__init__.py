@@ -1,0 +1,1 @@
+"""What `kdwsd.benchmark` measures, each in a process of its own."""

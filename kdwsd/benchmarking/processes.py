@@ -1,0 +1,72 @@
+"""Processes of a benchmark: their cores and their memory.
+
+Memory is the resident size of a process and all its children, added up: what
+they share is counted for each.
+"""
+
+import multiprocessing
+import os
+import threading
+import time
+
+_SAMPLE_SECONDS = 0.05
+
+
+def measure(function, *arguments):
+  """Calls a function in a process of its own.
+
+  Returns:
+    (what it returned, peak resident MiB of it and its children together).
+  """
+  import psutil  # pylint: disable=import-outside-toplevel
+  context = multiprocessing.get_context("spawn")
+  receiver, sender = context.Pipe(duplex=False)
+  process = context.Process(
+      target=_send_result, args=(sender, function, arguments))
+  process.start()
+  sender.close()
+  peak = 0
+
+  def watch():
+    nonlocal peak
+    root = psutil.Process(process.pid)
+    while process.is_alive():
+      total = 0
+      try:
+        for one in [root, *root.children(recursive=True)]:
+          total += one.memory_info().rss
+      except psutil.Error:  # One of them has just ended.
+        pass
+      peak = max(peak, total)
+      time.sleep(_SAMPLE_SECONDS)
+
+  watcher = threading.Thread(target=watch)
+  watcher.start()
+  try:
+    result = receiver.recv()
+  except EOFError:
+    result = None
+  process.join()
+  watcher.join()
+  if process.exitcode:
+    raise RuntimeError(
+        f"{function.__name__} ended with status {process.exitcode}.")
+  return result, peak / 2 ** 20
+
+
+def pin(num_cores):
+  """Keeps this process and its children on so many cores, where it can."""
+  if hasattr(os, "sched_setaffinity"):
+    there = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, set(there[:num_cores]))
+
+
+def num_cores():
+  """Cores that this process may use."""
+  if hasattr(os, "sched_getaffinity"):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
+def _send_result(sender, function, arguments):
+  sender.send(function(*arguments))
