@@ -111,6 +111,7 @@ def test_killed_chain_goes_on_and_ends_with_the_same_weights(
           received[name], value, err_msg=f"{stage}: {name}")
 
 
+@pytest.mark.slow
 def test_students_of_two_replicas_are_those_of_one(
     data, undisturbed, tmp_path):
   # Stage 2 starts from the other chain's stage 1: differences in the last bits
