@@ -207,8 +207,10 @@ def resize(images, size):
   Returns:
     [B, S, S, 3] float32.
   """
-  return tf.compat.v1.image.resize_bilinear(
-      tf.cast(images, tf.float32), [size, size], align_corners=True)
+  # `tf.image.resize` has no corner-aligned form.
+  return tf.raw_ops.ResizeBilinear(
+      images=tf.cast(images, tf.float32), size=[size, size],
+      align_corners=True)
 
 
 def _pool5(feature_map):
