@@ -10,7 +10,7 @@ from absl import logging
 
 WORKDIR = "runs/demo"
 
-# Sized for 15 minutes on two CPU cores. fc6 has thousands of inputs, so that a
+# Sized for 20 minutes on two CPU cores. fc6 has thousands of inputs, so that a
 # step of Adam moves its units further than those of the fresh backbone, which
 # have hundreds: hence the two rates.
 _COMMON = {

@@ -180,6 +180,13 @@ _LISTS = {"train_sizes": int, "schedule_boundaries": int,
           "feature_layers": str.strip, "asymmetric_gammas": float}
 
 
+def _is_number(text):
+  try:
+    return float(text) >= 0
+  except ValueError:
+    return False
+
+
 @flags.multi_flags_validator(
     ["data", "workdir"], message="--data needs a --workdir")
 def _data_has_workdir(values):
@@ -191,6 +198,10 @@ for _name in ("train_sizes", "schedule_boundaries"):
       _name, lambda values: all(v.strip().isdigit() for v in values),
       message="expected whole numbers, separated by commas")
 
+flags.register_validator(
+    "asymmetric_gammas",
+    lambda values: len(values) == 2 and all(map(_is_number, values)),
+    message="expected two numbers, separated by a comma")
 
 _CAFFE_PARITY = {
     "roi_pooling": "max", "score_scale": 1.0, "score_bias": 0.0,

@@ -32,6 +32,7 @@ def make(config, train_set):
   Raises:
     errors.InputError: the teacher is missing or does not fit.
   """
+  students.check(config)
   teacher = teacher_lib.load(
       config.teacher, config.teacher_checkpoint, config.classes)
   student = models.build(config)

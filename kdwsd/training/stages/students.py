@@ -36,7 +36,7 @@ def initialize(student, config):
     pretrained.load(student, config.backbone_weights)
     return
   workdir = config.feature_student
-  _check_feature_student(config)
+  check(config)
   classifier = student.fc8.get_weights()  # Stage 1 does not train it.
   path = checkpoints.find(workdir, "last")
   checkpoints.restore(
@@ -45,8 +45,15 @@ def initialize(student, config):
   logging.info("The student goes on from stage 1: %s.", path)
 
 
-def _check_feature_student(config):
+def check(config):
+  """Checks that stage 1 is there and fits, if the config names it.
+
+  Raises:
+    errors.InputError: no finished run of stage 1, or one of another student.
+  """
   workdir = config.feature_student
+  if not workdir:
+    return
   before = config_lib.read(workdir)
   if before.stage != "kd_feature":
     raise errors.InputError(
