@@ -80,7 +80,7 @@ class Row:
 
 def evaluation_directory(workdir, stage, split):
   """Where the measurements of one stage lie."""
-  return os.path.join(workdir, stage, "evaluation", split)
+  return summary.directory(os.path.join(workdir, stage), split)
 
 
 def read_metrics(workdir, split):

@@ -38,9 +38,9 @@ def run(workdir, settings):
   """
   if "wsd" not in settings:
     _link(settings["kd_prediction"]["teacher"], os.path.join(workdir, "wsd"))
-  any_values = settings["cls"]
-  strategy = strategies.make(any_values["distribution_strategy"],
-                             any_values["num_replicas"])
+  shared = settings["cls"]
+  strategy = strategies.make(shared["distribution_strategy"],
+                             shared["num_replicas"])
   for stage, values in settings.items():
     directory = os.path.join(workdir, stage)
     if stage.startswith("kd_"):
@@ -54,12 +54,12 @@ def run(workdir, settings):
     run_lib.run(directory, strategy=strategy, **values)
     tf.keras.backend.clear_session()
     gc.collect()
-  if not strategies.is_chief(strategy) or not any_values["eval_split"]:
+  if not strategies.is_chief(strategy) or not shared["eval_split"]:
     return
   _measure_cost(workdir)
-  path, table = chain_report.write(workdir, split=any_values["eval_split"])
+  path, table = chain_report.write(workdir, split=shared["eval_split"])
   files.write_json(os.path.join(workdir, COMPARISON), comparison.as_json(
-      comparison.read(workdir, any_values["eval_split"])))
+      comparison.read(workdir, shared["eval_split"])))
   print(table)
   print(f"Report: {path}")
 

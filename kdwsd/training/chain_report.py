@@ -16,11 +16,12 @@ from kdwsd.reporting import page
 from kdwsd.reporting import page_data
 from kdwsd.training import config as config_lib
 from kdwsd.training import history
+from kdwsd.training import run
 
 FILE = "report.html"
 
 # Sub-directories of a chain in the order of training.
-STAGES = ("wsd", "cls", "kd_feature", "kd_prediction")
+STAGES = tuple(run.STAGES)
 
 
 def write(workdir, *, split=None, output=None):

@@ -154,7 +154,9 @@ def run(*, make_trainer, strategy, model, variables, optimizer, global_step,
   chief = strategies.is_chief(strategy)
   last_directory = os.path.join(workdir, checkpoints.LAST)
   best_directory = os.path.join(workdir, checkpoints.BEST)
-  if not tf.train.latest_checkpoint(last_directory):
+  # Asked once: another worker may save before this one comes to restoring.
+  resuming = tf.train.get_checkpoint_state(last_directory) is not None
+  if not resuming:
     initialize()  # Before `build`: averages of weights start from the weights.
   with strategy.scope():
     optimizer.build(variables)
@@ -165,9 +167,9 @@ def run(*, make_trainer, strategy, model, variables, optimizer, global_step,
       checkpoint, last_directory, keep=keep_checkpoints, chief=chief)
   best_manager = checkpoints.make_manager(
       tf.train.Checkpoint(model=model), best_directory, keep=1, chief=chief)
-  restored = checkpoints.restore_latest(checkpoint, last_directory)
-  if restored:
-    logging.info("Going on from %s.", restored)
+  if resuming:
+    logging.info("Going on from %s.",
+                 checkpoints.restore_latest(checkpoint, last_directory))
   else:
     manager.save(checkpoint_number=0)
   if chief:

@@ -9,7 +9,6 @@ import tensorflow as tf
 from kdwsd import errors
 from kdwsd.modeling import student_losses
 from kdwsd.training import models
-from kdwsd.training import strategies
 from kdwsd.training import teacher as teacher_lib
 from kdwsd.training import teacher_cache
 from kdwsd.training import trainee as trainee_lib
@@ -39,13 +38,9 @@ def make(config, train_set):
       student, teacher, config.feature_layers, config.feature_adapter))
   cached = config.teacher_cache == "on"
   if cached:
-    num_workers, worker = strategies.worker(tf.distribute.get_strategy())
     features = teacher_cache.roi_features(
-        teacher, train_set, size=config.eval_size,
-        num_proposals=config.num_proposals, top_k=config.top_k_rois,
-        layers=config.feature_layers,
-        directory=teacher_cache.directory(config.data),
-        num_workers=num_workers, worker=worker)
+        teacher, train_set, top_k=config.top_k_rois,
+        layers=config.feature_layers, **students.cache_options(config))
 
   def add_to_batches(dataset):
     if cached:
@@ -78,10 +73,7 @@ def check(config):
     raise errors.InputError(
         "--teacher_cache=on: expected --top_k_rois in this stage, for features "
         "of all RoIs take too much room. Received: --top_k_rois=0.")
-  if config.teacher_cache == "on" and config.teacher_dropout:
-    raise errors.InputError(
-        "--teacher_cache=on: expected --noteacher_dropout: what is random "
-        "cannot be kept. Received: --teacher_dropout.")
+  students.check_cache(config)
 
 
 def loss_names(layers):

@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from kdwsd.modeling import student_losses
 from kdwsd.training import models
-from kdwsd.training import strategies
 from kdwsd.training import teacher as teacher_lib
 from kdwsd.training import teacher_cache
 from kdwsd.training import trainee as trainee_lib
@@ -33,6 +32,7 @@ def make(config, train_set):
     errors.InputError: the teacher is missing or does not fit.
   """
   students.check(config)
+  students.check_cache(config)
   teacher = teacher_lib.load(
       config.teacher, config.teacher_checkpoint, config.classes)
   student = models.build(config)
@@ -41,13 +41,9 @@ def make(config, train_set):
   cached = config.teacher_cache != "off" and not config.teacher_dropout
 
   if cached:
-    num_workers, worker = strategies.worker(tf.distribute.get_strategy())
     scores = teacher_cache.image_scores(
-        teacher, train_set, size=config.eval_size,
-        num_proposals=config.num_proposals,
-        temperature=config.teacher_temperature,
-        directory=teacher_cache.directory(config.data),
-        num_workers=num_workers, worker=worker)
+        teacher, train_set, temperature=config.teacher_temperature,
+        **students.cache_options(config))
 
   def add_to_batches(dataset):
     if cached:

@@ -14,6 +14,8 @@ from kdwsd.modeling import pretrained
 from kdwsd.modeling import student as student_lib
 from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib
+from kdwsd.training import strategies
+from kdwsd.training import teacher_cache
 from kdwsd.training import trainee
 
 _AUGMENT = 3  # stream of random numbers, beside those of the input pipeline
@@ -72,6 +74,27 @@ def check(config):
     raise errors.InputError(
         f"--feature_student: {workdir}: expected a finished run. Received: "
         f"one at step {step} of {before.train_steps}.")
+
+
+def check_cache(config):
+  """Checks that the teacher's answers can be kept, if they are to be.
+
+  Raises:
+    errors.InputError: the teacher drops units, so that they are random.
+  """
+  if config.teacher_cache == "on" and config.teacher_dropout:
+    raise errors.InputError(
+        "--teacher_cache=on: expected --noteacher_dropout: what is random "
+        "cannot be kept. Received: --teacher_dropout.")
+
+
+def cache_options(config):
+  """Arguments of `teacher_cache` that both stages of distillation share."""
+  num_workers, worker = strategies.worker(tf.distribute.get_strategy())
+  return {
+      "size": config.eval_size, "num_proposals": config.num_proposals,
+      "directory": teacher_cache.directory(config.data),
+      "num_workers": num_workers, "worker": worker}
 
 
 def add_images(dataset, config, *, augmented, for_teacher):

@@ -157,6 +157,13 @@ class KdPredictionTest(tf.test.TestCase, parameterized.TestCase):
     with self.assertRaisesRegex(errors.InputError, message):
       kd_prediction.make(config, None)
 
+  def test_cache_of_a_random_teacher_is_refused(self):
+    config = fake_config.make(
+        stage="kd_prediction", fc_units=0, teacher_cache="on",
+        teacher_dropout=True)
+    with self.assertRaisesRegex(errors.InputError, "noteacher_dropout"):
+      kd_prediction.make(config, None)
+
   def test_teacher_of_other_classes_is_refused(self):
     workdir = self._teacher_run(classes=("ship", "plane", "car"))
     config = fake_config.make(
