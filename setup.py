@@ -33,6 +33,7 @@ setuptools.setup(
     install_requires=[
         "absl-py>=1.4",
         "defusedxml>=0.7",
+        "grpcio>=1.59",
         "h5py>=3.9",
         "keras>=2.15,<2.16",
         "matplotlib>=3.7",
@@ -54,6 +55,9 @@ setuptools.setup(
         "tensorflow-addons>=0.23,<0.24",
         # 1.18 and later speak a protobuf that TensorFlow 2.15 cannot load.
         "tensorflow-metadata>=1.15,<=1.17.2",
+        # Protos only: of warm-up requests, and of the gRPC API. Left free, it
+        # would bring a later TensorFlow.
+        "tensorflow-serving-api>=2.15.1,<2.16",
         "tf-models-official>=2.15,<2.16",
         "tqdm>=4.65",
     ],
