@@ -61,6 +61,9 @@ flags.DEFINE_float("backbone_width", 1.0, "Channel multiplier of MobileNetV2.")
 flags.DEFINE_string("backbone_weights", "imagenet", "imagenet, none, the path "
                     "of a Keras .h5 file, or a folder of such files under "
                     "their names in keras.applications.")
+flags.DEFINE_string("init_from", "", "Work directory of another run of the "
+                    "same model whose best weights to start from, instead of "
+                    "--backbone_weights.")
 flags.DEFINE_integer("frozen_stages", 0, "Leading stages of the backbone that "
                      "are not trained.", lower_bound=0)
 flags.DEFINE_integer("fc_units", 4096, "Width of fc6 and fc7. 0: a student "

@@ -99,6 +99,8 @@ class Config:
   mixed_precision: str
   deterministic: bool
   seed: int
+  # Came later: what runs of before have not said has this value.
+  init_from: str = ""
 
   def __post_init__(self):
     if self.checkpoint_interval % self.steps_per_loop:
@@ -128,9 +130,14 @@ def read(workdir):
         f"{workdir}: expected the work directory of a training run. "
         f"Received: no {_FILE} there.")
   content = files.read_json(path(workdir))
-  names = {field.name for field in dataclasses.fields(Config)}
-  if not isinstance(content, dict) or set(content) != names:
-    odd = sorted(set(content) ^ names) if isinstance(content, dict) else "?"
+  fields = dataclasses.fields(Config)
+  names = {field.name for field in fields}
+  needed = {field.name for field in fields
+            if field.default is dataclasses.MISSING}
+  if not isinstance(content, dict) or not needed <= set(content) <= names:
+    odd = "?"
+    if isinstance(content, dict):
+      odd = sorted((needed - set(content)) | (set(content) - names))
     raise errors.InputError(
         f"{path(workdir)}: expected the fields of this version of kdwsd. "
         f"Received: a file that differs in {odd}.")

@@ -30,6 +30,14 @@ def test_config_of_another_version_names_the_field(tmp_path):
     config_lib.read(str(tmp_path))
 
 
+def test_config_of_before_a_field_came_is_read(tmp_path):
+  content = dataclasses.asdict(fake_config.make())
+  del content["init_from"]
+  with open(config_lib.path(str(tmp_path)), "w", encoding="utf-8") as file:
+    json.dump(content, file)
+  assert config_lib.read(str(tmp_path)) == fake_config.make()
+
+
 def test_longer_run_may_go_on():
   before, after = fake_config.make(), fake_config.make(train_steps=20)
   assert config_lib.check_resumable(before, after, "w") == {

@@ -4,6 +4,7 @@ from kdwsd.modeling import student_losses
 from kdwsd.training import models
 from kdwsd.training import trainee as trainee_lib
 from kdwsd.training.stages import stage
+from kdwsd.training.stages import start
 from kdwsd.training.stages import students
 
 LOSS_NAMES = ("loss",)
@@ -20,6 +21,7 @@ def make(config, train_set):
     A `stage.Stage`.
   """
   del train_set
+  start.check(config)
   student = models.build(config)
   return stage.Stage(
       model=trainee_lib.Trainee(student),
@@ -27,7 +29,7 @@ def make(config, train_set):
       step=make_step(student, hard_loss(config)),
       loss_names=LOSS_NAMES,
       sizes=(config.eval_size,),
-      initialize=lambda: students.initialize(student, config),
+      initialize=lambda: start.initialize(student, config),
       score=models.scorer(student),
       add_to_batches=lambda dataset: students.add_images(
           dataset, config, augmented=True, for_teacher=False))

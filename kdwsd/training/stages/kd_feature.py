@@ -13,6 +13,7 @@ from kdwsd.training import teacher as teacher_lib
 from kdwsd.training import teacher_cache
 from kdwsd.training import trainee as trainee_lib
 from kdwsd.training.stages import stage
+from kdwsd.training.stages import start
 from kdwsd.training.stages import students
 
 
@@ -58,7 +59,7 @@ def make(config, train_set):
           teacher_dropout=config.teacher_dropout),
       loss_names=loss_names(names),
       sizes=(config.eval_size,),
-      initialize=lambda: students.initialize(student, config),
+      initialize=lambda: start.initialize(student, config),
       score=None,
       add_to_batches=add_to_batches)
 

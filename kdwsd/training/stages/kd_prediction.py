@@ -13,6 +13,7 @@ from kdwsd.training import teacher_cache
 from kdwsd.training import trainee as trainee_lib
 from kdwsd.training.stages import cls
 from kdwsd.training.stages import stage
+from kdwsd.training.stages import start
 from kdwsd.training.stages import students
 
 LOSS_NAMES = ("loss", "hard_loss", "soft_loss")
@@ -31,7 +32,7 @@ def make(config, train_set):
   Raises:
     errors.InputError: the teacher is missing or does not fit.
   """
-  students.check(config)
+  start.check(config)
   students.check_cache(config)
   teacher = teacher_lib.load(
       config.teacher, config.teacher_checkpoint, config.classes)
@@ -61,7 +62,7 @@ def make(config, train_set):
           hard_weight=config.hard_weight, soft_weight=config.soft_weight),
       loss_names=LOSS_NAMES,
       sizes=(config.eval_size,),
-      initialize=lambda: students.initialize(student, config),
+      initialize=lambda: start.initialize(student, config),
       score=models.scorer(student),
       add_to_batches=add_to_batches)
 

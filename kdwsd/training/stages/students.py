@@ -1,79 +1,14 @@
-"""What the three stages of a student share: its start and its images.
+"""What the stages of a student share: its images, and the teacher's answers."""
 
-A student starts from the first of these that there is, and from nothing
-silently: its own work directory (resuming, see `loop`), the student of stage 1
-(`--feature_student`), `--backbone_weights`.
-"""
-
-from absl import logging
 import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd.data import augmentation
-from kdwsd.modeling import pretrained
 from kdwsd.modeling import student as student_lib
-from kdwsd.training import checkpoints
-from kdwsd.training import config as config_lib
 from kdwsd.training import strategies
 from kdwsd.training import teacher_cache
-from kdwsd.training import trainee
 
 _AUGMENT = 3  # stream of random numbers, beside those of the input pipeline
-
-# What the weights of stage 1 depend on.
-_SAME = ("classes", "backbone", "backbone_width", "fc_units", "student_size")
-
-
-def initialize(student, config):
-  """Gives a new run's student the weights that it starts from.
-
-  Args:
-    student: `student.Student`, built.
-    config: `config.Config`.
-
-  Raises:
-    errors.InputError: what the config names is missing or does not fit.
-  """
-  if not config.feature_student:
-    pretrained.load(student, config.backbone_weights)
-    return
-  workdir = config.feature_student
-  check(config)
-  classifier = student.fc8.get_weights()  # Stage 1 does not train it.
-  path = checkpoints.find(workdir, "last")
-  checkpoints.restore(
-      tf.train.Checkpoint(model=trainee.Trainee(student)), path, workdir)
-  student.fc8.set_weights(classifier)
-  logging.info("The student goes on from stage 1: %s.", path)
-
-
-def check(config):
-  """Checks that stage 1 is there and fits, if the config names it.
-
-  Raises:
-    errors.InputError: no finished run of stage 1, or one of another student.
-  """
-  workdir = config.feature_student
-  if not workdir:
-    return
-  before = config_lib.read(workdir)
-  if before.stage != "kd_feature":
-    raise errors.InputError(
-        f"--feature_student: {workdir}: expected a run of stage kd_feature. "
-        f"Received: stage {before.stage}.")
-  changed = config_lib.changes(before, config)
-  differences = "; ".join(
-      f"--{name} was {changed[name][0]!r}, is {changed[name][1]!r}"
-      for name in _SAME if name in changed)
-  if differences:
-    raise errors.InputError(
-        f"--feature_student: {workdir}: expected the student of this run. "
-        f"Received: {differences}.")
-  step = checkpoints.last_step(workdir)
-  if step is not None and step < before.train_steps:
-    raise errors.InputError(
-        f"--feature_student: {workdir}: expected a finished run. Received: "
-        f"one at step {step} of {before.train_steps}.")
 
 
 def check_cache(config):

@@ -3,9 +3,9 @@
 import tensorflow as tf
 
 from kdwsd.modeling import losses
-from kdwsd.modeling import pretrained
 from kdwsd.training import models
 from kdwsd.training.stages import stage
+from kdwsd.training.stages import start
 
 LOSS_NAMES = ("loss", "classification_loss", "spatial_loss")
 
@@ -21,6 +21,7 @@ def make(config, train_set):
     A `stage.Stage`.
   """
   del train_set
+  start.check(config)
   model = models.build(config)
   return stage.Stage(
       model=model,
@@ -28,7 +29,7 @@ def make(config, train_set):
       step=make_step(model, spatial_weight=config.spatial_weight),
       loss_names=LOSS_NAMES,
       sizes=config.train_sizes,
-      initialize=lambda: pretrained.load(model, config.backbone_weights),
+      initialize=lambda: start.initialize(model, config),
       score=models.scorer(model))
 
 

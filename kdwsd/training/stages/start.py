@@ -1,0 +1,103 @@
+"""What a run starts from, said in one place.
+
+The first of these that there is, and nothing silently: its own work directory
+(resuming, see `loop`), the run that `--init_from` names, the student of stage 1
+(`--feature_student`), `--backbone_weights`.
+"""
+
+from absl import logging
+import tensorflow as tf
+
+from kdwsd import errors
+from kdwsd.modeling import pretrained
+from kdwsd.training import checkpoints
+from kdwsd.training import config as config_lib
+from kdwsd.training import models
+from kdwsd.training import trainee
+
+# What the shapes of a model's weights, and their meaning, depend on.
+_SAME = ("classes", "backbone", "backbone_width", "fc_units", "student_size")
+_SAME_TEACHER = ("classes", "backbone", "backbone_width", "fc_units")
+
+
+def initialize(model, config):
+  """Gives a new run's model the weights that it starts from.
+
+  Args:
+    model: that of `models.build`.
+    config: `config.Config`.
+
+  Raises:
+    errors.InputError: what the config names is missing or does not fit.
+  """
+  check(config)
+  if config.init_from:
+    path = checkpoints.find(config.init_from, "best")
+    checkpoints.restore(
+        tf.train.Checkpoint(model=models.as_saved(model, config)), path,
+        config.init_from)
+    logging.info("The model goes on from another run: %s.", path)
+  elif config.feature_student:
+    workdir = config.feature_student
+    classifier = model.fc8.get_weights()  # Stage 1 does not train it.
+    path = checkpoints.find(workdir, "last")
+    checkpoints.restore(
+        tf.train.Checkpoint(model=trainee.Trainee(model)), path, workdir)
+    model.fc8.set_weights(classifier)
+    logging.info("The student goes on from stage 1: %s.", path)
+  else:
+    pretrained.load(model, config.backbone_weights)
+
+
+def check(config):
+  """Checks that what the config names to start from is there and fits.
+
+  Raises:
+    errors.InputError: no such run, one of another model, or a run of stage 1
+      that is not finished.
+  """
+  if config.init_from:
+    _check_init_from(config)
+  elif config.feature_student:
+    _check_feature_student(config)
+
+
+def _check_init_from(config):
+  workdir = config.init_from
+  before = config_lib.read(workdir)
+  teacher = config.stage == "wsd"
+  if teacher != (before.stage == "wsd"):
+    raise errors.InputError(
+        f"--init_from: {workdir}: expected a run of "
+        f"{'stage wsd' if teacher else 'a student'}. Received: stage "
+        f"{before.stage}.")
+  _check_same(
+      config, before, _SAME_TEACHER if teacher else _SAME,
+      f"--init_from: {workdir}: expected the model of this run.")
+  checkpoints.find(workdir, "best")
+
+
+def _check_feature_student(config):
+  workdir = config.feature_student
+  before = config_lib.read(workdir)
+  if before.stage != "kd_feature":
+    raise errors.InputError(
+        f"--feature_student: {workdir}: expected a run of stage kd_feature. "
+        f"Received: stage {before.stage}.")
+  _check_same(
+      config, before, _SAME,
+      f"--feature_student: {workdir}: expected the student of this run.")
+  step = checkpoints.last_step(workdir)
+  if step is not None and step < before.train_steps:
+    raise errors.InputError(
+        f"--feature_student: {workdir}: expected a finished run. Received: "
+        f"one at step {step} of {before.train_steps}.")
+
+
+def _check_same(config, before, names, expected):
+  changed = config_lib.changes(before, config)
+  differences = "; ".join(
+      f"--{name} was {changed[name][0]!r}, is {changed[name][1]!r}"
+      for name in names if name in changed)
+  if differences:
+    raise errors.InputError(f"{expected} Received: {differences}.")
