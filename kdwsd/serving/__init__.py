@@ -1,0 +1,1 @@
+"""What a trained model is served by: exports, and a local server."""
