@@ -66,6 +66,9 @@ flags.DEFINE_string("init_from", "", "Work directory of another run of the "
                     "--backbone_weights.")
 flags.DEFINE_integer("frozen_stages", 0, "Leading stages of the backbone that "
                      "are not trained.", lower_bound=0)
+flags.DEFINE_bool("frozen_cache", False, "Keep what the frozen stages make of "
+                  "each image beside the records instead of computing it each "
+                  "time. For small data.")
 flags.DEFINE_integer("fc_units", 4096, "Width of fc6 and fc7. 0: a student "
                      "without them, mean over the map and one classifier.",
                      lower_bound=0)

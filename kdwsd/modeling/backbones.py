@@ -94,19 +94,50 @@ class Backbone(tf.keras.Model):
     for stage in stages[:frozen_stages]:
       for layer in stage:
         layer.trainable = False
+    # A pooling layer that begins a stage belongs to what comes before it: it
+    # makes the frozen map smaller.
+    self._num_frozen = sum(map(len, stages[:frozen_stages]))
+    if frozen_stages < len(stages) and isinstance(
+        stages[frozen_stages][0], tf.keras.layers.MaxPool2D):
+      self._num_frozen += 1
 
-  def call(self, images):
-    """Maps [B, H, W, 3] RGB 0..255 to [B, h, w, num_channels]."""
+  def call(self, images, frozen_map=None):
+    """Maps images to features.
+
+    Args:
+      images: [B, H, W, 3] RGB 0..255; not read if there is a `frozen_map`.
+      frozen_map: what `frozen` gives for the images, where it is known.
+
+    Returns:
+      [B, h, w, num_channels].
+    """
+    features = self.frozen(images) if frozen_map is None else frozen_map
+    features = tf.cast(features, self.compute_dtype)
+    for layer in self._layers_in_order[self._num_frozen:]:
+      features = layer(features)
+    return features
+
+  def frozen(self, images):
+    """What the frozen stages make of [B, H, W, 3] RGB images of 0..255."""
     features = self._prepare(tf.cast(images, tf.float32))
     features = tf.cast(features, self.compute_dtype)
-    for number, stage in enumerate(self.stages, 1):
-      for layer in stage:
-        features = layer(features)
-      if number == self._frozen_stages:
-        # trainable = False alone leaves an eager tape walking back to the
-        # first convolution, because its variables are still watched.
-        features = tf.stop_gradient(features)
+    for layer in self._layers_in_order[:self._num_frozen]:
+      features = layer(features)
+    if self._frozen_stages:
+      # trainable = False alone leaves an eager tape walking back to the
+      # first convolution, because its variables are still watched.
+      features = tf.stop_gradient(features)
     return features
+
+  @property
+  def frozen_variables(self):
+    """Variables that `frozen` depends on, in order."""
+    return [variable for stage in self.stages[:self._frozen_stages]
+            for layer in stage for variable in layer.variables]
+
+  @property
+  def _layers_in_order(self):
+    return [layer for stage in self.stages for layer in stage]
 
 
 def make(name, *, width=1.0, whole=False, frozen_stages=0, seed=0):

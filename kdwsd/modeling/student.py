@@ -87,7 +87,8 @@ class Student(tf.keras.Model):
     self.fc8 = layers.classifier(
         "fc8", config.num_classes, seed=self._seed(3))
 
-  def call(self, images, training=False, dropout_seeds=None):
+  def call(self, images, training=False, dropout_seeds=None,
+           frozen_map=None):
     """Classifies images.
 
     Args:
@@ -95,11 +96,13 @@ class Student(tf.keras.Model):
       training: whether to drop units.
       dropout_seeds: [B, 2] int32, one seed per image; needed for training
         unless the rate is 0.
+      frozen_map: what `backbones.Backbone.frozen` gives for the images, where
+        it is known.
 
     Returns:
       [B, C] float32 logits.
     """
-    feature_map = self.backbone(images)                     # [B, h, w, ch]
+    feature_map = self.backbone(images, frozen_map)         # [B, h, w, ch]
     if self.config.fc_units:
       pooled = _pool5(feature_map)                          # [B, 7, 7, ch]
     else:
@@ -109,7 +112,7 @@ class Student(tf.keras.Model):
     return self.fc8(tf.cast(features[:, 0], tf.float32))
 
   def regions(self, images, proposals, factor, training=False,
-              dropout_seeds=None):
+              dropout_seeds=None, frozen_map=None):
     """Features of regions, by the weights that describe the image.
 
     Args:
@@ -119,6 +122,7 @@ class Student(tf.keras.Model):
         `roi_pooling.score_factor`.
       training: as `call`.
       dropout_seeds: as `call`.
+      frozen_map: as `call`.
 
     Returns:
       Dict of float32 tensors: `pool` [B, R, 7, 7, channels]; `fc6` and `fc7`
@@ -126,7 +130,7 @@ class Student(tf.keras.Model):
       and `fc7`, which the teacher's fc7 is compared with, is the mean over the
       7 x 7 cells, [B, R, channels].
     """
-    feature_map = self.backbone(images)
+    feature_map = self.backbone(images, frozen_map)
     pooled = roi_pooling.pool(
         self.config.roi_pooling, feature_map, proposals, factor,
         image_size=tf.shape(images)[1:3],

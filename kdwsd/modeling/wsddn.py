@@ -103,7 +103,8 @@ class WSDDN(tf.keras.Model):
       batch: dict of which is read: `image` [B, S, S, 3] RGB 0..255,
         `proposals` [B, R, 4] fractions (ymin, xmin, ymax, xmax), `objectness`
         [B, R] and `valid` [B, R] bool. Where `valid` is false nothing else
-        matters.
+        matters. If there is a `frozen_map`, what `backbones.Backbone.frozen`
+        gives for the images, it is used.
       training: whether to drop units.
       dropout_seeds: [B, 2] int32, one seed per image; needed for training
         unless the rate is 0.
@@ -162,7 +163,8 @@ class WSDDN(tf.keras.Model):
   def _pool(self, batch):
     """[B, R, 7, 7, channels] float32; zeros for padding."""
     return roi_pooling.pool(
-        self.config.roi_pooling, self.backbone(batch["image"]),
+        self.config.roi_pooling,
+        self.backbone(batch["image"], batch.get("frozen_map")),
         batch["proposals"], self.factor(batch),
         image_size=tf.shape(batch["image"])[1:3], stride=self.backbone.stride)
 

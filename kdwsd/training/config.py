@@ -101,6 +101,7 @@ class Config:
   seed: int
   # Came later: what runs of before have not said has this value.
   init_from: str = ""
+  frozen_cache: bool = False
 
   def __post_init__(self):
     if self.checkpoint_interval % self.steps_per_loop:

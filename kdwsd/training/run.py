@@ -92,7 +92,8 @@ def run(workdir, *, strategy=None, **values):
           cache_directory=os.path.join(workdir, "cache"),
           shuffle_buffer=config.shuffle_buffer)
       if stage.add_to_batches:
-        dataset = stage.add_to_batches(dataset)
+        with strategy.scope():
+          dataset = stage.add_to_batches(dataset)
       return dataset
     return loop.Trainer(
         strategy=strategy, variables=stage.variables, optimizer=optimizer,

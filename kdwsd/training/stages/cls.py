@@ -15,13 +15,15 @@ def make(config, train_set):
 
   Args:
     config: `config.Config`.
-    train_set: unused; stages take the same arguments.
+    train_set: `records.RecordSet` to train on.
 
   Returns:
     A `stage.Stage`.
+
+  Raises:
+    errors.InputError: see `students.check`.
   """
-  del train_set
-  start.check(config)
+  students.check(config)
   student = models.build(config)
   return stage.Stage(
       model=trainee_lib.Trainee(student),
@@ -32,7 +34,8 @@ def make(config, train_set):
       initialize=lambda: start.initialize(student, config),
       score=models.scorer(student),
       add_to_batches=lambda dataset: students.add_images(
-          dataset, config, augmented=True, for_teacher=False))
+          dataset, config, student, train_set, augmented=True,
+          for_teacher=False))
 
 
 def hard_loss(config):
@@ -58,8 +61,9 @@ def make_step(student, loss_on_labels):
   """
 
   def step(batch, dropout_seeds):
-    logits = student(batch["student_image"], training=True,
-                     dropout_seeds=dropout_seeds)                 # [B, C]
+    logits = student(
+        batch["student_image"], training=True, dropout_seeds=dropout_seeds,
+        frozen_map=batch.get("student_frozen_map"))               # [B, C]
     return {"loss": loss_on_labels(
         batch["labels"], logits, batch["label_weights"])}
 

@@ -47,7 +47,8 @@ def make(config, train_set):
     if cached:
       dataset = teacher_cache.attach_roi_features(dataset, features)
     return students.add_images(
-        dataset, config, augmented=False, for_teacher=not cached)
+        dataset, config, student, train_set, augmented=False,
+        for_teacher=not cached)
 
   names = config.feature_layers
   return stage.Stage(
@@ -74,7 +75,7 @@ def check(config):
     raise errors.InputError(
         "--teacher_cache=on: expected --top_k_rois in this stage, for features "
         "of all RoIs take too much room. Received: --top_k_rois=0.")
-  students.check_cache(config)
+  students.check(config)
 
 
 def loss_names(layers):
@@ -125,7 +126,8 @@ def make_step(trainee, teacher, *, layers=("fc7",), top_k=0,
                            for values in (proposals, factor))
     found = trainee.student.regions(
         batch["student_image"], proposals, tf.where(valid, factor, 0.0),
-        training=True, dropout_seeds=dropout_seeds)
+        training=True, dropout_seeds=dropout_seeds,
+        frozen_map=batch.get("student_frozen_map"))
     weights = _mean_one(scores, valid) if roi_weight == "teacher" else None
     losses = {}
     for name in layers:

@@ -32,8 +32,7 @@ def make(config, train_set):
   Raises:
     errors.InputError: the teacher is missing or does not fit.
   """
-  start.check(config)
-  students.check_cache(config)
+  students.check(config)
   teacher = teacher_lib.load(
       config.teacher, config.teacher_checkpoint, config.classes)
   student = models.build(config)
@@ -50,7 +49,8 @@ def make(config, train_set):
     if cached:
       dataset = teacher_cache.attach_image_scores(dataset, scores)
     return students.add_images(
-        dataset, config, augmented=True, for_teacher=not cached)
+        dataset, config, student, train_set, augmented=True,
+        for_teacher=not cached)
 
   return stage.Stage(
       model=trainee,
@@ -92,8 +92,9 @@ def make_step(trainee, teacher, loss_on_labels, *, teacher_temperature=0.5,
       scores = teacher_lib.image_scores(
           teacher, batch, temperature=teacher_temperature,
           dropout_seeds=dropout_seeds if teacher_dropout else None)
-    logits = trainee.student(batch["student_image"], training=True,
-                             dropout_seeds=dropout_seeds)         # [B, C]
+    logits = trainee.student(
+        batch["student_image"], training=True, dropout_seeds=dropout_seeds,
+        frozen_map=batch.get("student_frozen_map"))               # [B, C]
     hard = loss_on_labels(batch["labels"], logits, batch["label_weights"])
     soft = student_losses.prediction_distillation(
         logits, scores, trainee.inverse_temperature)

@@ -5,18 +5,25 @@ import tensorflow as tf
 from kdwsd import errors
 from kdwsd.data import augmentation
 from kdwsd.modeling import student as student_lib
+from kdwsd.training import frozen_maps
 from kdwsd.training import strategies
 from kdwsd.training import teacher_cache
+from kdwsd.training.stages import start
 
 _AUGMENT = 3  # stream of random numbers, beside those of the input pipeline
 
 
-def check_cache(config):
-  """Checks that the teacher's answers can be kept, if they are to be.
+def check(config):
+  """Checks what the stages of a student share, before anything is built.
 
   Raises:
-    errors.InputError: the teacher drops units, so that they are random.
+    errors.InputError: what to start from is missing or does not fit; or what is
+      to be kept cannot be, for the teacher drops units or images are changed at
+      random.
   """
+  start.check(config)
+  if config.frozen_cache:
+    frozen_maps.check(config, (config.eval_size,))
   if config.teacher_cache == "on" and config.teacher_dropout:
     raise errors.InputError(
         "--teacher_cache=on: expected --noteacher_dropout: what is random "
@@ -32,19 +39,28 @@ def cache_options(config):
       "num_workers": num_workers, "worker": worker}
 
 
-def add_images(dataset, config, *, augmented, for_teacher):
+def add_images(dataset, config, student, train_set, *, augmented,
+               for_teacher):
   """Gives training batches the student's images.
 
   Args:
     dataset: of batches of the input pipeline.
     config: `config.Config`.
+    student: `student.Student` that is to see them.
+    train_set: the `records.RecordSet` that they come from.
     augmented: whether RandAugment and cutout may change them.
     for_teacher: whether the teacher needs its own images too.
 
   Returns:
     Dataset whose batches have `student_image` [B, S, S, 3] float32 RGB
-    0..255; without `image` unless the teacher needs it.
+    0..255; without `image` unless the teacher needs it. With
+    `--frozen_cache`, also `student_frozen_map`, see `frozen_maps`.
   """
+  if config.frozen_cache:
+    dataset = frozen_maps.join(
+        dataset, student.backbone, train_set, config, key="student_frozen_map",
+        size=config.eval_size, view=lambda batch: student_lib.resize(
+            batch["image"], config.student_size))
   changing = augmented and (config.randaugment_layers or config.cutout_size)
 
   def one(image, index):

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from kdwsd.modeling import losses
+from kdwsd.training import frozen_maps
 from kdwsd.training import models
 from kdwsd.training.stages import stage
 from kdwsd.training.stages import start
@@ -15,14 +16,27 @@ def make(config, train_set):
 
   Args:
     config: `config.Config`.
-    train_set: unused; stages take the same arguments.
+    train_set: `records.RecordSet` to train on.
 
   Returns:
     A `stage.Stage`.
+
+  Raises:
+    errors.InputError: what to start from is missing or does not fit, or maps
+      that cannot be kept are to be.
   """
-  del train_set
   start.check(config)
+  if config.frozen_cache:
+    frozen_maps.check(config, config.train_sizes)
   model = models.build(config)
+
+  def add_to_batches(dataset):
+    if not config.frozen_cache:
+      return dataset
+    return frozen_maps.join(
+        dataset, model.backbone, train_set, config,
+        size=config.train_sizes[0], view=lambda batch: batch["image"])
+
   return stage.Stage(
       model=model,
       variables=model.trainable_variables,
@@ -30,7 +44,8 @@ def make(config, train_set):
       loss_names=LOSS_NAMES,
       sizes=config.train_sizes,
       initialize=lambda: start.initialize(model, config),
-      score=models.scorer(model))
+      score=models.scorer(model),
+      add_to_batches=add_to_batches)
 
 
 def make_step(model, *, spatial_weight=0.0):

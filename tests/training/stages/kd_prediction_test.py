@@ -35,7 +35,7 @@ def _batch(config, directory):
       record_set, global_batch_size=2, sizes=(config.eval_size,),
       num_proposals=config.num_proposals, seed=0)
   dataset = students.add_images(
-      dataset, config, augmented=False, for_teacher=True)
+      dataset, config, None, record_set, augmented=False, for_teacher=True)
   return next(iter(dataset)), record_set
 
 

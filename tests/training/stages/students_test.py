@@ -26,7 +26,8 @@ class StudentsTest(tf.test.TestCase, parameterized.TestCase):
     dataset = input_pipeline.training_batches(
         record_set, global_batch_size=2, sizes=(48,), num_proposals=4, seed=0)
     added = students.add_images(
-        dataset, config, augmented=augmented, for_teacher=for_teacher)
+        dataset, config, None, record_set, augmented=augmented,
+        for_teacher=for_teacher)
     return [(plain, more) for plain, more in zip(dataset.take(3),
                                                  added.take(3))]
 
