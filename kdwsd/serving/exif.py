@@ -49,7 +49,7 @@ def orientations(image_bytes):
   most = tf.maximum(tf.reduce_max(count), 0)                      # N
   entries = tf.reshape(
       _bytes(image_bytes, directory + 2, _ENTRY * most),
-      [-1, most, _ENTRY])                                         # [B, N, 12]
+      [tf.shape(image_bytes, tf.int64)[0], most, _ENTRY])         # [B, N, 12]
   little = little[:, tf.newaxis]                                  # [B, 1]
   hits = (_integer(entries[..., :2], little) == _TAG) & (
       tf.range(most) < count[:, tf.newaxis])                      # [B, N]

@@ -1,0 +1,257 @@
+"""What a served model answers: the names, shapes and order of its tensors.
+
+This is the one owner of the names. C classes, K = min(5, C), S the side of the
+student's images, E that of the detector's:
+
+| signature | inputs | outputs |
+|---|---|---|
+| serving_default | image_bytes [B] string | probabilities, classes, top_k_* |
+| images | images [B, S, S, 3] float32 | the same |
+| classify | inputs [B] string, tf.Example | classes, scores |
+
+| output | shape | what |
+|---|---|---|
+| probabilities | [B, C] float32 | in [0, 1], order of the class list |
+| classes | [B, C] string | the class list, the same in each row |
+| top_k_classes | [B, K] string | best first |
+| top_k_probabilities | [B, K] float32 | best first |
+| proposal_scores | [B, R, C] float32 | of a detector; 0 for padding |
+
+A detector takes two inputs more, `proposals` [B, R, 4] float32, fractions
+(ymin, xmin, ymax, xmax) of the upright image, and `objectness` [B, R] float32;
+a proposal of zero area is padding. Its images are [B, E, E, 3], and it has no
+`classify`. A tf.Example has its image under `image/encoded`, as a record does.
+
+Images are RGB 0..255. Shapes are asserted in the graph, because TensorFlow
+Serving does not enforce those of a signature.
+"""
+
+import dataclasses
+
+import tensorflow as tf
+
+from kdwsd.serving import image_decoding
+
+DEFAULT = "serving_default"
+IMAGES = "images"
+CLASSIFY = "classify"
+
+# TensorFlow Serving answers :classify for signatures of this method alone.
+CLASSIFY_METHOD = "tensorflow/serving/classify"
+
+IMAGE_BYTES = "image_bytes"
+PROPOSALS = "proposals"
+OBJECTNESS = "objectness"
+EXAMPLES = "inputs"
+EXAMPLE_IMAGE = "image/encoded"
+
+PROBABILITIES = "probabilities"
+CLASSES = "classes"
+TOP_K_CLASSES = "top_k_classes"
+TOP_K_PROBABILITIES = "top_k_probabilities"
+PROPOSAL_SCORES = "proposal_scores"
+SCORES = "scores"
+
+TOP_K = 5
+
+# How far beyond the image a proposal may reach by rounding.
+_SLACK = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Servable:
+  """What `saved_model.write` writes.
+
+  Attributes:
+    module: `tf.Module` that holds every variable of the signatures. The Keras
+      model is not among its attributes: Keras would save each layer once more,
+      with calls for training.
+    signatures: {name: concrete function}.
+    classes: C names.
+    detector: whether it takes proposals.
+    image_size: side of the images of the signature `images`, pixels.
+  """
+  module: tf.Module
+  signatures: dict
+  classes: tuple[str, ...]
+  detector: bool
+  image_size: int
+
+
+def classifier(model, *, classes, image_size, eval_size):
+  """Makes a student servable.
+
+  Args:
+    model: `student.Student`, built under the dtype policy float32.
+    classes: C names.
+    image_size: S, of the student's images.
+    eval_size: E, the side to which images are warped first, as in measuring.
+
+  Returns:
+    A `Servable`.
+
+  Raises:
+    ValueError: the model computes in another type than float32.
+  """
+  _check_float32(model)
+
+  def serving_default(image_bytes):
+    squares = image_decoding.decode(
+        _checked(image_bytes, [None], IMAGE_BYTES), eval_size)
+    scores = model.score({"image": squares})["image_scores"]      # [B, C]
+    return _answers(scores, classes)
+
+  def images(images):
+    squares = _checked(images, [None, image_size, image_size, 3], IMAGES)
+    return _answers(tf.sigmoid(model(squares)), classes)
+
+  def classify(inputs):
+    # An empty image where there is none: its place in the batch is then told.
+    parsed = tf.io.parse_example(
+        _checked(inputs, [None], EXAMPLES),
+        {EXAMPLE_IMAGE: tf.io.FixedLenFeature([], tf.string, "")})
+    squares = image_decoding.decode(
+        parsed[EXAMPLE_IMAGE], eval_size, name=f"{EXAMPLE_IMAGE} of {EXAMPLES}")
+    scores = model.score({"image": squares})["image_scores"]      # [B, C]
+    return {CLASSES: _class_rows(scores, classes), SCORES: scores}
+
+  return _servable(model, classes, detector=False, image_size=image_size, **{
+      DEFAULT: _concrete(serving_default, _strings(IMAGE_BYTES)),
+      IMAGES: _concrete(images, _images(image_size)),
+      CLASSIFY: _concrete(classify, _strings(EXAMPLES)),
+  })
+
+
+def detector(model, *, classes, eval_size):
+  """Makes a teacher servable.
+
+  Args:
+    model: `wsddn.WSDDN`, built under the dtype policy float32.
+    classes: C names.
+    eval_size: E, side of its images.
+
+  Returns:
+    A `Servable`.
+
+  Raises:
+    ValueError: as `classifier`.
+  """
+  _check_float32(model)
+
+  def detect(squares, proposals, objectness):
+    proposals, objectness = _checked_proposals(
+        squares, proposals, objectness)                 # [B, R, 4], [B, R]
+    count = tf.shape(proposals)[1]                                # R
+    # A model cannot do without a proposal, but with one of padding.
+    spare = tf.maximum(1 - count, 0)
+    proposals = tf.pad(proposals, [[0, 0], [0, spare], [0, 0]])
+    objectness = tf.pad(objectness, [[0, 0], [0, spare]])
+    sides = proposals[..., 2:] - proposals[..., :2]               # [B, R, 2]
+    outputs = model({
+        "image": squares, "proposals": proposals, "objectness": objectness,
+        "valid": tf.reduce_all(sides > 0, axis=2)})
+    return {**_answers(outputs["image_scores"], classes),
+            PROPOSAL_SCORES: outputs["proposal_scores"][:, :count]}
+
+  def serving_default(image_bytes, proposals, objectness):
+    return detect(
+        image_decoding.decode(
+            _checked(image_bytes, [None], IMAGE_BYTES), eval_size),
+        proposals, objectness)
+
+  def images(images, proposals, objectness):
+    return detect(_checked(images, [None, eval_size, eval_size, 3], IMAGES),
+                  proposals, objectness)
+
+  boxes = (tf.TensorSpec([None, None, 4], tf.float32, PROPOSALS),
+           tf.TensorSpec([None, None], tf.float32, OBJECTNESS))
+  return _servable(model, classes, detector=True, image_size=eval_size, **{
+      DEFAULT: _concrete(serving_default, _strings(IMAGE_BYTES), *boxes),
+      IMAGES: _concrete(images, _images(eval_size), *boxes),
+  })
+
+
+def _servable(model, classes, *, detector, image_size, **signatures):
+  module = tf.Module(name="servable")
+  module.weights = list(model.variables)
+  return Servable(module=module, signatures=signatures, classes=tuple(classes),
+                  detector=detector, image_size=image_size)
+
+
+def _answers(probabilities, classes):
+  """Outputs that every model has, from [B, C] float32."""
+  best, places = tf.math.top_k(probabilities, min(TOP_K, len(classes)))
+  return {
+      PROBABILITIES: probabilities,                               # [B, C]
+      CLASSES: _class_rows(probabilities, classes),               # [B, C]
+      TOP_K_CLASSES: tf.gather(tf.constant(list(classes)), places),
+      TOP_K_PROBABILITIES: best,                                  # [B, K]
+  }
+
+
+def _class_rows(probabilities, classes):
+  return tf.tile(tf.constant([list(classes)]),
+                 [tf.shape(probabilities)[0], 1])                 # [B, C]
+
+
+def _checked(tensor, shape, name):
+  """Refuses another shape than the signature's, and an empty batch."""
+  # Not `tf.debugging.assert_rank` and its like: where the declared shape is
+  # known, they hold it for the true one and leave nothing in the graph.
+  tensor = tf.ensure_shape(tensor, shape)
+  with tf.control_dependencies([tf.debugging.Assert(
+      tf.shape(tensor)[0] > 0,
+      [f"{name}: expected one image or more. Received: none."])]):
+    return tf.identity(tensor)
+
+
+def _checked_proposals(squares, proposals, objectness):
+  """Refuses proposals of other images, or of pixels."""
+  proposals = tf.ensure_shape(proposals, [None, None, 4])
+  objectness = tf.ensure_shape(objectness, [None, None])
+  same_batch = tf.equal(tf.shape(squares)[0], tf.shape(proposals)[0])
+  same = tf.reduce_all(
+      tf.equal(tf.shape(proposals)[:2], tf.shape(objectness)))
+  # A comparison with NaN is false.
+  inside = tf.reduce_all((proposals >= -_SLACK) & (proposals <= 1 + _SLACK))
+  finite = tf.reduce_all(tf.math.is_finite(objectness))
+  with tf.control_dependencies([
+      tf.debugging.Assert(same_batch, [
+          f"{PROPOSALS}: expected a row for each image. Received: "
+          "shape ", tf.shape(proposals), " for images ",
+          tf.shape(squares)[0]]),
+      tf.debugging.Assert(same, [
+          f"{OBJECTNESS}: expected a number for each proposal. Received: "
+          "shape ", tf.shape(objectness), " for proposals ",
+          tf.shape(proposals)]),
+      tf.debugging.Assert(inside, [
+          f"{PROPOSALS}: expected ymin, xmin, ymax, xmax as fractions of the "
+          "upright image, 0 to 1. Received: numbers from ",
+          tf.reduce_min(proposals), " to ", tf.reduce_max(proposals)]),
+      tf.debugging.Assert(finite, [
+          f"{OBJECTNESS}: expected finite numbers. Received: NaN or "
+          "infinity."]),
+  ]):
+    return tf.identity(proposals), tf.identity(objectness)
+
+
+def _strings(name):
+  return tf.TensorSpec([None], tf.string, name)
+
+
+def _images(size):
+  return tf.TensorSpec([None, size, size, 3], tf.float32, IMAGES)
+
+
+def _concrete(function, *specs):
+  return tf.function(function, input_signature=specs).get_concrete_function()
+
+
+def _check_float32(model):
+  types = {layer.compute_dtype for layer in (model, *model.submodules)
+           if isinstance(layer, tf.keras.layers.Layer)}
+  types |= {variable.dtype.name for variable in model.variables}
+  if types - {"float32"}:
+    raise ValueError(
+        "Invalid value for argument `model`. Expected a model built under the "
+        f"dtype policy float32. Received: {sorted(types)}.")
