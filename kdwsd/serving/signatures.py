@@ -216,18 +216,17 @@ def _checked_proposals(squares, proposals, objectness):
   inside = tf.reduce_all((proposals >= -_SLACK) & (proposals <= 1 + _SLACK))
   finite = tf.reduce_all(tf.math.is_finite(objectness))
   with tf.control_dependencies([
-      tf.debugging.Assert(same_batch, [
-          f"{PROPOSALS}: expected a row for each image. Received: "
-          "shape ", tf.shape(proposals), " for images ",
-          tf.shape(squares)[0]]),
-      tf.debugging.Assert(same, [
-          f"{OBJECTNESS}: expected a number for each proposal. Received: "
-          "shape ", tf.shape(objectness), " for proposals ",
-          tf.shape(proposals)]),
-      tf.debugging.Assert(inside, [
-          f"{PROPOSALS}: expected ymin, xmin, ymax, xmax as fractions of the "
-          "upright image, 0 to 1. Received: numbers from ",
-          tf.reduce_min(proposals), " to ", tf.reduce_max(proposals)]),
+      tf.debugging.Assert(same_batch, [tf.strings.format(
+          PROPOSALS + ": expected a row for each image. Received: shape {} for "
+          "{} images.", (tf.shape(proposals), tf.shape(squares)[0]))]),
+      tf.debugging.Assert(same, [tf.strings.format(
+          OBJECTNESS + ": expected a number for each proposal. Received: shape "
+          "{} for proposals {}.",
+          (tf.shape(objectness), tf.shape(proposals)))]),
+      tf.debugging.Assert(inside, [tf.strings.format(
+          PROPOSALS + ": expected ymin, xmin, ymax, xmax as fractions of the "
+          "upright image, 0 to 1. Received: numbers from {} to {}.",
+          (tf.reduce_min(proposals), tf.reduce_max(proposals)))]),
       tf.debugging.Assert(finite, [
           f"{OBJECTNESS}: expected finite numbers. Received: NaN or "
           "infinity."]),

@@ -1,0 +1,218 @@
+"""An export in TensorFlow's C++ session, without TensorFlow's Python.
+
+TensorFlow Serving loads a SavedModel with the C++ loader and runs it in a C++
+session. Python's `tf.saved_model.load` takes another way, by objects instead of
+by names, and may succeed where a server fails. The libraries in TensorFlow's
+wheel have the C++ one behind the C API (tensorflow/c/c_api.h, tf_tstring.h),
+which is called here.
+
+`run_apart` does so in a process of its own that never imports TensorFlow: there
+an operation that lives in Python or in an add-on's library fails, as it would
+on a server. Within one process with Python's TensorFlow, `Session` is safe too
+(both share the libraries, which are loaded once), but proves less.
+"""
+
+import ctypes
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+
+from kdwsd.serving import c_api
+from kdwsd.serving import meta_graph
+
+_STRING = 7
+# Numbers of tensorflow/core/framework/types.proto.
+_TYPES = {1: np.float32, 2: np.float64, 3: np.int32, 4: np.uint8, 6: np.int8,
+          9: np.int64, 10: np.bool_}
+_STRING_SIZE = 24  # bytes of a TF_TString
+
+_SERVE = (
+    "from kdwsd.serving import native_session; native_session.serve_pipe()")
+
+
+class Session:
+  """A loaded SavedModel; a context manager. Threads may share it.
+
+  Attributes:
+    signatures: {name: `meta_graph.Signature`}.
+  """
+
+  def __init__(self, directory, *, tag="serve"):
+    """Loads a SavedModel.
+
+    Args:
+      directory: of the version, with saved_model.pb.
+      tag: of the graph to load.
+
+    Raises:
+      c_api.NativeError: the loader refuses it.
+    """
+    self._session = None
+    self._c = c_api.load()
+    self._graph = self._c.TF_NewGraph()
+    options = self._c.TF_NewSessionOptions()
+    buffer = self._c.TF_NewBuffer()
+    try:
+      tags = (ctypes.c_char_p * 1)(tag.encode())
+      with c_api.Status(self._c) as status:
+        self._session = self._c.TF_LoadSessionFromSavedModel(
+            options, None, os.fsencode(directory), tags, 1, self._graph,
+            buffer, status)
+      content = buffer.contents
+      self.signatures = meta_graph.read_signatures(
+          ctypes.string_at(content.data, content.length))
+    finally:
+      self._c.TF_DeleteBuffer(buffer)
+      self._c.TF_DeleteSessionOptions(options)
+      if self._session is None:
+        self._c.TF_DeleteGraph(self._graph)
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self.close()
+
+  def close(self):
+    """Frees the model."""
+    if self._session is not None:
+      with c_api.Status(self._c) as status:
+        self._c.TF_CloseSession(self._session, status)
+      with c_api.Status(self._c) as status:
+        self._c.TF_DeleteSession(self._session, status)
+      self._c.TF_DeleteGraph(self._graph)
+      self._session = None
+
+  def run(self, signature_name, inputs):
+    """Runs a signature.
+
+    Args:
+      signature_name: one of `signatures`.
+      inputs: {key: array}; strings as array or nested lists of bytes.
+
+    Returns:
+      {key: array}; strings as object arrays of bytes.
+
+    Raises:
+      c_api.NativeError: the session refuses the inputs.
+    """
+    signature = self.signatures[signature_name]
+    keys, values = list(inputs), []
+    output_keys = list(signature.outputs)
+    outputs = (ctypes.c_void_p * len(output_keys))()
+    try:
+      for key in keys:
+        values.append(self._tensor(inputs[key], signature.inputs[key][1]))
+      with c_api.Status(self._c) as status:
+        self._c.TF_SessionRun(
+            self._session, None,
+            self._ends(signature.inputs[key][0] for key in keys),
+            (ctypes.c_void_p * len(keys))(*values), len(keys),
+            self._ends(signature.outputs[key][0] for key in output_keys),
+            outputs, len(output_keys), None, 0, None, status)
+      return {key: self._array(output)
+              for key, output in zip(output_keys, outputs)}
+    finally:
+      for value in values:
+        self._delete(value, strings=True)
+      for output in outputs:
+        if output:
+          self._delete(output)
+
+  def _ends(self, names):
+    """TF_Outputs of tensors called `operation:index`."""
+    ends = []
+    for name in names:
+      operation, _, index = name.rpartition(":")
+      ends.append(c_api.Output(self._c.TF_GraphOperationByName(
+          self._graph, operation.encode()), int(index)))
+    return (c_api.Output * len(ends))(*ends)
+
+  def _tensor(self, value, kind):
+    value = np.asarray(value, object if kind == _STRING else _TYPES[kind])
+    size = value.size * _STRING_SIZE if kind == _STRING else value.nbytes
+    shape = (ctypes.c_int64 * value.ndim)(*value.shape)
+    tensor = self._c.TF_AllocateTensor(kind, shape, value.ndim, size)
+    data = self._c.TF_TensorData(tensor)
+    if kind == _STRING:
+      for index, text in enumerate(value.reshape(-1)):
+        text = text.encode() if isinstance(text, str) else bytes(text)
+        place = data + index * _STRING_SIZE
+        self._c.TF_StringInit(place)
+        self._c.TF_StringCopy(place, text, len(text))
+    elif size:
+      ctypes.memmove(data, np.ascontiguousarray(value).ctypes.data, size)
+    return tensor
+
+  def _array(self, tensor):
+    c, kind = self._c, self._c.TF_TensorType(tensor)
+    shape = [c.TF_Dim(tensor, i) for i in range(c.TF_NumDims(tensor))]
+    data, count = c.TF_TensorData(tensor), int(np.prod(shape, dtype=np.int64))
+    if kind == _STRING:
+      array = np.empty([count], object)
+      for index in range(count):
+        place = data + index * _STRING_SIZE
+        array[index] = ctypes.string_at(
+            c.TF_StringGetDataPointer(place), c.TF_StringGetSize(place))
+      return array.reshape(shape)
+    array = np.empty(shape, _TYPES[kind])
+    if array.nbytes:
+      ctypes.memmove(array.ctypes.data, data, array.nbytes)
+    return array
+
+  def _delete(self, tensor, *, strings=False):
+    """Frees a tensor; the strings of those made here are ours to free."""
+    if strings and self._c.TF_TensorType(tensor) == _STRING:
+      data = self._c.TF_TensorData(tensor)
+      for index in range(self._c.TF_TensorElementCount(tensor)):
+        self._c.TF_StringDealloc(data + index * _STRING_SIZE)
+    self._c.TF_DeleteTensor(tensor)
+
+
+def run_apart(directory, requests):
+  """Loads a SavedModel and runs requests in a process without TensorFlow.
+
+  Args:
+    directory: of the version.
+    requests: list of (signature name, {input: array}), see `Session.run`.
+
+  Returns:
+    (signatures, list of outputs), see `Session`.
+
+  Raises:
+    c_api.NativeError: of the loader, or of the first request refused; or the
+      process died.
+  """
+  environment = {**os.environ, "PYTHONPATH": os.pathsep.join(
+      path or os.getcwd() for path in sys.path)}
+  environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  done = subprocess.run(
+      [sys.executable, "-c", _SERVE],
+      input=pickle.dumps((directory, requests)), capture_output=True,
+      env=environment, check=False)
+  if done.returncode:
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    raise c_api.NativeError(
+        f"the process that loads {directory} ended with {done.returncode}: "
+        f"{lines[-1] if lines else 'no word'}", 2)
+  answer = pickle.loads(done.stdout)
+  if isinstance(answer, c_api.NativeError):
+    raise answer
+  return answer
+
+
+def serve_pipe():
+  """The other side of `run_apart`."""
+  directory, requests = pickle.load(sys.stdin.buffer)
+  try:
+    with Session(directory) as session:
+      answer = session.signatures, [
+          session.run(name, inputs) for name, inputs in requests]
+  except c_api.NativeError as error:
+    answer = error
+  if "tensorflow" in sys.modules:
+    raise RuntimeError("TensorFlow's Python was imported: nothing is proven")
+  sys.stdout.buffer.write(pickle.dumps(answer))
