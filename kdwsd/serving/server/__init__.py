@@ -1,0 +1,1 @@
+"""A small server of TF Serving's REST and gRPC APIs, for laptops and tests."""

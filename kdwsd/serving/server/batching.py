@@ -1,0 +1,187 @@
+"""Runs signatures, several callers' rows at once where they fit.
+
+Rows of callers that wait at the same time for the same signature are joined on
+axis 0, run once, and handed back. A run that fails is repeated for each caller
+alone: so an error, and the index it names, is of that caller's own rows, and
+one caller's bad image never fails another's.
+"""
+
+import collections
+import threading
+import time
+
+import numpy as np
+
+from kdwsd.serving.server import codes
+
+
+class Batcher:
+  """Threads that run signatures.
+
+  Joined rows come from calls of one signature of one version whose inputs have
+  equal types and equal shapes but for axis 0. A call of more rows than
+  `max_batch_size` runs alone, whole.
+  """
+
+  def __init__(self, *, max_batch_size, batch_timeout_micros, num_threads,
+               metrics):
+    """Starts the threads.
+
+    Args:
+      max_batch_size: rows joined at most; 1 joins none.
+      batch_timeout_micros: how long the first call of a batch waits for
+        others. With 0 only what waits already, because all threads were busy,
+        is joined: nobody waits for company.
+      num_threads: runs at the same time.
+      metrics: `metrics.Metrics`.
+    """
+    self._max_rows = max_batch_size
+    self._patience = 1e-6 * batch_timeout_micros
+    self._metrics = metrics
+    self._changed = threading.Condition()
+    self._groups = collections.OrderedDict()  # Oldest first call first.
+    self._stopping = False
+    self._threads = [
+        threading.Thread(target=self._work, name=f"batch-{n}", daemon=True)
+        for n in range(num_threads)]
+    for thread in self._threads:
+      thread.start()
+
+  def run(self, signature, inputs, deadline):
+    """Runs a signature and waits for what it gives.
+
+    Args:
+      signature: `servables.Signature` whose `check` has passed the inputs.
+      inputs: {name: [rows, ...] array}.
+      deadline: of `time.monotonic`, after which the caller does not wait.
+
+    Returns:
+      {name: array}.
+
+    Raises:
+      codes.ServingError: the graph refused, it took too long, or the server
+        stops.
+    """
+    call = _Call(signature, inputs, deadline, self._max_rows)
+    with self._changed:
+      if self._stopping:
+        raise codes.ServingError(codes.UNAVAILABLE, "The server stops.")
+      self._groups.setdefault(call.key, []).append(call)
+      self._changed.notify()
+    if not call.done.wait(max(0.0, deadline - time.monotonic())):
+      raise _too_late()
+    if call.error:
+      raise call.error
+    return call.outputs
+
+  def stop(self):
+    """Runs what waits, then ends the threads."""
+    with self._changed:
+      self._stopping = True
+      self._changed.notify_all()
+    for thread in self._threads:
+      thread.join()
+
+  def _work(self):
+    while True:
+      calls = self._take()
+      if not calls:
+        return
+      for call in calls:
+        if call.deadline < time.monotonic():
+          call.fail(_too_late())
+      self._run([call for call in calls if not call.done.is_set()])
+
+  def _take(self):
+    """Waits for calls to run together; none when the server stops."""
+    with self._changed:
+      while True:
+        now, wait = time.monotonic(), None
+        for key, calls in self._groups.items():
+          left = calls[0].since + self._patience - now
+          if (left <= 0 or self._stopping or not calls[0].joins
+              or sum(call.rows for call in calls) >= self._max_rows):
+            return self._pop(key)
+          wait = left if wait is None else min(left, wait)
+        if self._stopping:
+          return []
+        self._changed.wait(wait)
+
+  def _pop(self, key):
+    calls = self._groups.pop(key)
+    number, rows = 1, calls[0].rows
+    while number < len(calls) and rows + calls[number].rows <= self._max_rows:
+      rows += calls[number].rows
+      number += 1
+    if number < len(calls):  # The rest is the oldest no more, or nearly so.
+      self._groups[key] = calls[number:]
+      self._changed.notify()
+    return calls[:number]
+
+  def _run(self, calls):
+    if len(calls) > 1 and self._run_joined(calls):
+      return
+    for call in calls:
+      try:
+        call.give(self._run_once(call.signature, call.inputs, call.rows))
+      except Exception as error:  # pylint: disable=broad-exception-caught
+        call.fail(codes.from_exception(error))
+
+  def _run_joined(self, calls):
+    """Whether the calls were answered by one run."""
+    signature = calls[0].signature
+    inputs = {
+        name: np.concatenate([call.inputs[name] for call in calls])
+        for name in calls[0].inputs}
+    ends = np.cumsum([call.rows for call in calls])
+    try:
+      outputs = self._run_once(signature, inputs, ends[-1])
+    except Exception:  # pylint: disable=broad-exception-caught
+      return False  # Whose fault it is, shows when each runs alone.
+    if any(not value.ndim or len(value) != ends[-1]
+           for value in outputs.values()):
+      signature.joins = False
+      return False
+    for call, end in zip(calls, ends):
+      call.give({name: value[end - call.rows:end]
+                 for name, value in outputs.items()})
+    return True
+
+  def _run_once(self, signature, inputs, rows):
+    start = time.monotonic()
+    outputs = signature.run(inputs)
+    self._metrics.count_batch(rows, time.monotonic() - start)
+    return outputs
+
+
+class _Call:
+  """A caller's rows, and what became of them."""
+
+  def __init__(self, signature, inputs, deadline, max_rows):
+    self.signature, self.inputs, self.deadline = signature, inputs, deadline
+    self.since = time.monotonic()
+    self.outputs = self.error = None
+    self.done = threading.Event()
+    lengths = {len(value) if value.ndim else -1 for value in inputs.values()}
+    self.rows = max(lengths, default=-1)
+    self.joins = (signature.joins and len(lengths) == 1
+                  and 0 < self.rows <= max_rows and max_rows > 1)
+    self.rows = max(self.rows, 1)
+    self.key = object()
+    if self.joins:
+      self.key = (signature, tuple(sorted(
+          (name, value.dtype.str, value.shape[1:])
+          for name, value in inputs.items())))
+
+  def give(self, outputs):
+    self.outputs = outputs
+    self.done.set()
+
+  def fail(self, error):
+    self.error = error
+    self.done.set()
+
+
+def _too_late():
+  return codes.ServingError(
+      codes.DEADLINE_EXCEEDED, "The time for this request is over.")

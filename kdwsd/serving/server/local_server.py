@@ -1,0 +1,98 @@
+"""The whole server: a model, its calls, REST and gRPC."""
+
+from kdwsd.serving.server import batching
+from kdwsd.serving.server import grpc_service
+from kdwsd.serving.server import http_server
+from kdwsd.serving.server import inference
+from kdwsd.serving.server import metrics as metrics_lib
+from kdwsd.serving.server import models
+from kdwsd.serving.server import rest
+
+
+class LocalServer:
+  """Serves one model; a context manager, or `start` and `stop`.
+
+      with LocalServer(Options("student", "models/student")) as server:
+        ask(server.rest_port, server.grpc_port)
+
+  Attributes:
+    model: `models.Model`.
+    grpc_port: number.
+  """
+
+  def __init__(self, options):
+    """Takes the ports; answers nothing yet.
+
+    Args:
+      options: `options.Options`.
+
+    Raises:
+      errors.InputError: a port is taken.
+    """
+    metrics = metrics_lib.Metrics()
+    self._drain_seconds = options.drain_seconds
+    self.model = models.Model(
+        options.model_name, options.model_base_path,
+        labels=options.version_labels,
+        poll_seconds=options.file_system_poll_wait_seconds)
+    metrics.add_gauge(
+        "kdwsd_versions_available", lambda: len(self.model.available()))
+    self._batcher = batching.Batcher(
+        max_batch_size=options.max_batch_size if options.enable_batching else 1,
+        batch_timeout_micros=options.batch_timeout_micros,
+        num_threads=options.batch_threads, metrics=metrics)
+    calls = inference.Inference(
+        self.model, self._batcher, metrics,
+        max_in_flight=options.max_in_flight,
+        max_request_rows=options.max_request_rows)
+    timeout = options.rest_api_timeout_in_ms / 1e3
+    try:
+      self._http = http_server.HttpServer(
+          options.host, options.rest_api_port,
+          rest.Rest(calls, metrics, timeout_seconds=timeout).answer,
+          max_connections=options.max_connections,
+          max_request_bytes=options.max_request_bytes,
+          read_seconds=options.read_seconds)
+      host = f"[{options.host}]" if ":" in options.host else options.host
+      self._grpc, self.grpc_port = grpc_service.make_server(
+          calls, f"{host}:{options.port}",
+          max_in_flight=options.max_in_flight,
+          max_request_bytes=options.max_request_bytes,
+          timeout_seconds=timeout)
+    except Exception:
+      self._batcher.stop()
+      raise
+
+  @property
+  def rest_port(self):
+    """Number of REST's port."""
+    return self._http.port
+
+  def start(self):
+    """Loads the model, then answers.
+
+    Raises:
+      errors.InputError: it cannot be served.
+    """
+    self.model.start()
+    self._grpc.start()
+    self._http.start()
+
+  def stop(self):
+    """Takes no new calls, answers those it has, and lets go."""
+    grpc_stopped = self._grpc.stop(self._drain_seconds)
+    self._http.stop(self._drain_seconds)
+    grpc_stopped.wait()
+    self.model.stop()
+    self._batcher.stop()
+
+  def __enter__(self):
+    try:
+      self.start()
+    except Exception:
+      self.stop()
+      raise
+    return self
+
+  def __exit__(self, *exception):
+    self.stop()

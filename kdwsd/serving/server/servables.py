@@ -1,0 +1,221 @@
+"""One version of a model, loaded: its signatures, checked and run."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import prediction_log_pb2
+
+from kdwsd.serving.server import codes
+from kdwsd.serving.server import tensor_protos
+
+DEFAULT_SIGNATURE = "serving_default"
+CLASSIFY = "tensorflow/serving/classify"
+REGRESS = "tensorflow/serving/regress"
+
+# Source: TF Serving 2.15, servables/tensorflow/saved_model_warmup_util.cc.
+WARM_UP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
+_MOST_WARM_UPS = 1000
+
+
+class Signature:
+  """A function of a model that can be called.
+
+  Attributes:
+    name: its key in the model.
+    method_name: "tensorflow/serving/predict", for instance.
+    inputs: {name: `tf.TensorSpec`}.
+    outputs: {name: `tf.TensorSpec`}.
+    joins: whether rows of several callers may be joined on axis 0; `batching`
+      clears it when outputs turn out not to have those rows.
+  """
+
+  def __init__(self, name, definition, function):
+    self.name = name
+    self.method_name = definition.method_name
+    self.inputs = _specs(definition.inputs)
+    self.outputs = _specs(definition.outputs)
+    self.joins = all(
+        spec.shape.rank and spec.shape[0] is None
+        for spec in (*self.inputs.values(), *self.outputs.values()))
+    self._function = function
+
+  def check(self, inputs):
+    """Refuses inputs that the graph is not made for.
+
+    Args:
+      inputs: {name: array}.
+
+    Raises:
+      codes.ServingError: an input is missing or unknown, or its type or shape
+        is wrong.
+    """
+    missing = sorted(set(self.inputs) - set(inputs))
+    extra = sorted(set(inputs) - set(self.inputs))
+    if missing or extra:
+      raise codes.invalid(
+          f"Signature {self.name}: expected the inputs "
+          f"{', '.join(sorted(self.inputs))}. Received: "
+          f"{', '.join(sorted(inputs)) or 'none'}. Missing but required: "
+          f"{{{','.join(missing)}}}. Sent extra: {{{','.join(extra)}}}.")
+    for name, value in inputs.items():
+      spec = self.inputs[name]
+      dtype = tf.as_dtype(value.dtype)
+      if dtype != spec.dtype or not spec.shape.is_compatible_with(value.shape):
+        raise codes.invalid(
+            f"Input {name}: expected {_about(spec.dtype, spec.shape)}. "
+            f"Received: {_about(dtype, tf.TensorShape(value.shape))}.")
+
+  def run(self, inputs):
+    """Runs the graph.
+
+    Args:
+      inputs: {name: array} that `check` has passed.
+
+    Returns:
+      {name: array}; strings are bytes, in arrays of objects.
+
+    Raises:
+      tf.errors.OpError: the graph refused.
+    """
+    outputs = self._function(**{
+        name: tf.constant(value, self.inputs[name].dtype)
+        for name, value in inputs.items()})
+    return {name: np.asarray(value.numpy())
+            for name, value in outputs.items()}
+
+
+class LoadedVersion:
+  """A version of a model in memory.
+
+  Attributes:
+    version: its number.
+    signatures: {name: `Signature`}.
+    definitions: {name: `SignatureDef` proto}, also of what cannot be called.
+    users: calls that use it now; its `models.Model` counts them.
+  """
+
+  def __init__(self, version, definitions, signatures):
+    self.version = version
+    self.definitions = definitions
+    self.signatures = signatures
+    self.users = 0
+
+  def signature(self, name):
+    """The signature of a name, the default one if the name is empty.
+
+    Raises:
+      codes.ServingError: there is none.
+    """
+    name = name or DEFAULT_SIGNATURE
+    if name not in self.signatures:
+      raise codes.ServingError(
+          codes.FAILED_PRECONDITION,
+          f'Serving signature key "{name}" not found. There are: '
+          f"{', '.join(sorted(self.signatures))}.")
+    return self.signatures[name]
+
+  def signature_with_method(self, name, method_name):
+    """The signature of a name, which must be made for a method.
+
+    Raises:
+      codes.ServingError: there is none, or it is made for another. The code is
+        TF Serving's, which is another one than for `Predict`.
+    """
+    try:
+      found = self.signature(name)
+    except codes.ServingError as error:
+      raise codes.invalid(error.message) from error
+    if found.method_name != method_name:
+      raise codes.invalid(
+          f"Signature {found.name}: expected method_name {method_name}. Was: "
+          f"{found.method_name}. Signatures with that method: "
+          f"{', '.join(self.named(method_name)) or 'none'}.")
+    return found
+
+  def named(self, method_name):
+    """Names of the signatures made for a method."""
+    return sorted(name for name, signature in self.signatures.items()
+                  if signature.method_name == method_name)
+
+
+def load(path, version, is_wanted=lambda: True):
+  """Loads a version and replays its warm-up requests.
+
+  Args:
+    path: directory of a SavedModel.
+    version: its number.
+    is_wanted: asked between requests; the warm-up ends when it says no.
+
+  Returns:
+    A `LoadedVersion`, ready to answer fast.
+
+  Raises:
+    Exception: of many kinds, when it is broken.
+  """
+  definitions = _read_definitions(path)
+  functions = tf.saved_model.load(path).signatures
+  signatures = {
+      name: Signature(name, definitions[name], function)
+      for name, function in functions.items() if name in definitions}
+  if not signatures:
+    raise codes.ServingError(
+        codes.FAILED_PRECONDITION, f"{path}: expected signatures. "
+        "Received: none that can be called.")
+  loaded = LoadedVersion(version, definitions, signatures)
+  _warm_up(loaded, os.path.join(path, WARM_UP_FILE), is_wanted)
+  return loaded
+
+
+def _read_definitions(path):
+  """Signatures as the export declares them, by name."""
+  with open(os.path.join(path, "saved_model.pb"), "rb") as file:
+    saved_model = saved_model_pb2.SavedModel.FromString(file.read())
+  for graph in saved_model.meta_graphs:
+    if "serve" in graph.meta_info_def.tags:
+      return dict(graph.signature_def)
+  raise codes.ServingError(
+      codes.NOT_FOUND, f"{path}: expected a graph with the tag serve. "
+      "Received: none.")
+
+
+def _warm_up(loaded, path, is_wanted):
+  if not os.path.exists(path):
+    return
+  for number, record in enumerate(tf.data.TFRecordDataset(path)):
+    if not is_wanted():
+      return
+    if number >= _MOST_WARM_UPS:
+      raise codes.invalid(
+          f"{path}: expected {_MOST_WARM_UPS} requests at most. Received: "
+          "more.")
+    log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+    kind = log.WhichOneof("log_type")
+    if kind == "predict_log":
+      request = log.predict_log.request
+      signature = loaded.signature(request.model_spec.signature_name)
+      inputs = tensor_protos.read(request.inputs)
+    elif kind == "classify_log":
+      request = log.classify_log.request
+      signature = loaded.signature_with_method(
+          request.model_spec.signature_name, CLASSIFY)
+      inputs = {"inputs": tensor_protos.read_examples(request.input)}
+    else:  # Of an API that this server does not have.
+      continue
+    signature.check(inputs)
+    signature.run(inputs)
+
+
+def _specs(infos):
+  return {
+      name: tf.TensorSpec(
+          tf.TensorShape(info.tensor_shape), tf.as_dtype(info.dtype))
+      for name, info in infos.items()}
+
+
+def _about(dtype, shape):
+  if shape.rank is None:
+    return f"{dtype.name} of any shape"
+  sizes = ",".join("?" if size is None else str(size) for size in shape)
+  return f"{dtype.name} of shape [{sizes}]"

@@ -1,0 +1,237 @@
+"""JSON of the REST API, to arrays and back."""
+
+import base64
+import json
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kdwsd.serving.server import codes
+from kdwsd.serving.server import json_tensors
+
+_IMAGE = {"image_bytes": tf.TensorSpec([None], tf.string)}
+_X = {"x": tf.TensorSpec(None, tf.float32)}
+_TWO = {"a": tf.TensorSpec([None], tf.float32),
+        "b": tf.TensorSpec([None, 2], tf.int32)}
+
+
+def _read(document, specs):
+  return json_tensors.read_inputs(
+      json_tensors.parse(json.dumps(document).encode()), specs)
+
+
+def _refused(document, specs, words):
+  with pytest.raises(codes.ServingError) as caught:
+    _read(document, specs)
+  assert caught.value.code == "INVALID_ARGUMENT"
+  assert words in caught.value.message, caught.value.message
+
+
+@pytest.mark.parametrize("key", ["instances", "inputs"])
+def test_a_single_input_needs_no_name(key):
+  inputs, where = _read({key: [[1, 2.5], [3, 4]]}, _X)
+  assert where == key
+  assert inputs["x"].dtype == np.float32
+  np.testing.assert_array_equal(inputs["x"], [[1, 2.5], [3, 4]])
+
+
+def test_rows_and_columns_of_several_inputs_are_the_same():
+  rows, _ = _read({"instances": [
+      {"a": 1, "b": [1, 2]}, {"b": [3, 4], "a": 2}]}, _TWO)
+  columns, _ = _read({"inputs": {"a": [1, 2], "b": [[1, 2], [3, 4]]}}, _TWO)
+  for name in _TWO:
+    np.testing.assert_array_equal(rows[name], columns[name])
+    assert rows[name].dtype == columns[name].dtype == (
+        _TWO[name].dtype.as_numpy_dtype)
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"\x00", b"tail\x00\x00", bytes(range(256))])
+def test_base64_gives_the_very_bytes(content):
+  text = base64.b64encode(content).decode()
+  for shape in ([{"b64": text}], [{"b64": text.rstrip("=")}],
+                [{"image_bytes": {"b64": text}}],
+                [{"b64": text[:3] + "\n" + text[3:]}]):
+    inputs, _ = _read({"instances": shape}, _IMAGE)
+    assert inputs["image_bytes"].tolist() == [content]
+  inputs, _ = _read({"inputs": {"b64": text}}, _IMAGE)
+  assert inputs["image_bytes"].tolist() == content
+  assert inputs["image_bytes"].shape == ()
+
+
+def test_a_plain_string_is_utf_8():
+  inputs, _ = _read({"instances": ["dög"]}, _IMAGE)
+  assert inputs["image_bytes"].tolist() == ["dög".encode()]
+
+
+@pytest.mark.parametrize("document, specs, words", [
+    ({}, _X, "Missing 'inputs' or 'instances' key"),
+    ({"inputs": [1], "instances": [1]}, _X, "Received: both"),
+    ({"instances": []}, _X, "an empty list"),
+    ({"instances": {"x": 1}}, _X, "an object"),
+    ({"instances": [[1, 2], [3]]}, _X, "lists of 2 at depth 1"),
+    ({"instances": [[1, 2], 3]}, _X, "all alike"),
+    ({"instances": [1, [2]]}, _X, "expected type: float32"),
+    ({"instances": ["1"]}, _X, "expected type: float32"),
+    ({"instances": [True]}, _X, "expected type: float32"),
+    ({"instances": [1.5, None]}, _X, "Received: null"),
+    ({"instances": [{"x": 1}, 2]}, _X, "both, first at 1"),
+    ({"instances": [2, {"x": 1}]}, _X, "both, first at 1"),
+    ({"instances": [{"x": 1, "y": 2}]}, _X, "keys equal to: x"),
+    ({"instances": [{"a": 1}]}, _TWO, "keys equal to: a,b"),
+    ({"instances": [1]}, _TWO, "more inputs than one"),
+    ({"inputs": [1]}, _TWO, "an object with the keys a, b"),
+    ({"inputs": {"a": [1]}}, _TWO, "Missing named input: b"),
+    ({"inputs": {"x": [1], "y": [2]}}, _X, "Received: y"),
+    ({"inputs": {"a": [1], "b": [[1.0, 2]]}}, _TWO, "expected type: int32"),
+    ({"inputs": {"a": [1], "b": [[2 ** 31, 2]]}}, _TWO, "2147483647"),
+    ({"instances": [1e39]}, _X, "without loss"),
+    ({"instances": [2 ** 24 + 1]}, _X, "without loss"),
+    ({"instances": [10 ** 400]}, _X, "without loss"),
+    ({"instances": [{"b64": "a"}]}, _IMAGE, "base64 decode"),
+    ({"instances": [{"b64": "a\u00e9=="}]}, _IMAGE, "base64 decode"),
+    ({"instances": [{"b64": "!!!!"}]}, _IMAGE, "base64 decode"),
+    ({"instances": [{"b64": 1}]}, _IMAGE, "keys equal to: image_bytes"),
+    ({"inputs": [{"b64": "YQ==", "x": 1}]}, _IMAGE, "expected type: string"),
+    ({"instances": [1]}, _IMAGE, "expected type: string"),
+    ({"instances": ["\ud800"]}, _IMAGE, "expected Unicode"),
+])
+def test_what_is_wrong_is_told(document, specs, words):
+  _refused(document, specs, words)
+
+
+@pytest.mark.parametrize("body", [
+    b"", b"  ", b"{", b"[1]", b"1", b'"x"', b"nul", b"\xff\xfe\x00", b"{'a': 1}",
+    b'{"instances": [1,]}', b'{"a":' * 100000, b"[" * 100000,
+    b'{"instances": [' + b"9" * 5000 + b"]}", b'{"a": "\xff"}'])
+def test_what_is_no_json_object_is_refused(body):
+  with pytest.raises(codes.ServingError) as caught:
+    json_tensors.parse(body)
+  assert caught.value.code == "INVALID_ARGUMENT"
+  assert caught.value.message.startswith("JSON")
+
+
+def test_types_that_json_cannot_give_are_unimplemented():
+  with pytest.raises(codes.ServingError) as caught:
+    _read({"inputs": [1.0]}, {"x": tf.TensorSpec([None], tf.bfloat16)})
+  assert caught.value.code == "UNIMPLEMENTED"
+
+
+def test_outputs_of_several_names_are_rows_or_columns():
+  outputs = {"p": np.array([[0.2, 1], [3, 4e-8]], np.float32),
+             "n": np.array([1, 2])}
+  rows = json_tensors.write_outputs(outputs, "instances")
+  # 0.2 and not 0.20000000298; 1.0 and not 1.
+  assert b"[0.2, 1.0]" in rows
+  assert json.loads(rows) == {"predictions": [
+      {"p": [0.2, 1.0], "n": 1}, {"p": [3.0, 4e-8], "n": 2}]}
+  assert json.loads(json_tensors.write_outputs(outputs, "inputs")) == {
+      "outputs": {"p": [[0.2, 1.0], [3.0, 4e-8]], "n": [1, 2]}}
+
+
+def test_a_single_output_drops_its_name():
+  outputs = {"p": np.array([[1], [2]], np.float32)}
+  assert json.loads(json_tensors.write_outputs(outputs, "instances")) == {
+      "predictions": [[1.0], [2.0]]}
+  assert json.loads(json_tensors.write_outputs(outputs, "inputs")) == {
+      "outputs": [[1.0], [2.0]]}
+
+
+def test_only_outputs_named_bytes_are_base64():
+  raw = np.array([[b"\xff\x00"], [b"d\xc3\xb6g"]], object)
+  answer = json.loads(json_tensors.write_outputs(
+      {"x_bytes": raw, "classes": raw}, "instances"))["predictions"]
+  assert answer[0]["x_bytes"] == [{"b64": "/wA="}]
+  assert answer[1]["classes"] == ["dög"]
+
+
+def test_numbers_that_are_not_finite_are_tokens():
+  text = json_tensors.write_outputs({
+      "x": np.array([math.nan, math.inf, -math.inf], np.float32),
+      "y": np.array([math.nan, 1, 2])}, "inputs")
+  assert b'"x": [NaN, Infinity, -Infinity]' in text
+  inputs, _ = json_tensors.read_inputs(
+      json_tensors.parse(b'{"inputs": [NaN, Infinity, -Infinity]}'), _X)
+  assert np.isnan(inputs["x"][0])
+  np.testing.assert_array_equal(inputs["x"][1:], [math.inf, -math.inf])
+
+
+@pytest.mark.parametrize("outputs", [
+    {"x": np.float32(1)}, {"x": np.zeros([0, 2])},
+    {"x": np.zeros([2]), "y": np.zeros([3])}])
+def test_outputs_without_common_rows_need_columns(outputs):
+  outputs = {name: np.asarray(value) for name, value in outputs.items()}
+  with pytest.raises(codes.ServingError, match="no rows in common"):
+    json_tensors.write_outputs(outputs, "instances")
+  assert json.loads(json_tensors.write_outputs(outputs, "inputs"))
+
+
+def test_every_float32_comes_back():
+  random = np.random.RandomState(0)
+  values = random.randint(0, 2 ** 32, 2000, np.int64).astype(
+      np.uint32).view(np.float32)
+  values = values[np.isfinite(values)]
+  text = json_tensors.write_outputs({"x": values}, "inputs")
+  np.testing.assert_array_equal(
+      np.array(json.loads(text)["outputs"]).astype(np.float32), values)
+
+
+def _example(document):
+  serialized = json_tensors.read_examples(document)
+  return [tf.train.Example.FromString(one).features.feature
+          for one in serialized]
+
+
+def test_examples_have_features_of_every_kind_and_the_context():
+  first, second = _example({
+      "context": {"where": "sea"},
+      "examples": [{"i": [1, True], "f": 1.5, "s": ["a", {"b64": "/w=="}]},
+                   {"none": [], "i": -2 ** 63}]})
+  assert first["i"].int64_list.value == [1, 1]
+  assert first["f"].float_list.value == [1.5]
+  assert first["s"].bytes_list.value == [b"a", b"\xff"]
+  assert first["where"].bytes_list.value == [b"sea"]
+  assert second["where"].bytes_list.value == [b"sea"]
+  assert second["i"].int64_list.value == [-2 ** 63]
+  assert second["none"].WhichOneof("kind") is None
+
+
+@pytest.mark.parametrize("document, words", [
+    ({}, "'examples': expected a list"),
+    ({"examples": {}}, "an object"),
+    ({"examples": []}, "an empty list"),
+    ({"examples": [1]}, "'examples', 0: expected an object"),
+    ({"examples": [{}], "context": 1}, "'context'"),
+    ({"examples": [{"x": None}]}, "null"),
+    ({"examples": [{"x": [[1]]}]}, "a list"),
+    ({"examples": [{}, {"x": [1, "a"]}]}, "'examples', 1: x: expected values "
+     "of one type"),
+    ({"examples": [{"x": [1, 1.5]}]}, "one type"),
+    ({"examples": [{"x": 2 ** 63}]}, "64-bit"),
+    ({"examples": [{"x": {"b65": ""}}]}, "expected type: string"),
+    ({"examples": [{"x": 1e300}]}, "without loss"),
+    ({"examples": [{"\ud800": 1}]}, "Unicode"),
+])
+def test_what_is_wrong_in_examples_is_told(document, words):
+  with pytest.raises(codes.ServingError) as caught:
+    json_tensors.read_examples(document)
+  assert caught.value.code == "INVALID_ARGUMENT"
+  assert words in caught.value.message
+
+
+def test_classes_are_pairs_and_either_half_may_be_missing():
+  classes = np.array([[b"a", b"b"]], object)
+  scores = np.array([[0.25, 1]], np.float32)
+  for given, expected in (((classes, scores), [["a", 0.25], ["b", 1.0]]),
+                          ((None, scores), [["", 0.25], ["", 1.0]]),
+                          ((classes, None), [["a", 0.0], ["b", 0.0]])):
+    assert json.loads(json_tensors.write_classes(*given)) == {
+        "results": [expected]}
+
+
+def test_the_name_of_a_signature_is_a_string():
+  assert json_tensors.signature_name({}) == ""
+  with pytest.raises(codes.ServingError, match="must be a string"):
+    json_tensors.signature_name({"signature_name": 100})
