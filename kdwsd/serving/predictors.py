@@ -1,0 +1,283 @@
+"""One way to ask an export and a model in memory: images in, scores out.
+
+An export gets a JPEG or PNG file as it is, and decodes it as it will on a
+server; files of other formats are sent as JPEG. A model in memory gets the
+pixels that `kdwsd.data.images` has decoded, resized as the input pipeline does
+for evaluation.
+"""
+
+import dataclasses
+from typing import Callable
+from typing import Optional
+
+import numpy as np
+import tensorflow as tf
+
+from kdwsd import errors
+from kdwsd.data import images
+from kdwsd.data import proposals
+from kdwsd.serving import saved_model
+from kdwsd.serving import signatures
+
+# What an export decodes: JPEG, PNG.
+_DECODED_BY_EXPORT = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+  """An image to be scored.
+
+  Attributes:
+    path: of its file, for messages.
+    content: of its file.
+    decoded: an `images.DecodedImage`.
+    proposals: [N, 4] float32; None for a classifier.
+    objectness: [N] float32; None likewise.
+  """
+  path: str
+  content: bytes
+  decoded: images.DecodedImage
+  proposals: Optional[np.ndarray] = None
+  objectness: Optional[np.ndarray] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+  """What a model says of an image.
+
+  Attributes:
+    probabilities: [C] float32.
+    boxes: [N, 4] float32, the proposals that were scored; None of a
+      classifier.
+    proposal_scores: [N, C] float32; None likewise.
+  """
+  probabilities: np.ndarray
+  boxes: Optional[np.ndarray] = None
+  proposal_scores: Optional[np.ndarray] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+  """A model that can be asked.
+
+  Attributes:
+    classes: C names, in the order of probabilities.
+    is_detector: whether its images need proposals.
+    ask: function of a list of `Image`s to (probabilities [B, C], proposal
+      scores [B, R, C] or None); raises TensorFlow's errors.
+  """
+  classes: tuple
+  is_detector: bool
+  ask: Callable
+
+
+def read(path, settings=None, *, max_pixels=images.DEFAULT_MAX_PIXELS):
+  """Reads an image file and, for a detector, makes its proposals.
+
+  Args:
+    path: of the file.
+    settings: `proposals.Settings` for a detector, else None.
+    max_pixels: larger images are refused.
+
+  Returns:
+    An `Image`.
+
+  Raises:
+    errors.InputError: no whole image.
+  """
+  try:
+    with open(path, "rb") as file:
+      content = file.read()
+  except OSError as error:
+    raise errors.InputError(
+        f"{path}: expected an image file. Received: {error.strerror}."
+    ) from error
+  decoded = images.decode(content, max_pixels=max_pixels, name=path)
+  if settings is None:
+    return Image(path, content, decoded)
+  return Image(path, content, decoded,
+               *proposals.propose(decoded.pixels, settings))
+
+
+def score(predictor, batch):
+  """Scores images, so that a bad one spoils no other.
+
+  Args:
+    predictor: a `Predictor`.
+    batch: list of `Image`s.
+
+  Returns:
+    For each image its `Scores`, or the `errors.InputError` that says why there
+    are none.
+
+  Raises:
+    errors.InputError: the model does not give finite numbers.
+  """
+  try:
+    probabilities, proposal_scores = predictor.ask(batch)
+  except tf.errors.InvalidArgumentError as error:
+    if len(batch) > 1:
+      return [found for image in batch for found in score(predictor, [image])]
+    return [errors.InputError(
+        f"{batch[0].path}: expected an image that the model takes. Received: "
+        f"{_first_line(error)}")]
+  if not (np.isfinite(probabilities).all()
+          and np.isfinite(0 if proposal_scores is None
+                          else proposal_scores).all()):
+    raise errors.InputError(
+        "--model: expected finite scores; its training has probably diverged. "
+        f"Received: NaN or infinity, for one of {batch[0].path} ... "
+        f"{batch[-1].path}.")
+  if proposal_scores is None:
+    return [Scores(row) for row in probabilities]
+  most = proposal_scores.shape[1]
+  return [Scores(row, image.proposals[:most], scores[:len(image.proposals)])
+          for image, row, scores in zip(batch, probabilities, proposal_scores)]
+
+
+def score_files(predictor, found, settings=None, *, batch_size=1,
+                max_pixels=images.DEFAULT_MAX_PIXELS):
+  """Reads and scores files, in their order.
+
+  Args:
+    predictor: a `Predictor`.
+    found: list of `image_files.ImageFile`.
+    settings: `proposals.Settings` for a detector, else None.
+    batch_size: images scored at once.
+    max_pixels: larger images are refused.
+
+  Yields:
+    (the `ImageFile`, its `Image` or None, its `Scores` or the
+    `errors.InputError` that says why there are none).
+
+  Raises:
+    errors.InputError: see `score`.
+  """
+  for start in range(0, len(found), batch_size):
+    files = found[start:start + batch_size]
+    outcomes, batch = [], []
+    for file in files:
+      try:
+        if file.problem:
+          raise errors.InputError(f"{file.path}: {file.problem}")
+        batch.append(read(file.path, settings, max_pixels=max_pixels))
+        outcomes.append(batch[-1])
+      except errors.InputError as error:
+        outcomes.append(error)
+    scores = iter(score(predictor, batch) if batch else ())
+    for file, outcome in zip(files, outcomes):
+      if isinstance(outcome, errors.InputError):
+        yield file, None, outcome
+      else:
+        yield file, outcome, next(scores)
+
+
+def of_model(model, *, classes, size, num_proposals=None):
+  """Makes a predictor of a model in memory.
+
+  Args:
+    model: function of a batch of the input pipeline to a dictionary with
+      `image_scores` [B, C] and, of a detector, `proposal_scores` [B, R, C].
+    classes: C names.
+    size: side to which images are warped, pixels: the run's --eval_size.
+    num_proposals: R of a detector; None for a classifier.
+
+  Returns:
+    A `Predictor`.
+  """
+
+  @tf.function
+  def call(batch):
+    outputs = model(batch)
+    return {name: outputs[name] for name in ("image_scores", "proposal_scores")
+            if name in outputs}
+
+  def ask(batch):
+    # As `input_pipeline` resizes, one by one: they differ in size.
+    inputs = {"image": tf.stack([
+        tf.image.resize(image.decoded.pixels, [size, size], "bilinear",
+                        antialias=False) for image in batch])}
+    if num_proposals:
+      boxes, objectness, valid = _pad(batch, num_proposals)
+      inputs.update(proposals=tf.constant(boxes), valid=tf.constant(valid),
+                    objectness=tf.constant(objectness))
+    outputs = {name: np.asarray(values, np.float32)
+               for name, values in call(inputs).items()}
+    return outputs["image_scores"], outputs.get("proposal_scores")
+
+  return Predictor(tuple(classes), bool(num_proposals), ask)
+
+
+def of_export(directory, num_proposals=None):
+  """Makes a predictor of an export.
+
+  Args:
+    directory: of a version, see `saved_model.find`.
+    num_proposals: R that a detector gets; None for as many as the image with
+      the most has.
+
+  Returns:
+    A `Predictor`.
+
+  Raises:
+    errors.InputError: damaged, or no export of `kdwsd.export`.
+  """
+  classes = saved_model.read_classes(directory)
+  try:
+    loaded = tf.saved_model.load(directory)
+    signature = loaded.signatures[signatures.DEFAULT]
+    names = set(signature.structured_input_signature[1])
+  except Exception as error:  # A damaged one raises nearly anything.
+    raise errors.InputError(
+        f"{directory}: expected a whole SavedModel with the signature "
+        f"{signatures.DEFAULT}. Received: {_first_line(error)}") from error
+  if signatures.IMAGE_BYTES not in names:
+    raise errors.InputError(
+        f"{directory}: expected a signature that takes "
+        f"{signatures.IMAGE_BYTES}. Received: {', '.join(sorted(names))}.")
+  is_detector = signatures.PROPOSALS in names
+
+  def ask(batch, _loaded=loaded):  # Which must outlive its signature.
+    inputs = {signatures.IMAGE_BYTES: tf.constant(
+        [_encoded(image) for image in batch])}
+    if is_detector:
+      most = num_proposals or max(len(image.proposals) for image in batch)
+      boxes, objectness, _ = _pad(batch, most)
+      inputs[signatures.PROPOSALS] = tf.constant(boxes)
+      inputs[signatures.OBJECTNESS] = tf.constant(objectness)
+    outputs = signature(**inputs)
+    scores = None
+    if is_detector:
+      scores = outputs[signatures.PROPOSAL_SCORES].numpy()
+    return outputs[signatures.PROBABILITIES].numpy(), scores
+
+  return Predictor(classes, is_detector, ask)
+
+
+def _encoded(image):
+  if image.content.startswith(_DECODED_BY_EXPORT):
+    return image.content
+  return image.decoded.encoded
+
+
+def _pad(batch, count):
+  """Proposals of several images as arrays.
+
+  Returns:
+    boxes [B, R, 4] float32 and objectness [B, R] float32, zeros where padded;
+    valid [B, R] bool.
+  """
+  boxes = np.zeros([len(batch), count, 4], np.float32)
+  objectness = np.zeros([len(batch), count], np.float32)
+  valid = np.zeros([len(batch), count], bool)
+  for row, image in enumerate(batch):
+    number = min(count, len(image.proposals))
+    boxes[row, :number] = image.proposals[:number]
+    objectness[row, :number] = image.objectness[:number]
+    valid[row, :number] = True
+  return boxes, objectness, valid
+
+
+def _first_line(error):
+  text = str(getattr(error, "message", None) or error).strip()
+  return text.splitlines()[0] if text else repr(error)

@@ -1,0 +1,177 @@
+"""An export and the model in memory say the same of the same files."""
+
+import os
+
+import numpy as np
+from PIL import Image
+import pytest
+import tensorflow as tf
+
+from kdwsd import errors
+from kdwsd.data import proposals
+from kdwsd.evaluation import inference
+from kdwsd.serving import image_files
+from kdwsd.serving import predictors
+from kdwsd.serving import saved_model
+from kdwsd.serving import signatures
+from kdwsd.training import models
+from tests.data import fake_records
+from tests.training import fake_config
+
+_SIZE = 48
+_CLASSES = fake_records.CLASSES
+
+
+def _pixels(seed, height, width):
+  """Smooth noise, so that JPEG keeps most of it."""
+  random = np.random.default_rng(seed)
+  small = random.integers(0, 256, [6, 8, 3], np.uint8)
+  return Image.fromarray(small).resize((width, height), Image.BILINEAR)
+
+
+@pytest.fixture(scope="module", name="folder")
+def fixture_folder(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("photos")
+  for seed, (height, width) in enumerate([(60, 80), (75, 50), (48, 48)]):
+    _pixels(seed, height, width).save(folder / f"{seed}.jpg", quality=90)
+  _pixels(3, 64, 64).save(folder / "3.png")
+  _pixels(4, 64, 64).convert("L").save(folder / "4.jpg")
+  _pixels(5, 64, 64).save(folder / "5.bmp")
+  return folder
+
+
+@pytest.fixture(scope="module", name="pairs")
+def fixture_pairs(tmp_path_factory):
+  """For `cls` and `wsd`: predictor in memory, of the export, the model."""
+  pairs = {}
+  for stage in ("cls", "wsd"):
+    config = fake_config.make(stage=stage, eval_size=_SIZE, fc_units=(
+        0 if stage == "cls" else 8))
+    model = models.build(config)
+    for variable in model.trainable_variables:
+      if "fc8" in variable.name:  # Fresh ones say nearly the same of all.
+        variable.assign(variable * 40.0)
+    scorer = models.scorer(model)
+    directory = str(tmp_path_factory.mktemp(stage) / "1")
+    if stage == "cls":
+      servable = signatures.classifier(
+          model, classes=_CLASSES, image_size=config.student_size,
+          eval_size=_SIZE)
+    else:
+      servable = signatures.detector(
+          model, classes=_CLASSES, eval_size=_SIZE)
+    saved_model.write(servable, directory)
+    number = config.num_proposals if stage == "wsd" else None
+    pairs[stage] = (
+        predictors.of_model(scorer, classes=_CLASSES, size=_SIZE,
+                            num_proposals=number),
+        predictors.of_export(directory, number), model)
+  return pairs
+
+
+@pytest.mark.parametrize("stage", ["cls", "wsd"])
+def test_export_and_model_agree(pairs, folder, stage):
+  in_memory, export, _ = pairs[stage]
+  assert in_memory.classes == export.classes == _CLASSES
+  assert in_memory.is_detector == export.is_detector == (stage == "wsd")
+  settings = proposals.Settings(max_proposals=6) if stage == "wsd" else None
+  images = [predictors.read(str(path), settings)
+            for path in sorted(folder.iterdir())
+            # A BMP reaches an export as a JPEG.
+            if path.suffix != ".bmp"]
+  assert len(images) == 5
+  ours, theirs = (predictors.score(p, images) for p in (in_memory, export))
+  spread = np.ptp([scores.probabilities for scores in ours], axis=0)
+  assert spread.max() > 0.01  # The images are told apart.
+  for image, one, other in zip(images, ours, theirs):
+    np.testing.assert_allclose(
+        one.probabilities, other.probabilities, atol=1e-4)
+    if stage == "wsd":
+      assert 0 < len(one.boxes) <= 6
+      np.testing.assert_array_equal(one.boxes, image.proposals)
+      np.testing.assert_allclose(
+          one.proposal_scores, other.proposal_scores, atol=1e-4)
+      np.testing.assert_allclose(
+          one.proposal_scores.sum(axis=0), one.probabilities, atol=1e-5)
+
+
+def test_a_file_scores_as_its_record_does(pairs, tmp_path):
+  in_memory, export, model = pairs["cls"]
+  record_set = fake_records.write(str(tmp_path), "test", 3)
+  expected = [p.image_scores for p in inference.predict(
+      models.scorer(model), record_set, sizes=(_SIZE,), num_proposals=8,
+      progress=False)]
+  from kdwsd.data import records  # pylint: disable=import-outside-toplevel
+  for number, serialized in enumerate(
+      tf.data.TFRecordDataset(list(record_set.paths))):
+    path = tmp_path / f"{number}.jpg"
+    path.write_bytes(
+        records.parse_for_training(serialized)["encoded"].numpy())
+    image = predictors.read(str(path))
+    for predictor in (in_memory, export):
+      found, = predictors.score(predictor, [image])
+      np.testing.assert_allclose(
+          found.probabilities, expected[number], atol=1e-4)
+
+
+def test_a_bad_image_spoils_no_other(pairs, folder, tmp_path):
+  _, export, _ = pairs["cls"]
+  good = predictors.read(str(folder / "0.jpg"))
+  # Sound to Pillow, but the export's decoder is not asked about its pixels.
+  bad = predictors.Image("bad.jpg", b"\xff\xd8\xff nonsense", good.decoded)
+  found = predictors.score(export, [good, bad, good])
+  assert isinstance(found[1], errors.InputError)
+  assert "bad.jpg: expected an image that the model takes" in str(found[1])
+  expected, = predictors.score(export, [good])
+  for place in (0, 2):
+    np.testing.assert_allclose(
+        found[place].probabilities, expected.probabilities, atol=1e-6)
+
+
+def test_files_come_in_order_with_their_errors(pairs, folder, tmp_path):
+  in_memory, _, _ = pairs["cls"]
+  cut = tmp_path / "cut.jpg"
+  cut.write_bytes((folder / "1.jpg").read_bytes()[:300])
+  files = image_files.expand(
+      [str(folder / "0.jpg"), str(cut), str(tmp_path / "*.gif"),
+       str(folder / "5.bmp"), str(tmp_path / "none.jpg")])
+  rows = list(predictors.score_files(in_memory, files, batch_size=2))
+  assert [file for file, _, _ in rows] == files
+  told = [str(scores) if isinstance(scores, errors.InputError) else ""
+          for _, _, scores in rows]
+  assert [bool(text) for text in told] == [False, True, True, False, True]
+  assert "truncated" in told[1].lower()
+  assert "no file fits" in told[2]
+  assert "no such file" in told[4]
+  alone, = predictors.score(
+      in_memory, [predictors.read(str(folder / "5.bmp"))])
+  np.testing.assert_allclose(
+      rows[3][2].probabilities, alone.probabilities, atol=1e-6)
+
+
+def test_a_model_gone_to_nan_is_no_answer(folder):
+  predictor = predictors.Predictor(
+      ("a",), False, lambda batch: (np.full([len(batch), 1], np.nan), None))
+  with pytest.raises(errors.InputError, match="diverged"):
+    predictors.score(predictor, [predictors.read(str(folder / "0.jpg"))])
+
+
+def test_proposals_beyond_what_it_takes_are_dropped(pairs, folder):
+  in_memory, export, _ = pairs["wsd"]
+  image = predictors.read(
+      str(folder / "0.jpg"), proposals.Settings(max_proposals=40))
+  assert len(image.proposals) > 8
+  for predictor in (in_memory, export):
+    found, = predictors.score(predictor, [image])
+    assert len(found.boxes) == len(found.proposal_scores) == 8
+
+
+def test_a_damaged_export_is_told(tmp_path):
+  os.makedirs(tmp_path / "1" / "assets")
+  (tmp_path / "1" / "saved_model.pb").write_bytes(b"nonsense")
+  with pytest.raises(errors.InputError, match="classes.txt"):
+    predictors.of_export(str(tmp_path / "1"))
+  (tmp_path / "1" / "assets" / "classes.txt").write_text(
+      "a\n", encoding="utf-8")
+  with pytest.raises(errors.InputError, match="expected a whole SavedModel"):
+    predictors.of_export(str(tmp_path / "1"))
