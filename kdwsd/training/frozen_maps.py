@@ -16,11 +16,16 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd.data import input_pipeline
+from kdwsd.modeling import student as student_lib
 from kdwsd.training import cached_arrays
-from kdwsd.training import strategies
 
 _FORMAT = 1
 _BATCH_SIZE = 8
+
+
+def directory(data):
+  """Where the maps for the records of a folder are kept."""
+  return os.path.join(data, "frozen_maps")
 
 
 def check(config, sizes):
@@ -49,63 +54,49 @@ def check(config, sizes):
           f"--frozen_cache: expected {expected}. Received: {received}.")
 
 
-def join(dataset, backbone, record_set, config, *, key="frozen_map", size,
-         view):
-  """Gives batches the maps of their images, having computed what is missing.
+def keep(model, record_set, config, *, size, directory, num_workers=1,
+         worker=0, progress=True):
+  """Computes what is missing of the maps of a split.
 
-  Call it when the backbone has its weights. The maps are read in Python, so the
-  data set cannot go to another process.
+  Call it when the backbone has its weights.
 
   Args:
-    dataset: `tf.data.Dataset` of batches of `input_pipeline`.
-    backbone: `backbones.Backbone` with frozen stages.
-    record_set: the `records.RecordSet` that the batches come from.
-    config: `config.Config` of the run.
-    key: what the maps are called in the batches.
-    size: image side of the batches.
-    view: function of a batch to the images that the backbone sees.
+    model: that of `models.build`, its backbone with frozen stages.
+    record_set: a `records.RecordSet`.
+    config: `config.Config` that the model was built by.
+    size: side of the images, pixels, as in the batches to join with.
+    directory: where to keep them; float16.
+    num_workers: processes that share the work and the directory.
+    worker: which of them this is.
+    progress: whether to show a progress bar.
 
   Returns:
-    The data set, with float32 maps [B, h, w, channels] in its batches.
+    `CachedArray` [num_images, 2, h, w, channels], not in memory; the second
+    axis is upright, mirrored.
 
   Raises:
     errors.InputError: a feature is not finite in float16, or see
       `CachedArray.fill`.
   """
-  array = _fill(backbone, record_set, config, size, view)
+  backbone, detector = model.backbone, config.stage == "wsd"
 
-  def read(record_index, mirrored):
-    return array.take(record_index, mirrored).astype(np.float32)
-
-  def attach(batch):
-    maps = tf.numpy_function(
-        read, [batch["record_index"], batch["mirrored"]], tf.float32)
-    maps.set_shape(batch["record_index"].shape + array.shape[1:])
-    return {**batch, key: maps}
-
-  return dataset.map(
-      attach, tf.data.AUTOTUNE, deterministic=True).prefetch(2)
-
-
-def _fill(backbone, record_set, config, size, view):
-  """The maps of a split as a `CachedArray` [num_images, 2, h, w, channels]."""
   @tf.function
-  def see(batch):
-    return backbone.frozen(view(batch))
+  def see(images):
+    if not detector:
+      images = student_lib.resize(images, config.student_size)
+    return backbone.frozen(images)
 
-  shape = see({"image": tf.zeros([1, size, size, 3])}).shape[1:]
-  array = cached_arrays.CachedArray(
-      os.path.join(config.data, "frozen_maps"), record_set, "frozen_maps", {
-          "format": _FORMAT,
-          "backbone": config.backbone, "width": config.backbone_width,
-          "frozen_stages": config.frozen_stages,
-          "weights": _digest(backbone.frozen_variables),
-          "dtype": backbone.compute_dtype,
-          "student_size": (
-              None if config.stage == "wsd" else config.student_size),
-          "size": int(size),
-          "records": input_pipeline.fingerprint(record_set),
-      }, shape=(2, *shape), dtype=np.float16)
+  shape = see(tf.zeros([1, size, size, 3])).shape[1:]
+  array = cached_arrays.CachedArray(directory, record_set, "frozen_maps", {
+      "format": _FORMAT,
+      "backbone": config.backbone, "width": config.backbone_width,
+      "frozen_stages": config.frozen_stages,
+      "weights": _digest(backbone.frozen_variables),
+      "dtype": backbone.compute_dtype,
+      "student_size": None if detector else config.student_size,
+      "size": int(size),
+      "records": input_pipeline.fingerprint(record_set),
+  }, shape=(2, *shape), dtype=np.float16)
 
   def compute(shard):
     one = dataclasses.replace(record_set, paths=(record_set.paths[shard],))
@@ -115,7 +106,7 @@ def _fill(backbone, record_set, config, size, view):
             one, size=size, num_proposals=1, batch_size=_BATCH_SIZE,
             mirror=mirror) for mirror in (False, True))):
       maps = np.stack(
-          [see({"image": batch["image"]}).numpy() for batch in batches],
+          [see(batch["image"]).numpy() for batch in batches],
           axis=1)                                  # [b, 2, h, w, channels]
       for rows in maps:
         with np.errstate(over="ignore"):
@@ -128,11 +119,37 @@ def _fill(backbone, record_set, config, size, view):
         index += 1
         yield rows
 
-  num_workers, worker = strategies.worker(tf.distribute.get_strategy())
-  array.fill(compute, about={
-      "records_directory": os.path.abspath(record_set.directory)},
-             num_workers=num_workers, worker=worker)
+  array.fill(
+      compute,
+      about={"records_directory": os.path.abspath(record_set.directory)},
+      num_workers=num_workers, worker=worker, progress=progress)
   return array
+
+
+def join(dataset, array, key="frozen_map"):
+  """Gives batches the maps of their images.
+
+  They are read in Python, so the data set cannot go to another process.
+
+  Args:
+    dataset: `tf.data.Dataset` of batches of `input_pipeline`.
+    array: of `keep`, for the same split and side.
+    key: what the maps are called in the batches.
+
+  Returns:
+    The data set, with float32 maps [B, h, w, channels] in its batches.
+  """
+  def read(record_index, mirrored):
+    return array.take(record_index, mirrored).astype(np.float32)
+
+  def attach(batch):
+    maps = tf.numpy_function(
+        read, [batch["record_index"], batch["mirrored"]], tf.float32)
+    maps.set_shape(batch["record_index"].shape + array.shape[1:])
+    return {**batch, key: maps}
+
+  return dataset.map(
+      attach, tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
 
 def _digest(variables):

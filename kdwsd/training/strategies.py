@@ -50,13 +50,23 @@ def is_chief(strategy):
   return strategy.extended.should_checkpoint
 
 
-def worker(strategy):
-  """Number of workers, and which of them this process is, from 0."""
-  if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-    return 1, 0
-  resolver = strategy.cluster_resolver
-  tasks = resolver.cluster_spec().as_dict().get("worker", [])
-  return max(len(tasks), 1), resolver.task_id or 0
+def sharing(directory):
+  """Arguments of what the workers of the current strategy compute together.
+
+  Args:
+    directory: that all of them see.
+
+  Returns:
+    Dict of `directory`, `num_workers`, and `worker`, which of them this process
+    is, from 0.
+  """
+  num_workers, worker = 1, 0
+  strategy = tf.distribute.get_strategy()
+  if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    resolver = strategy.cluster_resolver
+    tasks = resolver.cluster_spec().as_dict().get("worker", [])
+    num_workers, worker = max(len(tasks), 1), resolver.task_id or 0
+  return {"directory": directory, "num_workers": num_workers, "worker": worker}
 
 
 def set_determinism(mode, seed):

@@ -7,6 +7,8 @@ the teacher: both answers of each image lie in a folder beside the records, see
 `mirrored`. A teacher that drops units has no fixed answer and no cache.
 
 Stage 2 takes the image scores, stage 1 the features of the best RoIs.
+A teacher whose frozen stages' maps are kept, see `frozen_maps`, begins behind
+them.
 """
 
 import dataclasses
@@ -52,7 +54,7 @@ class RoiFeatures:
 
 
 def image_scores(teacher, record_set, *, size, num_proposals, temperature,
-                 directory, num_workers=1, worker=0, progress=True):
+                 directory, maps=None, num_workers=1, worker=0, progress=True):
   """The teacher's image scores over a split, both mirrors.
 
   Args:
@@ -62,6 +64,9 @@ def image_scores(teacher, record_set, *, size, num_proposals, temperature,
     num_proposals: R, likewise.
     temperature: as for `teacher.image_scores`.
     directory: where to keep them.
+    maps: function without arguments that gives what `frozen_maps.keep` does for
+      the teacher and the split, from which it then answers; None for nothing.
+      Called if an answer is missing.
     num_workers: processes that share the work and the directory.
     worker: which of them this is.
     progress: whether to show a progress bar.
@@ -75,7 +80,7 @@ def image_scores(teacher, record_set, *, size, num_proposals, temperature,
   array = cached_arrays.CachedArray(
       directory, record_set, "image_scores",
       _settings(teacher, record_set, size, num_proposals,
-                temperature=float(temperature)),
+                temperature=float(temperature), from_maps=bool(maps)),
       shape=(2, len(record_set.classes)), dtype=np.float32)
 
   @tf.function
@@ -83,7 +88,8 @@ def image_scores(teacher, record_set, *, size, num_proposals, temperature,
     return teacher_lib.image_scores(teacher, batch, temperature=temperature)
 
   def compute(shard):
-    views = _views(record_set, shard, size, num_proposals)
+    views = _views(record_set, shard, size, num_proposals,
+                   array.starts[shard], maps)
     for index, batches in enumerate(views, array.starts[shard]):
       scores = np.concatenate([score(b).numpy() for b in batches])  # [2, C]
       _check_finite(np.isfinite(scores).all(), index, teacher)
@@ -95,8 +101,8 @@ def image_scores(teacher, record_set, *, size, num_proposals, temperature,
 
 
 def roi_features(teacher, record_set, *, size, num_proposals, top_k,
-                 layers=("fc7",), directory, num_workers=1, worker=0,
-                 progress=True):
+                 layers=("fc7",), directory, maps=None, num_workers=1,
+                 worker=0, progress=True):
   """Features of the RoIs that the teacher scores highest, both mirrors.
 
   An RoI's score is that of its best class; of equal ones the first is taken.
@@ -109,6 +115,7 @@ def roi_features(teacher, record_set, *, size, num_proposals, top_k,
     top_k: RoIs of each image; k, at most R.
     layers: names of layers of `wsddn.WSDDN.call`.
     directory: where to keep them; float16, 2 * k values a unit and image.
+    maps: as `image_scores`.
     num_workers: processes that share the work and the directory.
     worker: which of them this is.
     progress: whether to show a progress bar.
@@ -124,7 +131,7 @@ def roi_features(teacher, record_set, *, size, num_proposals, top_k,
   array = cached_arrays.CachedArray(
       directory, record_set, "roi_features",
       _settings(teacher, record_set, size, num_proposals, top_k=k,
-                layers=list(layers)),
+                layers=list(layers), from_maps=bool(maps)),
       shape=(2,), dtype=[
           ("indices", np.int32, (k,)), ("scores", np.float32, (k,)),
           ("valid", np.bool_, (k,)),
@@ -150,7 +157,8 @@ def roi_features(teacher, record_set, *, size, num_proposals, top_k,
     return found, tf.reduce_all(finite)
 
   def compute(shard):
-    views = _views(record_set, shard, size, num_proposals)
+    views = _views(record_set, shard, size, num_proposals,
+                   array.starts[shard], maps)
     for index, batches in enumerate(views, array.starts[shard]):
       row = np.empty([2], array.dtype)
       for side, batch in enumerate(batches):
@@ -223,14 +231,20 @@ def attach_roi_features(dataset, features):
       attach, tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
 
-def _views(record_set, shard, size, num_proposals):
+def _views(record_set, shard, size, num_proposals, start, maps):
   """Yields for each image of a shard its batches of one, upright, mirrored."""
   one = dataclasses.replace(record_set, paths=(record_set.paths[shard],))
-  for batches in zip(*(
+  array = maps() if maps else None
+  for index, batches in enumerate(zip(*(
       input_pipeline.evaluation_batches(
           one, size=size, num_proposals=num_proposals, mirror=mirror)
-      for mirror in (False, True))):
-    yield [{key: batch[key] for key in _READ} for batch in batches]
+      for mirror in (False, True))), start):
+    batches = [{key: batch[key] for key in _READ} for batch in batches]
+    if array is not None:
+      for mirrored, batch in enumerate(batches):
+        batch["frozen_map"] = tf.constant(
+            array.take([index], [mirrored]), tf.float32)
+    yield batches
 
 
 def _layer_shapes(teacher, layers):

@@ -1,6 +1,7 @@
 """Tests of kdwsd.training.teacher_cache."""
 
 import dataclasses
+import functools
 import os
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ import tensorflow as tf
 from kdwsd import errors
 from kdwsd.data import input_pipeline
 from kdwsd.training import cached_arrays
+from kdwsd.training import frozen_maps
 from kdwsd.training import teacher as teacher_lib
 from kdwsd.training import teacher_cache
 from tests.training import fake_teacher
@@ -70,6 +72,28 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
       with mock.patch.object(cached_arrays.CachedArray, "read"):
         make(*arguments, **options)
     return fill.call_args.args[0].folder
+
+  def test_answers_from_kept_maps_are_the_same(self):
+    teacher = fake_teacher.make(
+        self.root, frozen_stages=2, frozen_cache=True, data=self.root)
+    maps = functools.partial(
+        frozen_maps.keep, teacher.model, self.records, teacher.config,
+        size=_SIZE, directory=os.path.join(self.root, "frozen_maps"),
+        progress=False)
+    self.assertAllClose(self._scores(teacher, maps=maps),
+                        self._scores(teacher), atol=1e-4)
+    found, expected = (
+        features.array.read() for features in (
+            self._rois(teacher, maps=maps), self._rois(teacher)))
+    self.assertAllEqual(found["indices"], expected["indices"])
+    self.assertAllClose(found["fc7"], expected["fc7"], rtol=5e-3, atol=5e-3)
+    # Were the whole teacher run, spoilt maps would do no harm.
+    spoilt = mock.Mock()
+    spoilt.return_value.take = lambda *where: 0.0 * maps().take(*where)
+    elsewhere = os.path.join(self.root, "spoilt")
+    self.assertNotAllClose(
+        self._scores(teacher, maps=spoilt, directory=elsewhere),
+        self._scores(teacher), atol=1e-4)
 
   def test_scores_of_the_fake_tell_images_and_mirrors_apart(self):
     rows = self.table.reshape(-1, self.table.shape[-1])

@@ -41,7 +41,8 @@ def make(config, train_set):
   if cached:
     features = teacher_cache.roi_features(
         teacher, train_set, top_k=config.top_k_rois,
-        layers=config.feature_layers, **students.cache_options(config))
+        layers=config.feature_layers,
+        **students.cache_options(config, teacher, train_set))
 
   def add_to_batches(dataset):
     if cached:

@@ -43,7 +43,7 @@ def make(config, train_set):
   if cached:
     scores = teacher_cache.image_scores(
         teacher, train_set, temperature=config.teacher_temperature,
-        **students.cache_options(config))
+        **students.cache_options(config, teacher, train_set))
 
   def add_to_batches(dataset):
     if cached:

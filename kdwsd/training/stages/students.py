@@ -1,5 +1,7 @@
 """What the stages of a student share: its images, and the teacher's answers."""
 
+import functools
+
 import tensorflow as tf
 
 from kdwsd import errors
@@ -30,13 +32,21 @@ def check(config):
         "cannot be kept. Received: --teacher_dropout.")
 
 
-def cache_options(config):
-  """Arguments of `teacher_cache` that both stages of distillation share."""
-  num_workers, worker = strategies.worker(tf.distribute.get_strategy())
+def cache_options(config, teacher, train_set):
+  """Arguments of `teacher_cache` that both stages of distillation share.
+
+  A teacher that was trained behind kept maps, at the side at which it teaches,
+  answers from them.
+  """
+  maps, before = None, teacher.config
+  if before.frozen_cache and before.train_sizes == (config.eval_size,):
+    maps = functools.partial(
+        frozen_maps.keep, teacher.model, train_set, before,
+        size=config.eval_size,
+        **strategies.sharing(frozen_maps.directory(config.data)))
   return {
       "size": config.eval_size, "num_proposals": config.num_proposals,
-      "directory": teacher_cache.directory(config.data),
-      "num_workers": num_workers, "worker": worker}
+      "maps": maps, **strategies.sharing(teacher_cache.directory(config.data))}
 
 
 def add_images(dataset, config, student, train_set, *, augmented,
@@ -57,10 +67,10 @@ def add_images(dataset, config, student, train_set, *, augmented,
     `--frozen_cache`, also `student_frozen_map`, see `frozen_maps`.
   """
   if config.frozen_cache:
-    dataset = frozen_maps.join(
-        dataset, student.backbone, train_set, config, key="student_frozen_map",
-        size=config.eval_size, view=lambda batch: student_lib.resize(
-            batch["image"], config.student_size))
+    maps = frozen_maps.keep(
+        student, train_set, config, size=config.eval_size,
+        **strategies.sharing(frozen_maps.directory(config.data)))
+    dataset = frozen_maps.join(dataset, maps, "student_frozen_map")
   changing = augmented and (config.randaugment_layers or config.cutout_size)
 
   def one(image, index):

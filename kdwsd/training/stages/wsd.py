@@ -5,6 +5,7 @@ import tensorflow as tf
 from kdwsd.modeling import losses
 from kdwsd.training import frozen_maps
 from kdwsd.training import models
+from kdwsd.training import strategies
 from kdwsd.training.stages import stage
 from kdwsd.training.stages import start
 
@@ -33,9 +34,9 @@ def make(config, train_set):
   def add_to_batches(dataset):
     if not config.frozen_cache:
       return dataset
-    return frozen_maps.join(
-        dataset, model.backbone, train_set, config,
-        size=config.train_sizes[0], view=lambda batch: batch["image"])
+    return frozen_maps.join(dataset, frozen_maps.keep(
+        model, train_set, config, size=config.train_sizes[0],
+        **strategies.sharing(frozen_maps.directory(config.data))))
 
   return stage.Stage(
       model=model,
