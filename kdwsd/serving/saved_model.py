@@ -19,6 +19,7 @@ import re
 import shutil
 import tempfile
 
+from absl import logging
 import tensorflow as tf
 
 from kdwsd import errors
@@ -118,11 +119,12 @@ def write(servable, directory):
         class_file, "".join(name + "\n" for name in servable.classes))
     servable.module.class_file = tf.saved_model.Asset(class_file)
     try:
-      tf.saved_model.save(
-          servable.module, directory, signatures=servable.signatures,
-          # They are for training: exact RoI pooling has one.
-          options=tf.saved_model.SaveOptions(
-              experimental_custom_gradients=False))
+      with _quiet():
+        tf.saved_model.save(
+            servable.module, directory, signatures=servable.signatures,
+            # They are for training: exact RoI pooling has one.
+            options=tf.saved_model.SaveOptions(
+                experimental_custom_gradients=False))
     except tf.errors.OpError as error:
       raise errors.InputError(
           f"{directory}: expected to write the model there. Received: "
@@ -235,6 +237,17 @@ def _remove_left_overs(directory):
   for name in os.listdir(directory):
     if name.startswith(_PARTIAL):
       shutil.rmtree(os.path.join(directory, name), ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _quiet():
+  """Without TensorFlow's lines on names of inputs and temporary files."""
+  before = logging.get_verbosity()
+  logging.set_verbosity(logging.ERROR)
+  try:
+    yield
+  finally:
+    logging.set_verbosity(before)
 
 
 @contextlib.contextmanager

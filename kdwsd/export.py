@@ -1,0 +1,296 @@
+r"""Exports a trained model for TensorFlow Serving: `python -m kdwsd.export`.
+
+    python -m kdwsd.export --workdir=runs/voc07/kd_prediction \
+        --output=models/student
+
+Writes models/student/1, or the next free number: a SavedModel of float32 that
+takes JPEG and PNG files as they are, warm-up requests, class names and
+export.json, which says what it is. It appears only when TensorFlow's C++
+session, the one servers have, has answered as the trained model does.
+"""
+
+import os
+
+from absl import flags
+from absl import logging
+
+from kdwsd import command_line
+from kdwsd import errors
+from kdwsd import files
+
+flags.DEFINE_string("workdir", None, "Of the run: a student's or a teacher's.")
+flags.DEFINE_string("output", None, "Directory that holds the versions, what a "
+                    "server is pointed at.")
+flags.DEFINE_string("checkpoint", "best", "best, last, or the path of a "
+                    "checkpoint.")
+flags.DEFINE_integer("version", None, "Number of the version. Default: one "
+                     "more than the highest there.", lower_bound=0)
+flags.DEFINE_list("warmup", None, "Batch sizes of the warm-up requests, one "
+                  "request for each size and signature; empty for none. "
+                  "Default: 1,8, of a teacher 1.")
+flags.DEFINE_list("formats", [], "Other formats of a student: tflite_float16, "
+                  "tflite_int8, onnx. Each is compared with the SavedModel on "
+                  "records.")
+flags.DEFINE_string("data", None, "Directory of records with images to check "
+                    "with. Default: what the run was trained on, or drawn "
+                    "scenes if that is gone.")
+flags.DEFINE_integer("compare_images", 500, "Images of --eval_split of the run "
+                     "on which --formats are compared, at most.",
+                     lower_bound=1)
+flags.DEFINE_integer("representative_images", 100, "Images of the run's "
+                     "--train_split from which tflite_int8 takes the ranges "
+                     "of activations.", lower_bound=1)
+flags.mark_flags_as_required(["workdir", "output"])
+flags.register_validator(
+    "warmup",
+    lambda values: values is None or all(
+        v.strip().isdigit() and int(v) >= 1 for v in values),
+    message="expected batch sizes of 1 or more, separated by commas")
+
+FLAGS = flags.FLAGS
+
+# Images on which the export is compared with the model. A teacher takes
+# seconds for each.
+_CHECKED = {False: 4, True: 2}
+_WARMUP = {False: [1, 8], True: [1]}
+
+
+def main(_):
+  """Exports what the flags name."""
+  # pylint: disable=import-outside-toplevel
+  import tensorflow as tf
+
+  from kdwsd.serving import description
+  from kdwsd.serving import examples
+  from kdwsd.serving import formats
+  from kdwsd.serving import saved_model
+  from kdwsd.serving import signatures
+  from kdwsd.serving import verification
+  from kdwsd.serving import warmup
+  from kdwsd.training import checkpoints
+  from kdwsd.training import config as config_lib
+  # pylint: enable=import-outside-toplevel
+
+  config = config_lib.read(FLAGS.workdir)
+  detector = config.stage == "wsd"
+  other_formats = [name.strip() for name in FLAGS.formats]
+  formats.check(other_formats)
+  _check_stage(config, other_formats)
+  path = checkpoints.find(FLAGS.workdir, FLAGS.checkpoint)
+  _check_origin(path, config)
+  sets = _record_sets(config, needed=bool(FLAGS.data or other_formats))
+  batch_sizes = _WARMUP[detector] if FLAGS.warmup is None else [
+      int(value) for value in FLAGS.warmup]
+
+  # Whatever it was trained in: variables are float32 in every checkpoint.
+  tf.keras.mixed_precision.set_global_policy("float32")
+  model, _ = checkpoints.load_model(FLAGS.workdir, path)
+  if detector:
+    servable = signatures.detector(
+        model, classes=config.classes, eval_size=config.eval_size)
+  else:
+    servable = signatures.classifier(
+        model, classes=config.classes, image_size=config.student_size,
+        eval_size=config.eval_size)
+
+  warmup.check_count(len(batch_sizes) * len(servable.signatures))
+  count = max([_CHECKED[detector], *batch_sizes])
+  chosen = _examples(sets, count, config)
+  requests = [
+      request for size in batch_sizes
+      for request in examples.requests(servable, chosen[:size])]
+  with saved_model.new_version(FLAGS.output, FLAGS.version) as (
+      directory, version):
+    logging.info("Writing version %d.", version)
+    saved_model.write(servable, directory)
+    warmup.write(directory, requests,
+                 model_name=os.path.basename(os.path.abspath(FLAGS.output)))
+    logging.info("Comparing with the model, in TensorFlow's C++ session.")
+    differences = verification.verify(
+        directory, servable, model, chosen[:_CHECKED[detector]],
+        eval_size=config.eval_size)
+    converted = {}
+    if other_formats:
+      converted = _convert(directory, other_formats, model, config, sets)
+    saved_model.write_metadata(directory, {
+        **_provenance(config, path),
+        **description.interface(servable, eval_size=config.eval_size),
+        **({} if not detector else {
+            "num_proposals": config.num_proposals,
+            "proposals": _recorded_proposals(config)}),
+        "checked": {
+            "images": "records" if sets else "drawn",
+            "max_difference": differences,
+            "tolerance": verification.TOLERANCE,
+        },
+        "warmup_batch_sizes": batch_sizes,
+        "formats": converted,
+    })
+  _tell(saved_model.version_path(FLAGS.output, version), differences, converted)
+
+
+def _check_stage(config, other_formats):
+  if config.stage == "kd_feature":
+    # Its fc8 is as random as at the start: stage 1 trains up to fc7.
+    raise errors.InputError(
+        f"--workdir: {FLAGS.workdir}: expected a run that knows labels. "
+        "Received: stage kd_feature, whose student has no classifier yet; "
+        "export the run of stage kd_prediction that starts from it.")
+  if config.stage == "wsd" and other_formats:
+    raise errors.InputError(
+        f"--formats: expected a student. Received: {FLAGS.workdir}, stage "
+        "wsd.")
+
+
+def _check_origin(path, config):
+  """A checkpoint of another run may fit in shape and still mean other things.
+
+  Args:
+    path: of the checkpoint.
+    config: of the run.
+
+  Raises:
+    errors.InputError: it lies in a run of another stage or of other classes.
+  """
+  from kdwsd.training import config as config_lib  # pylint: disable=import-outside-toplevel
+  owner = os.path.dirname(os.path.dirname(os.path.abspath(path)))
+  if not os.path.exists(config_lib.path(owner)):
+    return  # Copied to somewhere else: its shapes have to do.
+  other = config_lib.read(owner)
+  for name in ("stage", "classes"):
+    mine, theirs = getattr(config, name), getattr(other, name)
+    if mine != theirs:
+      raise errors.InputError(
+          f"--checkpoint: {path}: expected the {name} of "
+          f"{config_lib.path(FLAGS.workdir)}, {_text(mine)}. Received: "
+          f"{_text(theirs)}.")
+
+
+def _record_sets(config, *, needed):
+  """Splits to check with, (training, evaluation); None if they are gone."""
+  from kdwsd.data import records  # pylint: disable=import-outside-toplevel
+  data = FLAGS.data or config.data
+  try:
+    sets = (records.open_split(data, config.train_split),
+            records.open_split(data, config.eval_split or config.train_split))
+    for record_set in sets:
+      if record_set.classes != tuple(config.classes):
+        raise errors.InputError(
+            f"{record_set.directory}, split {record_set.split}: expected the "
+            f"classes of the model, {_text(config.classes)}. Received: "
+            f"{_text(record_set.classes)}.")
+  except errors.InputError as error:
+    if needed:
+      raise
+    logging.info("Checking with drawn images. %s", error)
+    return None
+  return sets
+
+
+def _examples(sets, count, config):
+  """As many examples, repeated if the records are few."""
+  from kdwsd.serving import examples  # pylint: disable=import-outside-toplevel
+  found = []
+  if sets:
+    found = examples.from_records(
+        sets[1], count, num_proposals=config.num_proposals)
+  found = found or examples.drawn(count)
+  return [found[i % len(found)] for i in range(count)]
+
+
+def _convert(directory, names, model, config, sets):
+  """Writes the other formats; see `formats.write`."""
+  # pylint: disable=import-outside-toplevel
+  import numpy as np
+
+  from kdwsd.data import input_pipeline
+  from kdwsd.data import records
+  from kdwsd.evaluation import metrics
+  from kdwsd.modeling import student
+  from kdwsd.serving import formats
+  # pylint: enable=import-outside-toplevel
+
+  def squares(record_set, count):
+    batches = input_pipeline.evaluation_batches(
+        record_set, size=config.eval_size, num_proposals=1)
+    return np.concatenate([
+        student.resize(batch["image"], config.student_size).numpy()
+        for batch in batches.take(count)])
+
+  labelled = records.read_labelled_images(list(sets[1].paths))
+
+  def measure(scores):
+    return metrics.score(metrics.Results(
+        labelled[:len(scores)], scores, None, None))["classification"]["map"]
+
+  logging.info("Converting to %s.", ", ".join(names))
+  return formats.write(
+      directory, names, model, image_size=config.student_size,
+      representative=squares(sets[0], FLAGS.representative_images),
+      images=squares(sets[1], FLAGS.compare_images), measure=measure)
+
+
+def _provenance(config, path):
+  """What it was made from."""
+  from kdwsd.serving import description  # pylint: disable=import-outside-toplevel
+  step = os.path.basename(path).rpartition("-")[2]
+  return {
+      **description.origin(),
+      "workdir": os.path.abspath(FLAGS.workdir),
+      "checkpoint": os.path.relpath(path, FLAGS.workdir),
+      "stage": config.stage,
+      "step": int(step) if step.isdigit() else None,
+      "backbone": config.backbone,
+      "trained_in": config.mixed_precision,
+      "metrics": _metrics(path),
+  }
+
+
+def _recorded_proposals(config):
+  """How proposals were made, so that new images get such too; or None."""
+  from kdwsd.data import records  # pylint: disable=import-outside-toplevel
+  card = records.card_path(config.data, config.train_split)
+  return files.read_json(card).get("proposals") if os.path.exists(
+      card) else None
+
+
+def _metrics(path):
+  """Figures of this checkpoint by split; None where it was not measured."""
+  from kdwsd.evaluation import summary  # pylint: disable=import-outside-toplevel
+  from kdwsd.training import checkpoints  # pylint: disable=import-outside-toplevel
+  measured = {}
+  root = os.path.dirname(summary.directory(FLAGS.workdir, "split"))
+  for split in sorted(os.listdir(root)) if os.path.isdir(root) else []:
+    file = os.path.join(root, split, "metrics.json")
+    if not os.path.exists(file):
+      continue
+    metrics = files.read_json(file)
+    # A run itself measures its best checkpoint.
+    of = metrics.get("settings", {}).get("checkpoint", "best")
+    try:
+      same = checkpoints.find(FLAGS.workdir, of) == path
+    except errors.InputError:
+      same = False
+    if same:
+      measured[split] = {
+          "num_images": metrics.get("num_images"), **summary.figures(metrics)}
+  return measured or None
+
+
+def _text(value):
+  return value if isinstance(value, str) else ", ".join(value)
+
+
+def _tell(path, differences, converted):
+  largest = max(differences.values())
+  print(f"Exported: {path}\nLargest difference from the trained model in "
+        f"TensorFlow's C++ session: {largest:.1e}.")
+  for name, figures in converted.items():
+    print(f"{name}: {figures['file']}, {figures['bytes'] / 2**20:.1f} MiB; on "
+          f"{figures['images']} images mAP {100 * figures['map']:.2f} "
+          f"(SavedModel {100 * figures['map_saved_model']:.2f}), largest "
+          f"difference {figures['max_difference']:.4f}.")
+
+
+if __name__ == "__main__":
+  command_line.run(main)

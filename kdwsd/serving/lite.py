@@ -1,0 +1,65 @@
+"""A student as a TensorFlow Lite file, for phones and small boards.
+
+One image a call: input `images` [1, S, S, 3] float32 RGB 0..255, output
+[1, C] float32 probabilities in the order of the class list. Resizing is left
+to the caller, see the preprocessing in `export.json`.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+FLOAT16 = "tflite_float16"
+INT8 = "tflite_int8"
+FILES = {FLOAT16: "student_float16.tflite", INT8: "student_int8.tflite"}
+
+
+def write(path, probabilities, *, image_size, kind, representative=None):
+  """Converts a student.
+
+  Args:
+    path: of the file.
+    probabilities: function of [B, S, S, 3] to [B, C].
+    image_size: S.
+    kind: `FLOAT16`, weights of 16 bits, or `INT8`, weights and activations of
+      8 bits, with floats at both ends.
+    representative: of INT8: [N, S, S, 3] float32, images from which the ranges
+      of activations are taken.
+  """
+  function = tf.function(probabilities, input_signature=[
+      tf.TensorSpec([1, image_size, image_size, 3], tf.float32, "images")])
+  concrete = function.get_concrete_function()
+  converter = tf.lite.TFLiteConverter.from_concrete_functions(
+      [concrete], function)
+  converter.optimizations = [tf.lite.Optimize.DEFAULT]
+  if kind == FLOAT16:
+    converter.target_spec.supported_types = [tf.float16]
+  else:
+    converter.representative_dataset = lambda: (
+        [image[np.newaxis]] for image in representative)
+    converter.target_spec.supported_ops = [
+        tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+  content = converter.convert()
+  with open(path, "wb") as file:
+    file.write(content)
+
+
+def predict(path, images):
+  """Runs a file on images.
+
+  Args:
+    path: of the file.
+    images: [N, S, S, 3] float32.
+
+  Returns:
+    [N, C] float32.
+  """
+  interpreter = tf.lite.Interpreter(path)
+  interpreter.allocate_tensors()
+  source = interpreter.get_input_details()[0]["index"]
+  result = interpreter.get_output_details()[0]["index"]
+  scores = []
+  for image in images:
+    interpreter.set_tensor(source, image[np.newaxis])
+    interpreter.invoke()
+    scores.append(interpreter.get_tensor(result)[0])
+  return np.stack(scores)

@@ -1,0 +1,98 @@
+"""The check an export has to pass before anybody sees it.
+
+TensorFlow's C++ session, see `native_session`, must answer every signature as
+the Keras model does that was measured, and every warm-up request.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from kdwsd import errors
+from kdwsd.serving import c_api
+from kdwsd.serving import examples
+from kdwsd.serving import native_session
+from kdwsd.serving import signatures
+from kdwsd.serving import warmup
+
+# Sums in another order differ in the sixth digit; a wrong weight or a wrong
+# preparation of images does so in the second or third.
+TOLERANCE = 1e-4
+
+
+def verify(directory, servable, model, chosen, *, eval_size):
+  """Compares an export with the model it was made of.
+
+  Args:
+    directory: of the export, not yet published.
+    servable: the `signatures.Servable` it was written from.
+    model: the Keras model.
+    chosen: list of `examples.Example`s.
+    eval_size: side to which images are warped in measuring.
+
+  Returns:
+    {signature name: largest difference of a probability}.
+
+  Raises:
+    errors.InputError: the export cannot be loaded or run by TensorFlow's C++
+      session, or differs from the model.
+  """
+  requests = examples.requests(servable, chosen)
+  replayed = warmup.read(directory)
+  try:
+    found, answers = native_session.run_apart(directory, requests + replayed)
+  except c_api.NativeError as error:
+    raise errors.InputError(
+        f"{directory}: expected an export that TensorFlow's C++ session can "
+        f"run, as a server does. Received: {error}") from error
+  if set(found) != set(servable.signatures):
+    raise errors.InputError(
+        f"{directory}: expected the signatures {sorted(servable.signatures)}. "
+        f"Received: {sorted(found)}.")
+  differences = {}
+  for (name, inputs), answer in zip(requests, answers):
+    expected = _expected(servable, model, chosen, name, inputs, eval_size)
+    differences[name] = _compare(directory, name, expected, answer,
+                                 servable.classes)
+  return differences
+
+
+def _expected(servable, model, chosen, name, inputs, eval_size):
+  """[B, C] probabilities and, of a detector, [B, R, C] scores, by Keras."""
+  if name == signatures.IMAGES and not servable.detector:
+    return {signatures.PROBABILITIES: tf.sigmoid(
+        model(inputs[signatures.IMAGES])).numpy()}
+  content = examples.batch(chosen, eval_size)
+  if not servable.detector:
+    return {signatures.PROBABILITIES:
+            model.score(content)["image_scores"].numpy()}
+  outputs = model(content)
+  return {signatures.PROBABILITIES: outputs["image_scores"].numpy(),
+          signatures.PROPOSAL_SCORES: outputs["proposal_scores"].numpy()}
+
+
+def _compare(directory, name, expected, answer, classes):
+  """Largest difference; raises if it is large, or names do not fit."""
+  answer = dict(answer)
+  if name == signatures.CLASSIFY:
+    answer[signatures.PROBABILITIES] = answer.pop(signatures.SCORES)
+  rows = len(expected[signatures.PROBABILITIES])
+  names = np.array([[text.encode() for text in classes]] * rows, object)
+  if not np.array_equal(answer[signatures.CLASSES], names):
+    raise errors.InputError(
+        f"{directory}, signature {name}: expected the classes {classes}. "
+        f"Received: {answer[signatures.CLASSES].tolist()}.")
+  largest = 0.0
+  for key, values in expected.items():
+    if answer[key].shape != values.shape:
+      raise errors.InputError(
+          f"{directory}, signature {name}: expected {key} of shape "
+          f"{values.shape}. Received: {answer[key].shape}.")
+    difference = np.max(np.abs(answer[key] - values), initial=0.0)
+    # NaN differs from everything.
+    if not difference <= TOLERANCE:
+      raise errors.InputError(
+          f"{directory}, signature {name}: expected {key} of the export as the "
+          f"model gives them, to {TOLERANCE}. Received: a difference of "
+          f"{difference}.")
+    largest = max(largest, float(difference))
+  return largest

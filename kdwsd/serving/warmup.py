@@ -1,0 +1,100 @@
+"""Warm-up requests: what a server runs before it says that a model is ready.
+
+TensorFlow Serving replays the PredictionLogs of
+`assets.extra/tf_serving_warmup_requests`, at most 1000, and refuses to load a
+version of which one fails. Source: its document saved_model_warmup.md.
+"""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from kdwsd import errors
+from kdwsd.serving import saved_model
+from kdwsd.serving import signatures
+
+MAX_REQUESTS = 1000
+
+
+def path(directory):
+  """Where a version has its warm-up requests."""
+  return os.path.join(directory, "assets.extra", saved_model.WARMUP_FILE)
+
+
+def write(directory, requests, *, model_name):
+  """Writes the warm-up requests of a version; no file if there are none.
+
+  Args:
+    directory: of the version.
+    requests: list of (signature name, {input: array}).
+    model_name: written into the requests, for whoever reads them.
+
+  Raises:
+    errors.InputError: there are more than TensorFlow Serving reads.
+  """
+  check_count(len(requests))
+  if not requests:
+    return
+  os.makedirs(os.path.dirname(path(directory)), exist_ok=True)
+  with tf.io.TFRecordWriter(path(directory)) as writer:
+    for signature_name, inputs in requests:
+      writer.write(
+          _log(signature_name, inputs, model_name).SerializeToString())
+
+
+def check_count(count):
+  """Checks how many requests there are to be.
+
+  Raises:
+    errors.InputError: there are more than TensorFlow Serving reads.
+  """
+  if count > MAX_REQUESTS:
+    raise errors.InputError(
+        f"--warmup: expected at most {MAX_REQUESTS} requests, what TensorFlow "
+        f"Serving reads. Received: {count}.")
+
+
+def read(directory):
+  """Reads the warm-up requests of a version as a server would.
+
+  Args:
+    directory: of the version.
+
+  Returns:
+    List of (signature name, {input: array}).
+  """
+  if not os.path.exists(path(directory)):
+    return []
+  requests = []
+  for content in tf.data.TFRecordDataset(path(directory)).as_numpy_iterator():
+    log = prediction_log_pb2.PredictionLog.FromString(content)
+    if log.WhichOneof("log_type") == "classify_log":
+      request = log.classify_log.request
+      examples = request.input.example_list.examples
+      inputs = {signatures.EXAMPLES: np.array(
+          [example.SerializeToString() for example in examples], object)}
+    else:
+      request = log.predict_log.request
+      inputs = {name: tf.make_ndarray(tensor)
+                for name, tensor in request.inputs.items()}
+    requests.append((request.model_spec.signature_name, inputs))
+  return requests
+
+
+def _log(signature_name, inputs, model_name):
+  log = prediction_log_pb2.PredictionLog()
+  if signature_name == signatures.CLASSIFY:
+    request = log.classify_log.request
+    for example in inputs[signatures.EXAMPLES]:
+      request.input.example_list.examples.append(
+          tf.train.Example.FromString(example))
+  else:
+    request = log.predict_log.request
+    for name, value in inputs.items():
+      request.inputs[name].CopyFrom(tf.make_tensor_proto(
+          value, tf.string if value.dtype == object else None))
+  request.model_spec.name = model_name
+  request.model_spec.signature_name = signature_name
+  return log
