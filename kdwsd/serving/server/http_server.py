@@ -171,6 +171,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     if not self.rfile.peek(1):
       return
     self.server.set_busy(self.connection, True)
+    # A refusal may come before they are read.
+    self.requestline, self.request_version, self.command = "", "", ""
     self._reader.deadline = time.monotonic() + self.server.read_seconds
     try:
       self._handle()
@@ -196,7 +198,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
   def _handle(self):
     self.raw_requestline = self.rfile.readline(65537)
-    self.requestline, self.request_version, self.command = "", "", ""
     if len(self.raw_requestline) > 65536:
       self._unread = True
       self.send_error(414)

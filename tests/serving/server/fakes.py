@@ -28,8 +28,9 @@ class _Model(tf.Module):
   def answer(self, images):
     """[B] string -> probabilities [B, 2], classes [B, 2]."""
     bad = tf.where(tf.strings.substr(images, 0, len(BAD)) == BAD)[:, 0]
+    first = tf.concat([bad, [-1]], 0)[0]
     message = tf.strings.format(
-        "image_bytes[{}]: expected a JPEG or PNG.", tf.concat([bad, [-1]], 0)[0])
+        "image_bytes[{}]: expected a JPEG or PNG.", first)
     with tf.control_dependencies(
         [tf.debugging.Assert(tf.size(bad) == 0, [message])]):
       lengths = tf.cast(tf.strings.length(images), tf.float32)    # [B]

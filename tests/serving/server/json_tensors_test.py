@@ -103,8 +103,8 @@ def test_what_is_wrong_is_told(document, specs, words):
 
 
 @pytest.mark.parametrize("body", [
-    b"", b"  ", b"{", b"[1]", b"1", b'"x"', b"nul", b"\xff\xfe\x00", b"{'a': 1}",
-    b'{"instances": [1,]}', b'{"a":' * 100000, b"[" * 100000,
+    b"", b"  ", b"{", b"[1]", b"1", b'"x"', b"nul", b"\xff\xfe\x00",
+    b"{'a': 1}", b'{"instances": [1,]}', b'{"a":' * 100000, b"[" * 100000,
     b'{"instances": [' + b"9" * 5000 + b"]}", b'{"a": "\xff"}'])
 def test_what_is_no_json_object_is_refused(body):
   with pytest.raises(codes.ServingError) as caught:

@@ -1,0 +1,92 @@
+"""The binary, in a process of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from tests.serving.server import clients
+from tests.serving.server import fakes
+
+
+@pytest.fixture(scope="module", name="base")
+def fixture_base(tmp_path_factory):
+  base = tmp_path_factory.mktemp("model")
+  fakes.write(str(base), 1, warm_up=[fakes.warm_up_request(b"abc")])
+  fakes.publish(base / "1", base, 2)
+  return base
+
+
+def _start(base, *flags):
+  return subprocess.Popen(
+      [sys.executable, "-m", "kdwsd.serve", f"--model_base_path={base}",
+       "--port=0", "--rest_api_port=0", *flags],
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+      env={**os.environ, "TF_NUM_INTRAOP_THREADS": "1",
+           "TF_NUM_INTEROP_THREADS": "1"})
+
+
+def _fails(*flags):
+  done = subprocess.run(
+      [sys.executable, "-m", "kdwsd.serve", *flags], capture_output=True,
+      text=True, timeout=120, check=False)
+  assert "Traceback" not in done.stderr
+  return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serves_until_told_and_answers_what_has_begun(base, number):
+  with _start(base, "--version_labels=stable:1,canary:2",
+              "--file_system_poll_wait_seconds=0.1") as process:
+    try:
+      line = process.stdout.readline()
+      ports = re.search(
+          r"version 1, 2: REST http://127\.0\.0\.1:(\d+)/v1/models/student, "
+          r"gRPC 127\.0\.0\.1:(\d+)\n", line)
+      assert ports, (line, process.stderr.read())
+      rest_port, grpc_port = map(int, ports.groups())
+      client = clients.Grpc(grpc_port)
+      assert client.predict(
+          {"image_bytes": [b"abc"]}, label="stable").model_spec.version.value
+      client.close()
+      rest = clients.Rest(rest_port)
+      answers = []
+      asking = threading.Thread(target=lambda: answers.append(rest(
+          "/v1/models/student/labels/canary:predict",
+          {"signature_name": "slow", "instances": [0.7]})))
+      asking.start()
+      other = clients.Rest(rest_port)
+      while "kdwsd_calls_in_flight 1" not in other(
+          "/monitoring/prometheus/metrics")[1]:
+        time.sleep(0.01)
+      process.send_signal(number)
+      asking.join()
+      assert answers[0][0] == 200
+      assert process.wait(30) == 0
+      log = process.stderr.read()
+    finally:
+      process.kill()
+  assert "in production use TF Serving" in log
+  assert "Stopped." in log
+  assert "Traceback" not in log
+
+
+def test_bad_flags_and_exports_are_told(base, tmp_path):
+  status, text = _fails(f"--model_base_path={base}", "--version_labels=stable")
+  assert status
+  assert "expected label:version" in text
+  status, text = _fails(f"--model_base_path={tmp_path}")
+  assert status == 2
+  assert "expected subdirectories whose names are numbers" in text
+
+
+def test_help_says_what_production_uses():
+  done = subprocess.run(
+      [sys.executable, "-m", "kdwsd.serve", "--helpshort"],
+      capture_output=True, text=True, timeout=60, check=False)
+  assert "In production use TF Serving itself" in done.stdout

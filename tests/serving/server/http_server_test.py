@@ -1,0 +1,209 @@
+"""No client can hold the server up, whatever it sends or does not."""
+
+import contextlib
+import random
+import socket
+import threading
+import time
+
+import pytest
+
+from kdwsd import errors
+from kdwsd.serving.server import http_server
+from tests.serving.server import clients
+
+
+@contextlib.contextmanager
+def _server(answer=None, **changes):
+  """A server that answers with method, path and length of the body."""
+  def describe(method, path, body):
+    return 200, "text/plain", f"{method} {path} {len(body)}".encode()
+
+  server = http_server.HttpServer("127.0.0.1", 0, answer or describe, **{
+      "max_connections": 8, "max_request_bytes": 1000, "read_seconds": 10.0,
+      **changes})
+  server.start()
+  try:
+    yield server
+  finally:
+    server.stop(5)
+
+
+def _post(body=b"", *headers, method="POST"):
+  lines = [f"{method} /x HTTP/1.1", "Host: x", *headers]
+  return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+@pytest.mark.parametrize("status, request_bytes", [
+    (200, _post(b"abc", "Content-Length: 3", "Connection: close")),
+    (200, _post(b"abc", "Content-Length: 3", "content-length:  3 ",
+                "Connection: close")),
+    (200, b"GET /x HTTP/1.0\r\n\r\n"),
+    (200, _post(b"a" * 1000, "Content-Length: 1000", "Connection: close")),
+    (413, _post(b"a" * 1001, "Content-Length: 1001")),
+    (413, _post(b"", "Content-Length: 99999999999999999")),
+    (400, _post(b"", "Content-Length: 9999999999999999999999")),
+    (400, _post(b"", "Content-Length: -1")),
+    (400, _post(b"", "Content-Length: x")),
+    (400, _post(b"", "Content-Length: 1, 1")),
+    (400, _post(b"abc", "Content-Length: 3", "Content-Length: 2")),
+    (400, _post(b"", "Content-Length: \u0663")),
+    (411, _post(b"")),
+    (411, _post(b"3\r\nabc\r\n0\r\n\r\n", "Transfer-Encoding: chunked")),
+    (411, _post(b"0\r\n\r\n", "Transfer-Encoding: chunked",
+                "Content-Length: 3")),
+    (415, _post(b"abc", "Content-Encoding: gzip", "Content-Length: 3")),
+    (400, b"nonsense\r\n\r\n"),
+    (400, b"GET /x HTTP/x\r\n\r\n"),
+    (505, b"GET /x HTTP/2.0\r\n\r\n"),
+    (414, b"GET /" + b"x" * 70000 + b" HTTP/1.1\r\n\r\n"),
+    (431, b"GET /x HTTP/1.1\r\nA: " + b"x" * 70000 + b"\r\n\r\n"),
+    (431, b"GET /x HTTP/1.1\r\n" + b"A: x\r\n" * 200 + b"\r\n"),
+])
+def test_a_request_is_answered_or_refused(status, request_bytes):
+  with _server() as server:
+    answer = clients.raw(server.port, request_bytes)
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer
+    assert answer.count(b"HTTP/1.1 ") == 1
+    if status == 200:
+      assert b"Connection: close" in answer
+    else:
+      assert b'\r\n\r\n{"error": "' in answer
+    assert clients.Rest(server.port)("/y")[1] == "GET /y 0"
+
+
+def test_a_body_too_long_is_refused_though_it_is_still_being_sent():
+  with _server() as server:
+    rest = clients.Rest(server.port)
+    status, answer = rest("/x", bytes(5_000_000))
+    assert status == 413
+    assert "Received: 5000000" in answer["error"]
+
+
+def test_a_client_that_asks_first_is_told_before_it_sends():
+  with _server() as server:
+    for length, expected in ((1001, b"HTTP/1.1 413"), (3, b"HTTP/1.1 100")):
+      with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+        one.sendall(_post(
+            b"", "Expect: 100-continue", f"Content-Length: {length}"))
+        assert one.recv(100).startswith(expected)
+        if length == 3:
+          one.sendall(b"abc")
+          assert one.recv(1000).endswith(b"POST /x 3")
+
+
+@pytest.mark.parametrize("start", [
+    b"P", b"POST /x HTTP/1.1\r\nContent-Len",
+    b"POST /x HTTP/1.1\r\nContent-Length: 100\r\n\r\n"])
+def test_a_client_that_sends_a_byte_now_and_then_is_told_to_go(start):
+  with _server(read_seconds=0.4) as server:
+    with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+      one.sendall(start)
+      begun = time.monotonic()
+      received = b""
+      one.settimeout(0.05)
+      while not received:
+        assert time.monotonic() - begun < 5
+        one.sendall(b"x")
+        with contextlib.suppress(socket.timeout):
+          received = one.recv(1000)
+    assert received.startswith(b"HTTP/1.1 408")
+
+
+def test_slow_clients_do_not_hinder_others_and_connections_are_bounded():
+  with _server(max_connections=3) as server:
+    slow = [socket.create_connection(("127.0.0.1", server.port), 10)
+            for _ in range(2)]
+    for one in slow:
+      one.sendall(b"POST /x HTTP/1.1\r\n")
+    rest = clients.Rest(server.port)
+    assert rest("/x")[0] == 200
+    refused = clients.raw(server.port, b"")
+    assert refused.startswith(b"HTTP/1.1 503")
+    assert b"Retry-After: 1" in refused
+    slow[0].close()
+    end = time.monotonic() + 10
+    while clients.raw(server.port, b"GET /x HTTP/1.0\r\n\r\n").startswith(
+        b"HTTP/1.1 503"):
+      assert time.monotonic() < end
+    slow[1].close()
+    rest.close()
+
+
+def test_a_client_that_does_not_take_its_answer_is_left():
+  big = bytes(50_000_000)
+  with _server(lambda *_: (200, "text/plain", big), max_connections=1,
+               read_seconds=0.3) as server:
+    with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+      one.sendall(b"GET /x HTTP/1.1\r\n\r\n")
+      time.sleep(1)
+      # The thread it had is free again.
+      assert clients.raw(
+          server.port, b"GET /x HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
+def test_a_stop_answers_what_has_begun_and_ends_idle_connections():
+  entered, release = threading.Event(), threading.Event()
+
+  def answer(*_):
+    entered.set()
+    release.wait(10)
+    return 200, "text/plain", b"done"
+
+  with _server(answer) as server:
+    idle = socket.create_connection(("127.0.0.1", server.port), 10)
+    busy = clients.Rest(server.port)
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(busy("/x")))
+    asking.start()
+    assert entered.wait(10)
+    stopping = threading.Thread(target=server.stop, args=(10,))
+    stopping.start()
+    assert idle.recv(100) == b""
+    with pytest.raises(OSError):
+      socket.create_connection(("127.0.0.1", server.port), 1).recv(1)
+    assert stopping.is_alive()
+    release.set()
+    stopping.join()
+    asking.join()
+  assert answers == [(200, "done")]
+
+
+def test_a_stop_waits_no_longer_than_told():
+  release = threading.Event()
+  with _server(lambda *_: (release.wait(10), "", b"")) as server:
+    with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+      one.sendall(b"GET /x HTTP/1.1\r\n\r\n")
+      time.sleep(0.2)
+      begun = time.monotonic()
+      server.stop(0.2)
+      assert 0.15 < time.monotonic() - begun < 5
+    release.set()
+
+
+def test_random_bytes_end_no_server():
+  draw = random.Random(0)
+  whole = _post(b"abcdefgh", "Content-Length: 8", "Connection: close")
+  with _server(read_seconds=0.5) as server:
+    for _ in range(150):
+      broken = bytearray(whole)
+      for _ in range(draw.randint(1, 6)):
+        place = draw.randrange(len(broken))
+        if draw.random() < 0.5:
+          broken[place] = draw.randrange(256)
+        else:
+          del broken[place]
+      with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+        one.sendall(broken)
+        one.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionError):
+          answer = one.recv(1000)
+          assert not answer or answer.startswith(b"HTTP/1.1 "), bytes(broken)
+    assert clients.Rest(server.port)("/x")[0] == 200
+
+
+def test_another_machines_address_is_told():
+  with pytest.raises(errors.InputError, match="address of this machine"):
+    http_server.HttpServer(
+        "192.0.2.1", 0, None, max_connections=1, max_request_bytes=1,
+        read_seconds=1)
