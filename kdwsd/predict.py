@@ -111,13 +111,23 @@ def _load(path):
 
 def _load_export(path):
   # pylint: disable=import-outside-toplevel
+  import tensorflow as tf
+
   from kdwsd.serving import predictors
   from kdwsd.serving import saved_model
+  # pylint: enable=import-outside-toplevel
   directory = saved_model.find(path)
   metadata = saved_model.read_metadata(directory)
   logging.info("Model: export %s.", directory)
   num_proposals = metadata.get("num_proposals")
+  logging.set_verbosity(logging.WARNING)  # TensorFlow tells of fingerprints.
   predictor = predictors.of_export(directory, num_proposals)
+  logging.set_verbosity(logging.INFO)
+  if predictor.is_detector:
+    # Its graph has no fixed sizes, of which TensorFlow's optimizer complains
+    # by a page; it takes as long without.
+    tf.config.optimizer.set_experimental_options(
+        {"disable_meta_optimizer": True})
   return predictor, predictor.is_detector and _proposal_settings(
       metadata.get("proposals"), num_proposals or _NUM_PROPOSALS)
 
