@@ -29,8 +29,8 @@ flags.DEFINE_list("warmup", None, "Batch sizes of the warm-up requests, one "
                   "request for each size and signature; empty for none. "
                   "Default: 1,8, of a teacher 1.")
 flags.DEFINE_list("formats", [], "Other formats of a student: tflite_float16, "
-                  "tflite_int8, onnx. Each is compared with the SavedModel on "
-                  "records.")
+                  "tflite_int16x8, tflite_int8, onnx. Each is compared with "
+                  "the SavedModel on records.")
 flags.DEFINE_string("data", None, "Directory of records with images to check "
                     "with. Default: what the run was trained on, or drawn "
                     "scenes if that is gone.")
@@ -38,8 +38,8 @@ flags.DEFINE_integer("compare_images", 500, "Images of --eval_split of the run "
                      "on which --formats are compared, at most.",
                      lower_bound=1)
 flags.DEFINE_integer("representative_images", 100, "Images of the run's "
-                     "--train_split from which tflite_int8 takes the ranges "
-                     "of activations.", lower_bound=1)
+                     "--train_split from which the integer formats take "
+                     "the ranges of activations.", lower_bound=1)
 flags.mark_flags_as_required(["workdir", "output"])
 flags.register_validator(
     "warmup",

@@ -52,7 +52,8 @@ def orientations(image_bytes):
       [tf.shape(image_bytes, tf.int64)[0], most, _ENTRY])         # [B, N, 12]
   little = little[:, tf.newaxis]                                  # [B, 1]
   hits = (_integer(entries[..., :2], little) == _TAG) & (
-      tf.range(most) < count[:, tf.newaxis])                      # [B, N]
+      _integer(entries[..., 4:8], little) == 1) & (
+          tf.range(most) < count[:, tf.newaxis])                  # [B, N]
   kind = _integer(entries[..., 2:4], little)
   # Kinds: 1, one byte; 3, two bytes; 4, four bytes.
   value = _either(kind == 3, _integer(entries[..., 8:10], little), _either(
@@ -88,7 +89,7 @@ def _find_tiff(image_bytes):
         tf.where(is_png, next_at - 4, next_at), length), end)
     going &= ~found & ~tf.where(is_png, png_ends, jpeg_ends)
     going &= next_at < length
-    return tf.where(going, next_at, at), going, start, end
+    return [tf.where(going, next_at, at), going, start, end]
 
   _, _, start, end = tf.while_loop(
       lambda at, going, start, end: tf.reduce_any(going), step,

@@ -11,7 +11,7 @@ from kdwsd.serving import native_session
 from kdwsd.serving import onnx
 from kdwsd.serving import signatures
 
-NAMES = (lite.FLOAT16, lite.INT8, onnx.ONNX)
+NAMES = (*lite.FILES, *onnx.FILES)
 FILES = {**lite.FILES, **onnx.FILES}
 
 _BATCH = 16

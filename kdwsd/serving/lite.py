@@ -8,9 +8,13 @@ to the caller, see the preprocessing in `export.json`.
 import numpy as np
 import tensorflow as tf
 
+from kdwsd.serving import quiet
+
 FLOAT16 = "tflite_float16"
 INT8 = "tflite_int8"
-FILES = {FLOAT16: "student_float16.tflite", INT8: "student_int8.tflite"}
+INT16X8 = "tflite_int16x8"
+FILES = {FLOAT16: "student_float16.tflite", INT8: "student_int8.tflite",
+         INT16X8: "student_int16x8.tflite"}
 
 
 def write(path, probabilities, *, image_size, kind, representative=None):
@@ -20,10 +24,12 @@ def write(path, probabilities, *, image_size, kind, representative=None):
     path: of the file.
     probabilities: function of [B, S, S, 3] to [B, C].
     image_size: S.
-    kind: `FLOAT16`, weights of 16 bits, or `INT8`, weights and activations of
-      8 bits, with floats at both ends.
-    representative: of INT8: [N, S, S, 3] float32, images from which the ranges
-      of activations are taken.
+    kind: `FLOAT16`, weights of 16 bits; `INT8`, weights and activations of 8
+      bits; `INT16X8`, weights of 8 bits and activations of 16, for networks
+      without normalisation, whose few large activations leave 8 bits too
+      coarse for the others. Input and output are floats always.
+    representative: [N, S, S, 3] float32, images from which the ranges of
+      activations are taken; not for FLOAT16.
   """
   function = tf.function(probabilities, input_signature=[
       tf.TensorSpec([1, image_size, image_size, 3], tf.float32, "images")])
@@ -36,9 +42,12 @@ def write(path, probabilities, *, image_size, kind, representative=None):
   else:
     converter.representative_dataset = lambda: (
         [image[np.newaxis]] for image in representative)
+    sets = tf.lite.OpsSet
     converter.target_spec.supported_ops = [
-        tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-  content = converter.convert()
+        sets.TFLITE_BUILTINS_INT8 if kind == INT8 else
+        sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8]
+  with quiet.everything():
+    content = converter.convert()
   with open(path, "wb") as file:
     file.write(content)
 
@@ -53,8 +62,9 @@ def predict(path, images):
   Returns:
     [N, C] float32.
   """
-  interpreter = tf.lite.Interpreter(path)
-  interpreter.allocate_tensors()
+  with quiet.everything():
+    interpreter = tf.lite.Interpreter(path)
+    interpreter.allocate_tensors()
   source = interpreter.get_input_details()[0]["index"]
   result = interpreter.get_output_details()[0]["index"]
   scores = []

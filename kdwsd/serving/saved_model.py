@@ -19,11 +19,11 @@ import re
 import shutil
 import tempfile
 
-from absl import logging
 import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd.serving import quiet
 from kdwsd.serving import signatures
 
 CLASS_FILE = "classes.txt"
@@ -119,7 +119,7 @@ def write(servable, directory):
         class_file, "".join(name + "\n" for name in servable.classes))
     servable.module.class_file = tf.saved_model.Asset(class_file)
     try:
-      with _quiet():
+      with quiet.logs():
         tf.saved_model.save(
             servable.module, directory, signatures=servable.signatures,
             # They are for training: exact RoI pooling has one.
@@ -135,7 +135,8 @@ def write(servable, directory):
     updater.replace_method_name(
         signature_key=signatures.CLASSIFY,
         method_name=signatures.CLASSIFY_METHOD, tags="serve")
-    updater.save()
+    with quiet.logs():
+      updater.save()
     # It is of the file before; servers do without.
     with contextlib.suppress(FileNotFoundError):
       os.remove(os.path.join(directory, "fingerprint.pb"))
@@ -237,17 +238,6 @@ def _remove_left_overs(directory):
   for name in os.listdir(directory):
     if name.startswith(_PARTIAL):
       shutil.rmtree(os.path.join(directory, name), ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _quiet():
-  """Without TensorFlow's lines on names of inputs and temporary files."""
-  before = logging.get_verbosity()
-  logging.set_verbosity(logging.ERROR)
-  try:
-    yield
-  finally:
-    logging.set_verbosity(before)
 
 
 @contextlib.contextmanager
