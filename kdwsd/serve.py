@@ -93,6 +93,9 @@ def main(_):
   # pylint: disable=import-outside-toplevel
   from kdwsd.serving.server import local_server
 
+  # TensorFlow tells of fingerprints that an export does not have.
+  logging.get_absl_logger().addFilter(lambda record: not (
+      record.levelname == "INFO" and "saved_model" in record.pathname))
   # What is imported by now is never garbage: the sweep after a version has
   # gone then takes milliseconds, during which nothing is answered.
   gc.collect()

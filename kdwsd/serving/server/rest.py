@@ -15,7 +15,9 @@ from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from kdwsd.serving.server import codes
+from kdwsd.serving.server import json_examples
 from kdwsd.serving.server import json_tensors
+from kdwsd.serving.server import json_values
 from kdwsd.serving.server import metrics as metrics_lib
 from kdwsd.serving.server import models
 
@@ -93,7 +95,7 @@ class Rest:
   def _predict(self, reference, body, deadline):
     with contextlib.ExitStack() as stack:
       with self._parsing:
-        document = json_tensors.parse(body)
+        document = json_values.parse(body)
         name = json_tensors.signature_name(document)
         loaded = stack.enter_context(self._model.use(reference))
         inputs, where = json_tensors.read_inputs(
@@ -104,18 +106,18 @@ class Rest:
 
   def _classify(self, reference, body, deadline):
     with self._parsing:
-      document = json_tensors.parse(body)
+      document = json_values.parse(body)
       name = json_tensors.signature_name(document)
-      examples = json_tensors.read_examples(document)
+      examples = json_examples.read_examples(document)
     with self._model.use(reference) as loaded:
       classes, scores = self._inference.classify(
           loaded, name, examples, deadline)
-    return json_tensors.write_classes(classes, scores)
+    return json_examples.write_classes(classes, scores)
 
   def _regress(self, reference, body, deadline):
     del deadline  # Unused.
     with self._parsing:
-      document = json_tensors.parse(body)
+      document = json_values.parse(body)
       name = json_tensors.signature_name(document)
     with self._model.use(reference) as loaded:
       self._inference.refuse_regression(loaded, name)
@@ -132,7 +134,7 @@ class Rest:
 
 def error_answer(error):
   """The answer that tells a `codes.ServingError`."""
-  return error.http_status, JSON, json_tensors.dump({"error": error.message})
+  return error.http_status, JSON, json_values.dump({"error": error.message})
 
 
 def _reference(match):

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from kdwsd.serving.server import codes
 from kdwsd.serving.server import json_tensors
+from kdwsd.serving.server import json_values
 
 _IMAGE = {"image_bytes": tf.TensorSpec([None], tf.string)}
 _X = {"x": tf.TensorSpec(None, tf.float32)}
@@ -19,7 +20,7 @@ _TWO = {"a": tf.TensorSpec([None], tf.float32),
 
 def _read(document, specs):
   return json_tensors.read_inputs(
-      json_tensors.parse(json.dumps(document).encode()), specs)
+      json_values.parse(json.dumps(document).encode()), specs)
 
 
 def _refused(document, specs, words):
@@ -102,17 +103,6 @@ def test_what_is_wrong_is_told(document, specs, words):
   _refused(document, specs, words)
 
 
-@pytest.mark.parametrize("body", [
-    b"", b"  ", b"{", b"[1]", b"1", b'"x"', b"nul", b"\xff\xfe\x00",
-    b"{'a': 1}", b'{"instances": [1,]}', b'{"a":' * 100000, b"[" * 100000,
-    b'{"instances": [' + b"9" * 5000 + b"]}", b'{"a": "\xff"}'])
-def test_what_is_no_json_object_is_refused(body):
-  with pytest.raises(codes.ServingError) as caught:
-    json_tensors.parse(body)
-  assert caught.value.code == "INVALID_ARGUMENT"
-  assert caught.value.message.startswith("JSON")
-
-
 def test_types_that_json_cannot_give_are_unimplemented():
   with pytest.raises(codes.ServingError) as caught:
     _read({"inputs": [1.0]}, {"x": tf.TensorSpec([None], tf.bfloat16)})
@@ -153,7 +143,7 @@ def test_numbers_that_are_not_finite_are_tokens():
       "y": np.array([math.nan, 1, 2])}, "inputs")
   assert b'"x": [NaN, Infinity, -Infinity]' in text
   inputs, _ = json_tensors.read_inputs(
-      json_tensors.parse(b'{"inputs": [NaN, Infinity, -Infinity]}'), _X)
+      json_values.parse(b'{"inputs": [NaN, Infinity, -Infinity]}'), _X)
   assert np.isnan(inputs["x"][0])
   np.testing.assert_array_equal(inputs["x"][1:], [math.inf, -math.inf])
 
@@ -166,69 +156,6 @@ def test_outputs_without_common_rows_need_columns(outputs):
   with pytest.raises(codes.ServingError, match="no rows in common"):
     json_tensors.write_outputs(outputs, "instances")
   assert json.loads(json_tensors.write_outputs(outputs, "inputs"))
-
-
-def test_every_float32_comes_back():
-  random = np.random.RandomState(0)
-  values = random.randint(0, 2 ** 32, 2000, np.int64).astype(
-      np.uint32).view(np.float32)
-  values = values[np.isfinite(values)]
-  text = json_tensors.write_outputs({"x": values}, "inputs")
-  np.testing.assert_array_equal(
-      np.array(json.loads(text)["outputs"]).astype(np.float32), values)
-
-
-def _example(document):
-  serialized = json_tensors.read_examples(document)
-  return [tf.train.Example.FromString(one).features.feature
-          for one in serialized]
-
-
-def test_examples_have_features_of_every_kind_and_the_context():
-  first, second = _example({
-      "context": {"where": "sea"},
-      "examples": [{"i": [1, True], "f": 1.5, "s": ["a", {"b64": "/w=="}]},
-                   {"none": [], "i": -2 ** 63}]})
-  assert first["i"].int64_list.value == [1, 1]
-  assert first["f"].float_list.value == [1.5]
-  assert first["s"].bytes_list.value == [b"a", b"\xff"]
-  assert first["where"].bytes_list.value == [b"sea"]
-  assert second["where"].bytes_list.value == [b"sea"]
-  assert second["i"].int64_list.value == [-2 ** 63]
-  assert second["none"].WhichOneof("kind") is None
-
-
-@pytest.mark.parametrize("document, words", [
-    ({}, "'examples': expected a list"),
-    ({"examples": {}}, "an object"),
-    ({"examples": []}, "an empty list"),
-    ({"examples": [1]}, "'examples', 0: expected an object"),
-    ({"examples": [{}], "context": 1}, "'context'"),
-    ({"examples": [{"x": None}]}, "null"),
-    ({"examples": [{"x": [[1]]}]}, "a list"),
-    ({"examples": [{}, {"x": [1, "a"]}]}, "'examples', 1: x: expected values "
-     "of one type"),
-    ({"examples": [{"x": [1, 1.5]}]}, "one type"),
-    ({"examples": [{"x": 2 ** 63}]}, "64-bit"),
-    ({"examples": [{"x": {"b65": ""}}]}, "expected type: string"),
-    ({"examples": [{"x": 1e300}]}, "without loss"),
-    ({"examples": [{"\ud800": 1}]}, "Unicode"),
-])
-def test_what_is_wrong_in_examples_is_told(document, words):
-  with pytest.raises(codes.ServingError) as caught:
-    json_tensors.read_examples(document)
-  assert caught.value.code == "INVALID_ARGUMENT"
-  assert words in caught.value.message
-
-
-def test_classes_are_pairs_and_either_half_may_be_missing():
-  classes = np.array([[b"a", b"b"]], object)
-  scores = np.array([[0.25, 1]], np.float32)
-  for given, expected in (((classes, scores), [["a", 0.25], ["b", 1.0]]),
-                          ((None, scores), [["", 0.25], ["", 1.0]]),
-                          ((classes, None), [["a", 0.0], ["b", 0.0]])):
-    assert json.loads(json_tensors.write_classes(*given)) == {
-        "results": [expected]}
 
 
 def test_the_name_of_a_signature_is_a_string():
