@@ -2,6 +2,7 @@
 # make test    the tests;  make test-slow  the ones that take minutes
 # make lint    ruff, and that BUILD is up to date
 # make bench   images/s, memory, share of the machine's matmul peak
+# make bench-serving   latency and throughput of exports and of the server
 # make clean   remove what make made, but not runs/
 #
 # The first of them makes .venv with the versions of .ci/constraints.txt. It
@@ -12,7 +13,8 @@ RUN = $(VENV)/bin/python
 FLAGFILE ?= flags/demo/all.flags
 TESTS ?= tests
 
-.PHONY: help venv demo test test-slow lint bench build-file bazel clean
+.PHONY: help venv demo test test-slow lint bench bench-serving build-file \
+  bazel clean
 help:
 	@sed -n 's/^# \{0,1\}//p;/^VENV/q' Makefile
 
@@ -36,6 +38,9 @@ lint: venv
 
 bench: venv
 	$(RUN) -m kdwsd.benchmark
+
+bench-serving: venv
+	$(RUN) -m kdwsd.benchmark --parts=serving --output=runs/bench/serving.json
 
 build-file: venv
 	$(RUN) .ci/build_file.py

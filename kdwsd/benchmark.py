@@ -5,6 +5,9 @@ of a training step of the paper's T-WDet with the share of the machine's peak of
 matrix products that it reaches, and of the student's stage 2 with the teacher
 online and cached. Each figure comes from a process of its own. Images are those
 of --images, of KDWSD_DATA, or drawn.
+
+`make bench-serving`, or --parts=serving: latency and throughput of students and
+their teacher, of the bare session and through the local server, all in one run.
 """
 
 import dataclasses
@@ -12,6 +15,7 @@ import glob
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -23,11 +27,14 @@ from kdwsd import errors
 from kdwsd import files
 from kdwsd.benchmarking import data_rates
 from kdwsd.benchmarking import processes
+from kdwsd.benchmarking import served_models
+from kdwsd.benchmarking import serving_rates
 from kdwsd.benchmarking import step_rates
 
-_PARTS = ("converter", "input", "step", "distillation")
+_PARTS = ("converter", "input", "step", "distillation", "serving")
 
-flags.DEFINE_list("parts", list(_PARTS), "What to measure.")
+flags.DEFINE_list("parts", list(_PARTS[:-1]), "What to measure: some of "
+                  f"{','.join(_PARTS)}.")
 flags.DEFINE_string("images", None, "Folder of JPEG images. Default: those of "
                     "VOC in $KDWSD_DATA, or drawn scenes.")
 flags.DEFINE_integer("num_images", 240, "Images converted and read.",
@@ -41,10 +48,27 @@ flags.DEFINE_integer("fc_units", 4096, "Width of fc6 and fc7 in the step.",
 flags.DEFINE_integer("batch_size", 1, "Images a step.", lower_bound=1)
 flags.DEFINE_integer("steps", 2, "Steps measured, after one that is not.",
                      lower_bound=1)
+flags.DEFINE_string("student", None, "Of serving: work directory of a "
+                    "student's run. Default: fresh students, unless --teacher "
+                    "is given.")
+flags.DEFINE_string("teacher", None, "Of serving: work directory of a run of "
+                    "stage wsd. Default: likewise.")
+flags.DEFINE_list("batch_sizes", ["1", "8", "32"], "Of serving: images a "
+                  "request.")
+flags.DEFINE_integer("clients", 8, "Of serving: clients that ask at the same "
+                     "time for an image each; 0 for none.", lower_bound=0)
+flags.DEFINE_float("seconds", 20.0, "Of serving: to spend on each of session, "
+                   "REST and gRPC, with each model and size.", lower_bound=0)
+flags.DEFINE_float("longest_request", 60.0, "Of serving: what would take more "
+                   "seconds is left out.", lower_bound=0.1)
 flags.DEFINE_string("output", "runs/bench/bench.json", "File to write.")
 flags.register_validator(
     "parts", lambda parts: parts and set(parts) <= set(_PARTS),
     message=f"expected some of {','.join(_PARTS)}")
+flags.register_validator(
+    "batch_sizes", lambda values: values and all(
+        v.strip().isdigit() and int(v) >= 1 for v in values),
+    message="expected numbers of 1 or more, separated by commas")
 
 FLAGS = flags.FLAGS
 
@@ -73,9 +97,9 @@ def main(_):
   # The processes made here do not go through `command_line.run`.
   os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")
   work = tempfile.mkdtemp(prefix="kdwsd-bench-")
-  rows = []
+  rows, serving = [], None
   try:
-    if {"converter", "input"} & set(FLAGS.parts):
+    if {"converter", "input", "serving"} & set(FLAGS.parts):
       paths, what = _images(work)
       logging.info("Images: %d, %s.", len(paths), what)
     if "converter" in FLAGS.parts:
@@ -87,11 +111,18 @@ def main(_):
     if "distillation" in FLAGS.parts:
       for name, student in _STUDENTS.items():
         rows += _distillation(name, student)
+    if "serving" in FLAGS.parts:
+      serving = _serving(paths, what, work)
   finally:
     shutil.rmtree(work, ignore_errors=True)
-  files.write_json(FLAGS.output, {
-      "machine": _machine(), "rows": [dataclasses.asdict(row) for row in rows]})
-  print(f"{_machine()}\n\n{_table(rows)}\nWritten: {FLAGS.output}")
+  tables = [_table(rows)] if rows else []
+  content = {"machine": _machine(),
+             "rows": [dataclasses.asdict(row) for row in rows]}
+  if serving:
+    figures, left_out, content["serving"] = serving
+    tables.append(serving_rates.table(figures, left_out))
+  files.write_json(FLAGS.output, content)
+  print("\n\n".join([_machine(), *tables]) + f"\nWritten: {FLAGS.output}")
 
 
 def _images(work):
@@ -190,6 +221,44 @@ def _distillation(name, student):
   for row in rows:
     logging.info("%s", row)
   return rows
+
+
+def _serving(paths, what, work):
+  """Figures of exports, what was left out, and both for JSON."""
+  exports = {}
+  for role, workdir in (("student", FLAGS.student), ("teacher", FLAGS.teacher)):
+    if workdir:
+      exports[role] = os.path.join(work, role)
+      done = subprocess.run(
+          [sys.executable, "-m", "kdwsd.export", f"--workdir={workdir}",
+           f"--output={exports[role]}", "--warmup="],
+          check=False, stderr=subprocess.PIPE, text=True,
+          stdout=subprocess.DEVNULL)
+      if done.returncode:
+        raise errors.InputError(
+            f"--{role}: {workdir}: expected a run that can be exported. "
+            f"Received: {done.stderr.strip().splitlines()[-1:]}")
+  if not exports:
+    students = {
+        name: {"fc_units": FLAGS.fc_units, **student}
+        for name, student in _STUDENTS.items()}
+    logging.info("Exporting fresh models.")
+    exports, _ = processes.measure(
+        served_models.write_fresh, os.path.join(work, "exports"), students,
+        FLAGS.size, FLAGS.num_proposals, FLAGS.fc_units)
+  contents = []
+  for path in paths[:max(map(int, FLAGS.batch_sizes))]:
+    with open(path, "rb") as file:
+      contents.append(file.read())
+  logging.info("Asking %s.", ", ".join(exports))
+  (figures, left_out), mib = processes.measure(
+      serving_rates.measure, exports, contents,
+      sorted({int(value) for value in FLAGS.batch_sizes}), FLAGS.clients,
+      FLAGS.seconds, FLAGS.longest_request)
+  return figures, left_out, {
+      "images": what, "cores": processes.num_cores(), "peak_mib": mib,
+      "rows": [dataclasses.asdict(row) for row in figures],
+      "left_out": left_out}
 
 
 def _machine():

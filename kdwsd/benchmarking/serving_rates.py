@@ -1,0 +1,187 @@
+"""Latency and throughput of exports: bare session, REST and gRPC.
+
+The bare session is TensorFlow's C++ one (`kdwsd.serving.native_session`), the
+one servers have; the server is `kdwsd.serve`'s, in a process of its own. A
+request has encoded images and is ready to be sent, as bytes (REST) or as a
+proto (gRPC), before its time begins; its time ends when the answer has come,
+unread. What is compared takes turns, request by request, and all models are
+gone through several times, so that whatever else the machine does hits all
+alike.
+"""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import time
+
+import numpy as np
+
+from kdwsd.benchmarking import served_models
+
+_LAPS = 3
+_LEAST, _MOST = 3, 200  # requests of a case
+_TOLERANCE = 1e-3  # between answers of the three ways
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+  """One row of the table.
+
+  Attributes:
+    model: its name.
+    way: one of `served_models.WAYS`.
+    clients: that ask at the same time, each with a request of its own.
+    batch_size: images a request.
+    p50, p99: latency of a request, seconds.
+    images_per_second: of all clients together.
+    requests: measured.
+  """
+  model: str
+  way: str
+  clients: int
+  batch_size: int
+  p50: float
+  p99: float
+  images_per_second: float
+  requests: int
+
+
+def measure(exports, contents, batch_sizes, num_clients, seconds, longest):
+  """Measures exports, all in one run.
+
+  Args:
+    exports: {name: directory of versions}.
+    contents: encoded images.
+    batch_sizes: images a request, of one client.
+    num_clients: that ask at the same time for one image each; 0 for none.
+    seconds: to spend on each case and way, about; 3 requests at least.
+    longest: cases are left out whose requests would take more seconds.
+
+  Returns:
+    (list of `Figures`, list of texts about what was left out).
+  """
+  cases = [(1, size) for size in batch_sizes]
+  cases += [(num_clients, 1)] if num_clients else []
+  with contextlib.ExitStack() as stack:
+    models = [
+        stack.enter_context(served_models.ServedModel(
+            name, path, contents, timeout=20 * longest))
+        for name, path in exports.items()]
+    pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(
+        max(1, num_clients)))
+    plan, left_out = [], []
+    for model in models:
+      alone = model.seconds_alone()
+      for clients, batch_size in cases:
+        expected = alone * clients * batch_size
+        if expected > longest and (clients, batch_size) != (1, 1):
+          left_out.append(
+              f"{model.name}, {_text(clients, batch_size)}: "
+              f"about {expected:.0f} s a request.")
+        else:
+          plan.append((model, clients, batch_size, int(np.clip(
+              seconds / expected, _LEAST, _MOST))))
+    taken = {}
+    for model, clients, batch_size, _ in plan:  # The first one is slower.
+      _check_same([_burst(pool, model, way, clients, batch_size, 0)[2]
+                   for way in served_models.WAYS], model.name)
+    for lap in range(_LAPS):
+      for model, clients, batch_size, count in plan:
+        for number in range(lap, count, _LAPS):
+          first = number % len(served_models.WAYS)
+          for way in served_models.WAYS[first:] + served_models.WAYS[:first]:
+            latencies, elapsed, _ = _burst(
+                pool, model, way, clients, batch_size, number)
+            kept = taken.setdefault(
+                (model.name, way, clients, batch_size), ([], []))
+            kept[0].extend(latencies)
+            kept[1].append(elapsed)
+  return [
+      Figures(
+          *key, p50=float(np.percentile(latencies, 50)),
+          # The slowest of fewer than 100.
+          p99=float(np.percentile(latencies, 99, method="higher")),
+          images_per_second=key[2] * key[3] * len(elapsed) / sum(elapsed),
+          requests=len(latencies))
+      for key, (latencies, elapsed) in taken.items()], left_out
+
+
+def table(rows, left_out):
+  """The figures as Markdown, with overhead and ratios.
+
+  Args:
+    rows: list of `Figures`.
+    left_out: of `measure`.
+  """
+  found = {(row.model, row.way, row.clients, row.batch_size): row
+           for row in rows}
+  lines = ["| model | clients x images | way | p50 ms | p99 ms | images/s | "
+           "p50 over the session | requests |", "|---|---|---|---|---|---|---|"
+           "---|"]
+  for row in sorted(rows, key=lambda row: (
+      row.clients, row.batch_size, _order(row.model),
+      served_models.WAYS.index(row.way))):
+    bare = found[row.model, "session", row.clients, row.batch_size]
+    over = "" if row.way == "session" else (
+        f"{1e3 * (row.p50 - bare.p50):+.1f} ms, "
+        f"{row.p50 / bare.p50 - 1:+.0%}")
+    lines.append(
+        f"| {row.model} | {row.clients} x {row.batch_size} | {row.way} | "
+        f"{1e3 * row.p50:.1f} | {1e3 * row.p99:.1f} | "
+        f"{row.images_per_second:.3g} | {over} | {row.requests} |")
+  lines += ["", "p99 of fewer than 100 requests is the slowest of them."]
+  lines += [f"Left out: {text}" for text in left_out]
+  return "\n".join(lines + _ratios(found))
+
+
+def _ratios(found):
+  """Lines that set students against teachers, by the bare session."""
+  lines = []
+  for (model, way, clients, batch_size), row in found.items():
+    for (other, *rest), teacher in found.items():
+      if (way == "session" and model.startswith("student")
+          and other.startswith("teacher")
+          and rest == [way, clients, batch_size]):
+        lines.append(
+            f"{model} against {other}, {_text(clients, batch_size)}: "
+            f"{row.images_per_second / teacher.images_per_second:.1f} times "
+            f"the images a second, {row.p50 / teacher.p50:.1%} of the latency.")
+  return [""] + lines if lines else []
+
+
+def _order(model):
+  return model.startswith("teacher"), model
+
+
+def _text(clients, batch_size):
+  if clients > 1:
+    return f"{clients} clients with {batch_size} image each"
+  return f"{batch_size} image{'s' if batch_size > 1 else ''} a request"
+
+
+def _burst(pool, model, way, clients, batch_size, number):
+  """Sends a request of each client at once.
+
+  Returns:
+    Seconds of each, seconds until all were answered, the first's answer.
+  """
+  def ask(client):
+    start = time.perf_counter()
+    answer = model.ask(way, client, batch_size, number + client)
+    return time.perf_counter() - start, answer
+
+  start = time.perf_counter()
+  if clients == 1:
+    answers = [ask(0)]
+  else:
+    answers = list(pool.map(ask, range(clients)))
+  elapsed = time.perf_counter() - start
+  return [latency for latency, _ in answers], elapsed, answers[0][1]
+
+
+def _check_same(answers, name):
+  """Whether all ways have answered alike: else they do not do the same."""
+  first, *others = map(served_models.probabilities, answers)
+  for other in others:
+    if first.shape != other.shape or np.abs(first - other).max() > _TOLERANCE:
+      raise RuntimeError(f"{name}: the server answers other than the session.")
