@@ -1,0 +1,160 @@
+"""Exports in TensorFlow's C++ session."""
+
+from concurrent import futures
+import os
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kdwsd.serving import c_api
+from kdwsd.serving import native_session
+from kdwsd.serving import saved_model
+from tests.serving import fakes
+
+_CONTENT = [fakes.jpeg(), fakes.png(seed=3), fakes.rotated(6, seed=5)]
+_INVALID_ARGUMENT = 3
+
+
+@pytest.fixture(scope="module", name="student")
+def fixture_student(tmp_path_factory):
+  """(servable, directory, session)."""
+  directory = str(tmp_path_factory.mktemp("student"))
+  servable = fakes.servable_student()
+  saved_model.write(servable, directory)
+  with native_session.Session(directory) as session:
+    yield servable, directory, session
+
+
+def _python(servable, name, **inputs):
+  return {key: value.numpy() for key, value in servable.signatures[name](**{
+      key: tf.constant(value) for key, value in inputs.items()}).items()}
+
+
+def test_answers_as_python(student):
+  servable, _, session = student
+  images = np.random.RandomState(0).uniform(
+      0, 255, [2, 32, 32, 3]).astype(np.float32)
+  for name, inputs in (
+      ("serving_default", {"image_bytes": _CONTENT}), ("images", {
+          "images": images}),
+      ("classify", {"inputs": [fakes.example(c) for c in _CONTENT]})):
+    answer = session.run(name, inputs)
+    expected = _python(servable, name, **inputs)
+    assert set(answer) == set(expected)
+    for key, value in expected.items():
+      assert answer[key].shape == value.shape
+      if value.dtype == object:
+        np.testing.assert_array_equal(answer[key], value)
+      else:
+        assert answer[key].dtype == value.dtype
+        np.testing.assert_allclose(answer[key], value, atol=1e-6)
+
+
+def test_signatures_are_read_without_tensorflows_protos(student):
+  _, _, session = student
+  assert set(session.signatures) == {"serving_default", "images", "classify"}
+  classify = session.signatures["classify"]
+  assert classify.method_name == "tensorflow/serving/classify"
+  assert classify.inputs == {"inputs": ("classify_inputs:0", 7)}
+  assert {kind for _, kind in classify.outputs.values()} == {1, 7}
+
+
+@pytest.mark.parametrize("name, inputs, message", [
+    ("serving_default", {"image_bytes": [fakes.jpeg(), fakes.truncated_jpeg()]},
+     r"image_bytes\[1\]"),
+    ("serving_default", {"image_bytes": [fakes.huge_png()]}, "pixels"),
+    ("serving_default", {"image_bytes": [[fakes.jpeg()]]},
+     r"image_bytes.* \[1,1\] is not compatible with expected shape \[\?\]"),
+    ("serving_default", {"image_bytes": fakes.jpeg()}, r" \[\] is not comp"),
+    ("serving_default", {"image_bytes": []}, "one image or more"),
+    ("images", {"images": np.zeros([1, 48, 48, 3])}, r"\[\?,32,32,3\]"),
+    ("images", {"images": np.zeros([1, 32, 32, 1])}, r"\[\?,32,32,3\]"),
+    ("images", {"images": np.zeros([32, 32, 3])}, r"\[\?,32,32,3\]"),
+    ("images", {"images": np.zeros([0, 32, 32, 3])}, "one image or more"),
+    ("classify", {"inputs": [b"no example"]}, "Could not parse"),
+])
+def test_what_a_server_does_not_check_the_graph_does(
+    student, name, inputs, message):
+  with pytest.raises(c_api.NativeError, match=message) as error:
+    student[2].run(name, inputs)
+  assert error.value.code == _INVALID_ARGUMENT
+
+
+def test_strings_of_every_size_go_in_and_out(tmp_path):
+  # Up to 22 bytes a TF_TString holds itself, longer ones elsewhere.
+  module = tf.Module()
+  echo = tf.function(lambda text: {"same": tf.strings.join([text, ""])},
+                     input_signature=[tf.TensorSpec(None, tf.string, "text")])
+  tf.saved_model.save(module, str(tmp_path), signatures={
+      "echo": echo.get_concrete_function()})
+  texts = [b"", b"\0", b"a" * 22, b"b" * 23, b"\0" * 24, bytes(range(256)),
+           b"c" * 1_000_000]
+  with native_session.Session(str(tmp_path)) as session:
+    answer = session.run("echo", {"text": texts})["same"]
+    assert answer.tolist() == texts
+    answer = session.run("echo", {"text": [["x", "ï"]]})["same"]
+    assert answer.tolist() == [[b"x", "ï".encode()]]
+    assert session.run("echo", {"text": b"y"})["same"].shape == ()
+
+
+def test_threads_share_a_session(student):
+  servable, _, session = student
+  contents = [fakes.jpeg(seed=seed) for seed in range(8)]
+  expected = _python(
+      servable, "serving_default", image_bytes=contents)["probabilities"]
+  with futures.ThreadPoolExecutor(8) as pool:
+    answers = list(pool.map(
+        lambda content: session.run(
+            "serving_default", {"image_bytes": [content]})["probabilities"][0],
+        contents * 4))
+  np.testing.assert_allclose(answers, np.tile(expected, [4, 1]), atol=1e-6)
+
+
+def test_runs_apart_without_pythons_tensorflow(student):
+  servable, directory, _ = student
+  found, (answer,) = native_session.run_apart(
+      directory, [("serving_default", {"image_bytes": _CONTENT})])
+  assert set(found) == set(servable.signatures)
+  np.testing.assert_allclose(
+      answer["probabilities"],
+      _python(servable, "serving_default", image_bytes=_CONTENT)[
+          "probabilities"], atol=1e-6)
+  with pytest.raises(c_api.NativeError, match=r"image_bytes\[0\]"):
+    native_session.run_apart(
+        directory, [("serving_default", {"image_bytes": [b""]})])
+
+
+def test_python_in_the_graph_fails_apart(tmp_path):
+  # The false green: this process knows the function, a server never will.
+  module = tf.Module()
+  module.double = tf.function(
+      lambda number: {"twice": tf.ensure_shape(tf.numpy_function(
+          lambda n: np.float32(2) * n, [number], tf.float32), [])},
+      input_signature=[tf.TensorSpec([], tf.float32, "number")])
+  tf.saved_model.save(module, str(tmp_path), signatures={
+      "double": module.double.get_concrete_function()})
+  request = ("double", {"number": np.float32(3)})
+  with native_session.Session(str(tmp_path)) as session:
+    assert session.run(*request)["twice"] == 6
+  with pytest.raises(c_api.NativeError, match="PyFunc|callback|ended with"):
+    native_session.run_apart(str(tmp_path), [request])
+
+
+def test_damaged_exports_are_refused(student, tmp_path):
+  _, directory, _ = student
+  with pytest.raises(c_api.NativeError, match="Could not find SavedModel"):
+    native_session.Session(str(tmp_path))
+  copy = str(tmp_path / "copy")
+  shutil.copytree(directory, copy)
+  os.remove(os.path.join(copy, "variables", "variables.index"))
+  with pytest.raises(c_api.NativeError):
+    native_session.run_apart(
+        copy, [("serving_default", {"image_bytes": _CONTENT})])
+
+
+def test_an_error_survives_pickling():
+  import pickle
+  error = pickle.loads(pickle.dumps(c_api.NativeError("no", 5)))
+  assert (str(error), error.code) == ("no", 5)
