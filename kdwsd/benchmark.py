@@ -236,8 +236,8 @@ def _serving(paths, what, work):
           stdout=subprocess.DEVNULL)
       if done.returncode:
         raise errors.InputError(
-            f"--{role}: {workdir}: expected a run that can be exported. "
-            f"Received: {done.stderr.strip().splitlines()[-1:]}")
+            f"--{role}: expected a run that can be exported. Received: "
+            f"{(done.stderr.strip() or 'no word').splitlines()[-1]}")
   if not exports:
     students = {
         name: {"fc_units": FLAGS.fc_units, **student}

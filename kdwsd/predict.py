@@ -114,15 +114,15 @@ def _load_export(path):
   import tensorflow as tf
 
   from kdwsd.serving import predictors
+  from kdwsd.serving import quiet
   from kdwsd.serving import saved_model
   # pylint: enable=import-outside-toplevel
   directory = saved_model.find(path)
   metadata = saved_model.read_metadata(directory)
   logging.info("Model: export %s.", directory)
   num_proposals = metadata.get("num_proposals")
-  logging.set_verbosity(logging.WARNING)  # TensorFlow tells of fingerprints.
-  predictor = predictors.of_export(directory, num_proposals)
-  logging.set_verbosity(logging.INFO)
+  with quiet.logs():  # On fingerprints.
+    predictor = predictors.of_export(directory, num_proposals)
   if predictor.is_detector:
     # Its graph has no fixed sizes, of which TensorFlow's optimizer complains
     # by a page; it takes as long without.
