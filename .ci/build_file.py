@@ -18,6 +18,9 @@ CONFTEST = "tests/conftest.py"
 # Test files that read more than what they import.
 DATA = {
     "tests/build_file_test.py": [":house", ":sources"],
+    "tests/export_kit/client_test.py": [":serving_kit"],
+    "tests/export_kit/configs_test.py": [":serving_kit"],
+    "tests/export_kit/served_test.py": [":serving_kit"],
     "tests/flagfiles_test.py": [":recipes"],
     "tests/house_test.py": [":house", ":recipes"],
 }
@@ -47,6 +50,11 @@ exports_files([".pytest.ini"])
 filegroup(
     name = "recipes",
     srcs = glob(["flags/**/*.flags"]),
+)
+
+filegroup(
+    name = "serving_kit",
+    srcs = glob(["export/**"]),
 )
 
 filegroup(
