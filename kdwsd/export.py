@@ -82,29 +82,29 @@ def main(_):
   batch_sizes = _WARMUP[detector] if FLAGS.warmup is None else [
       int(value) for value in FLAGS.warmup]
 
-  # Whatever it was trained in: variables are float32 in every checkpoint.
-  tf.keras.mixed_precision.set_global_policy("float32")
-  model, _ = checkpoints.load_model(FLAGS.workdir, path)
-  if detector:
-    servable = signatures.detector(
-        model, classes=config.classes, eval_size=config.eval_size)
-  else:
-    servable = signatures.classifier(
-        model, classes=config.classes, image_size=config.student_size,
-        eval_size=config.eval_size)
+  warmup.check_count(
+      len(batch_sizes) * len(signatures.names(detector=detector)))
 
-  warmup.check_count(len(batch_sizes) * len(servable.signatures))
-  count = max([_CHECKED[detector], *batch_sizes])
-  chosen = _examples(sets, count, config)
-  requests = [
-      request for size in batch_sizes
-      for request in examples.requests(servable, chosen[:size])]
+  # Before the model is built: a place that cannot be written is told at once.
   with saved_model.new_version(FLAGS.output, FLAGS.version) as (
       directory, version):
+    # Whatever it was trained in: variables are float32 in every checkpoint.
+    tf.keras.mixed_precision.set_global_policy("float32")
+    model, _ = checkpoints.load_model(FLAGS.workdir, path)
+    if detector:
+      servable = signatures.detector(
+          model, classes=config.classes, eval_size=config.eval_size)
+    else:
+      servable = signatures.classifier(
+          model, classes=config.classes, image_size=config.student_size,
+          eval_size=config.eval_size)
     logging.info("Writing version %d.", version)
     saved_model.write(servable, directory)
-    warmup.write(directory, requests,
-                 model_name=os.path.basename(os.path.abspath(FLAGS.output)))
+    chosen = _examples(sets, max([_CHECKED[detector], *batch_sizes]), config)
+    warmup.write(
+        directory, [request for size in batch_sizes
+                    for request in examples.requests(servable, chosen[:size])],
+        model_name=os.path.basename(os.path.abspath(FLAGS.output)))
     logging.info("Comparing with the model, in TensorFlow's C++ session.")
     differences = verification.verify(
         directory, servable, model, chosen[:_CHECKED[detector]],
@@ -289,7 +289,7 @@ def _tell(path, differences, converted):
     print(f"{name}: {figures['file']}, {figures['bytes'] / 2**20:.1f} MiB; on "
           f"{figures['images']} images mAP {100 * figures['map']:.2f} "
           f"(SavedModel {100 * figures['map_saved_model']:.2f}), largest "
-          f"difference {figures['max_difference']:.4f}.")
+          f"difference {figures['max_difference']:.1e}.")
 
 
 if __name__ == "__main__":

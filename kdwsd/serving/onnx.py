@@ -4,6 +4,7 @@ Input `images` [B, S, S, 3] float32 RGB 0..255, output `probabilities` [B, C].
 """
 
 import importlib.util
+import logging
 import os
 
 import numpy as np
@@ -14,9 +15,12 @@ from kdwsd import errors
 ONNX = "onnx"
 FILES = {ONNX: "student.onnx"}
 
-# The highest that tf2onnx 1.16 writes without remarks.
 _OPSET = 17
-_NEEDED = ("tf2onnx", "onnxruntime")
+_NEEDED = ("tf2onnx", "onnx", "onnxruntime")
+
+# Left free, pip would bring NumPy 2 and a protobuf that TensorFlow 2.15 cannot
+# load.
+_INSTALL = "pip install tf2onnx onnxruntime 'onnx<1.17' 'numpy<2'"
 
 
 def check():
@@ -29,9 +33,8 @@ def check():
       name for name in _NEEDED if importlib.util.find_spec(name) is None]
   if missing:
     raise errors.InputError(
-        f"--formats={ONNX}: expected {' and '.join(_NEEDED)}, which convert "
-        f"and check; `pip install {' '.join(_NEEDED)}`. Received: no "
-        f"{' and no '.join(missing)}.")
+        f"--formats={ONNX}: expected {', '.join(_NEEDED)}, which are no part "
+        f"of an installation: {_INSTALL}. Received: no {', '.join(missing)}.")
 
 
 def write(path, probabilities, *, image_size):
@@ -49,6 +52,7 @@ def write(path, probabilities, *, image_size):
 
   signature = [tf.TensorSpec(
       [None, image_size, image_size, 3], tf.float32, "images")]
+  logging.getLogger("tf2onnx").setLevel(logging.WARNING)
   model, _ = tf2onnx.convert.from_function(
       tf.function(named, input_signature=signature),
       input_signature=signature, opset=_OPSET)
@@ -67,6 +71,7 @@ def predict(path, images):
     [N, C] float32.
   """
   import onnxruntime  # pylint: disable=import-outside-toplevel
+
   options = onnxruntime.SessionOptions()
   options.intra_op_num_threads = len(os.sched_getaffinity(0))
   session = onnxruntime.InferenceSession(

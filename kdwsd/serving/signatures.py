@@ -58,6 +58,11 @@ TOP_K = 5
 _SLACK = 1e-3
 
 
+def names(*, detector):
+  """Names of the signatures of a model."""
+  return (DEFAULT, IMAGES) if detector else (DEFAULT, IMAGES, CLASSIFY)
+
+
 @dataclasses.dataclass(frozen=True)
 class Servable:
   """What `saved_model.write` writes.
