@@ -27,7 +27,7 @@ demo: venv
 	$(RUN) -m kdwsd.train --flagfile=$(FLAGFILE)
 
 test: venv
-	$(RUN) -m pytest -q $(TESTS)
+	$(RUN) -m pytest -q --numprocesses=auto --dist=loadfile $(TESTS)
 
 test-slow: venv
 	$(RUN) -m pytest -q -m slow $(TESTS)

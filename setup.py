@@ -66,6 +66,7 @@ setuptools.setup(
         "dev": [
             "hypothesis>=6.90",
             "pytest>=7.4",
+            "pytest-xdist>=3.5",
             "PyYAML>=6",
             "ruff>=0.4",
             "scikit-learn>=1.3",

@@ -4,6 +4,7 @@ What goes wrong is raised, not written.
 """
 
 import contextlib
+import logging as python_logging
 import os
 import warnings
 
@@ -13,14 +14,16 @@ from absl import logging
 @contextlib.contextmanager
 def logs():
   """Without lines of Python's TensorFlow, as on names of inputs."""
-  before = logging.get_verbosity()
-  logging.set_verbosity(logging.ERROR)
+  # Not `set_verbosity`, which cannot be taken back where it was never set.
+  logger = logging.get_absl_logger()
+  before = logger.level
+  logger.setLevel(python_logging.ERROR)
   try:
     with warnings.catch_warnings():
       warnings.simplefilter("ignore")
       yield
   finally:
-    logging.set_verbosity(before)
+    logger.setLevel(before)
 
 
 @contextlib.contextmanager

@@ -119,7 +119,7 @@ class PngTest(tf.test.TestCase):
   def test_chunk_before_the_pixels(self):
     rows = b"\0" + bytes(12)
     chunk = fakes.chunk(b"eXIf", _tiff([_orientation(7, ">")], ">"))
-    content = fakes.pngio.BytesIO(4, 1, 8, 2, rows, before=(
+    content = fakes.png_file(4, 1, 8, 2, rows, before=(
         fakes.chunk(b"tEXt", b"Title\0x") + chunk))
     self.assertAllEqual(_orientations([content]), [7])
     self.assertEqual(images.decode(content).orientation, 7)
