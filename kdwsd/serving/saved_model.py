@@ -126,9 +126,10 @@ def write(servable, directory):
             options=tf.saved_model.SaveOptions(
                 experimental_custom_gradients=False))
     except tf.errors.OpError as error:
+      cause = re.sub(r"\{\{[^}]*\}\} ?| \[Op:\w+\]", "", error.message)
       raise errors.InputError(
           f"{directory}: expected to write the model there. Received: "
-          f"{str(error.message).splitlines()[0]}") from error
+          f"{cause.splitlines()[0]}.") from error
   if signatures.CLASSIFY in servable.signatures:
     updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(
         directory)
