@@ -111,7 +111,7 @@ class PretrainedTest(tf.test.TestCase):
     model = _model(units=8)
     before = model.fc6.kernel.numpy()
     path = self._write({**_convolutions(), **_classifier(16)})
-    with self.assertLogs(level="INFO") as logs:
+    with self.assertLogs("absl", level="INFO") as logs:
       loaded = pretrained.load(model, path)
     self.assertNotIn("fc6", loaded)
     self.assertAllEqual(before, model.fc6.kernel)

@@ -117,7 +117,7 @@ class CachedArrayTest(parameterized.TestCase):
   def test_what_is_there_is_not_computed_again(self):
     self._fill(self._array())
     self.computed.clear()
-    with self.assertLogs(level="INFO") as logs:
+    with self.assertLogs("absl", level="INFO") as logs:
       self._assert_whole(self._fill(self._array()))
     self.assertEmpty(self.computed)
     self.assertIn("Found whole", logs.output[-1])
@@ -161,7 +161,7 @@ class CachedArrayTest(parameterized.TestCase):
 
   def _assert_computed_again(self, array):
     self.computed.clear()
-    with self.assertLogs(level="WARNING") as logs:
+    with self.assertLogs("absl", level="WARNING") as logs:
       self._assert_whole(self._fill(self._array()))
     self.assertEqual(self.computed, [2])
     self.assertLen(logs.output, 1)
@@ -188,7 +188,7 @@ class CachedArrayTest(parameterized.TestCase):
     for unrelated in (self._array(kind="features"),
                       self._array(record_set=nearly)):
       self._fill(unrelated)
-    with self.assertLogs(level="INFO") as logs:
+    with self.assertLogs("absl", level="INFO") as logs:
       self._fill(self._array("new"))
     lines = [line for line in logs.output if "left alone" in line]
     self.assertLen(lines, 1)
@@ -197,7 +197,7 @@ class CachedArrayTest(parameterized.TestCase):
 
   def test_size_is_said_before_anything_is_computed(self):
     array = self._array(shape=(2, 1000, 100), dtype=np.float16)
-    with self.assertLogs(level="INFO") as logs, _disk(free=5 * 10 ** 9):
+    with self.assertLogs("absl", level="INFO") as logs, _disk(free=5 * 10 ** 9):
       with self.assertRaises(ZeroDivisionError):
         self._fill(array, lambda shard: 1 / 0)
     # 9 images of 2 * 1000 * 100 numbers of 2 bytes: 3.6 MB.
@@ -242,7 +242,7 @@ class CachedArrayTest(parameterized.TestCase):
         monotonic=lambda: seconds[0], time=lambda: seconds[0],
         sleep=lambda _: seconds.__setitem__(0, seconds[0] + 10.0))
     with mock.patch.object(cached_arrays, "time", clock), self.assertLogs(
-        level="INFO") as logs, self.assertRaisesRegex(
+        "absl", level="INFO") as logs, self.assertRaisesRegex(
             errors.InputError, "none for 1.0 hours, 2 missing"):
       self._fill(self._array(), num_workers=2, worker=0)
     self.assertEqual(self.computed, [0, 2])
