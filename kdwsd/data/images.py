@@ -67,14 +67,22 @@ def read(path, *, max_pixels=DEFAULT_MAX_PIXELS, where=""):
     errors.InputError: missing, empty, truncated, too large, or no image.
   """
   name = f"{where}: {path}" if where else str(path)
+  return decode(read_bytes(path, name), max_pixels=max_pixels, name=name)
+
+
+def read_bytes(path, name):
+  """Reads an image file without decoding it.
+
+  Raises:
+    errors.InputError: missing or unreadable; it begins with `name`.
+  """
   try:
     with open(path, "rb") as file:
-      content = file.read()
+      return file.read()
   except OSError as error:
     raise errors.InputError(
         f"{name}: expected an image file. Received: {error.strerror}."
     ) from error
-  return decode(content, max_pixels=max_pixels, name=name)
 
 
 def decode(content, *, max_pixels=DEFAULT_MAX_PIXELS, name="image"):

@@ -85,13 +85,7 @@ def read(path, settings=None, *, max_pixels=images.DEFAULT_MAX_PIXELS):
   Raises:
     errors.InputError: no whole image.
   """
-  try:
-    with open(path, "rb") as file:
-      content = file.read()
-  except OSError as error:
-    raise errors.InputError(
-        f"{path}: expected an image file. Received: {error.strerror}."
-    ) from error
+  content = images.read_bytes(path, path)
   decoded = images.decode(content, max_pixels=max_pixels, name=path)
   if settings is None:
     return Image(path, content, decoded)

@@ -164,13 +164,17 @@ def check_resumable(before, after, workdir):
   Raises:
     errors.InputError: a field that shapes the variables has changed.
   """
-  changed = changes(before, after)
-  fatal = [name for name in _FIXED if name in changed]
+  fatal = differences(before, after, _FIXED)
   if fatal:
-    differences = "; ".join(
-        f"--{name} was {changed[name][0]!r}, is {changed[name][1]!r}"
-        for name in fatal)
     raise errors.InputError(
         f"{path(workdir)}: expected the settings this run was started with. "
-        f"Received: {differences}. Use another --workdir for another model.")
-  return changed
+        f"Received: {fatal}. Use another --workdir for another model.")
+  return changes(before, after)
+
+
+def differences(before, after, names):
+  """In words, in which of some fields two configs differ; empty for none."""
+  changed = changes(before, after)
+  return "; ".join(
+      f"--{name} was {changed[name][0]!r}, is {changed[name][1]!r}"
+      for name in names if name in changed)

@@ -11,44 +11,12 @@ from kdwsd import errors
 from kdwsd import files
 from kdwsd.data import input_pipeline
 from kdwsd.data import records
+from tests.data import marked_records
 
-_NUM_IMAGES = 11
-_CLASSES = ("cat", "dog", "sheep")
-_HEIGHT, _WIDTH = 12, 20
+_NUM_IMAGES = marked_records.NUM_IMAGES
 
 _SETTINGS = {"global_batch_size": 4, "sizes": (8, 12, 16), "num_proposals": 4,
              "seed": 3, "shuffle_buffer": 5}
-
-
-def _record(index):
-  """Left half dark, right half bright; no two records alike."""
-  random = np.random.RandomState(index)
-  image = np.zeros([_HEIGHT, _WIDTH, 3], np.uint8)
-  image[:, _WIDTH // 2:] = 120 + 10 * index
-  image[:4, :4] = random.randint(256, size=3)
-  corners = np.sort(random.uniform(size=[index % 7, 2, 2]), axis=1)
-  return records.Record(
-      image_id=f"image{index}",
-      encoded=tf.io.encode_jpeg(image, quality=95).numpy(),
-      height=_HEIGHT, width=_WIDTH,
-      label_ids=np.flatnonzero(random.uniform(size=3) < 0.5),
-      unknown_label_ids=np.array([2] if index == 4 else [], np.int64),
-      proposal_boxes=corners.reshape(-1, 4).astype(np.float32),
-      proposal_scores=np.sort(
-          random.uniform(size=index % 7))[::-1].astype(np.float32))
-
-
-def _write(directory, serialized, split="train", num_shards=2):
-  parts = np.array_split(np.arange(len(serialized)), num_shards)
-  for shard, part in enumerate(parts):
-    path = records.shard_path(directory, split, shard, num_shards)
-    with tf.io.TFRecordWriter(path) as writer:
-      for index in part:
-        writer.write(serialized[index])
-  files.write_json(records.card_path(directory, split), {
-      "format_version": records.FORMAT_VERSION, "classes": list(_CLASSES),
-      "num_images": len(serialized), "num_shards": num_shards})
-  return records.open_split(directory, split)
 
 
 def _take(dataset, count):
@@ -71,14 +39,14 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    cls.records = [_record(i) for i in range(_NUM_IMAGES)]
+    cls.records = [marked_records.record(i) for i in range(_NUM_IMAGES)]
     cls.serialized = [records.serialize(r) for r in cls.records]
 
   def setUp(self):
     super().setUp()
     self.directory = os.path.join(self.get_temp_dir(), self.id())
     os.makedirs(self.directory, exist_ok=True)
-    self.record_set = _write(self.directory, self.serialized)
+    self.record_set = marked_records.write(self.directory, self.serialized)
 
   def _assert_same(self, first, second):
     self.assertEqual(len(first), len(second))
@@ -145,7 +113,7 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
         input_context=context), 9)
     for batch in batches:
       self.assertAllEqual(batch["record_index"], self._source(batch))
-      self.assertAllEqual(batch["mirrored"], _mirrored(batch))
+      self.assertAllEqual(batch["mirrored"], marked_records.is_mirrored(batch))
     self.assertLen(
         {flip for batch in batches for flip in batch["mirrored"]}, 2)
 
@@ -153,11 +121,12 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
     same = os.path.join(self.directory, "same")
     os.makedirs(same)
     self.assertEqual(input_pipeline.fingerprint(self.record_set),
-                     input_pipeline.fingerprint(_write(same, self.serialized)))
+                     input_pipeline.fingerprint(
+                         marked_records.write(same, self.serialized)))
     for other in (self.serialized[:-1], self.serialized[::-1]):
       self.assertNotEqual(
           input_pipeline.fingerprint(self.record_set),
-          input_pipeline.fingerprint(_write(same, other)))
+          input_pipeline.fingerprint(marked_records.write(same, other)))
 
   def test_same_seed_same_batches(self):
     self._assert_same(_take(_train(self.record_set), 8),
@@ -180,8 +149,8 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
                         [self._source(b) for b in second])
     self.assertNotEqual([b["image"].shape[1] for b in first],
                         [b["image"].shape[1] for b in second])
-    self.assertNotEqual([_mirrored(b) for b in first],
-                        [_mirrored(b) for b in second])
+    self.assertNotEqual([marked_records.is_mirrored(b) for b in first],
+                        [marked_records.is_mirrored(b) for b in second])
 
   @parameterized.parameters(0, 2 ** 31, 2 ** 40)
   def test_any_seed_will_do(self, seed):
@@ -278,7 +247,7 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
   def test_disk_cache_of_other_records_is_not_used(self):
     cache = os.path.join(self.directory, "cache")
     _take(_train(self.record_set, cache="disk", cache_directory=cache), 12)
-    other = _write(self.directory, self.serialized[::-1])
+    other = marked_records.write(self.directory, self.serialized[::-1])
     self._assert_same(
         _take(_train(other), 12),
         _take(_train(other, cache="disk", cache_directory=cache), 12))
@@ -288,8 +257,8 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
     mirrored = _take(_train(self.record_set), 12)
     flips = 0
     for before, after in zip(plain, mirrored):
-      self.assertFalse(any(_mirrored(before)))
-      for row, flipped in enumerate(_mirrored(after)):
+      self.assertFalse(any(marked_records.is_mirrored(before)))
+      for row, flipped in enumerate(marked_records.is_mirrored(after)):
         flips += flipped
         image, proposals = before["image"][row], before["proposals"][row]
         if flipped:
@@ -333,14 +302,14 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllEqual(joined["record_index"], np.arange(_NUM_IMAGES))
     self.assertFalse(any(joined["mirrored"]))
     self.assertEqual(self._source(joined), list(range(_NUM_IMAGES)))
-    self.assertFalse(any(_mirrored(joined)))
+    self.assertFalse(any(marked_records.is_mirrored(joined)))
 
   def test_evaluation_mirrors_when_asked(self):
     plain, mirrored = [
         _join(_take(input_pipeline.evaluation_batches(
             self.record_set, size=8, num_proposals=4, mirror=mirror), 100))
         for mirror in (False, True)]
-    self.assertTrue(all(_mirrored(mirrored)))
+    self.assertTrue(all(marked_records.is_mirrored(mirrored)))
     self.assertTrue(all(mirrored["mirrored"]))
     self.assertAllEqual(mirrored["record_index"], np.arange(_NUM_IMAGES))
     self.assertAllClose(plain["image"][:, :, ::-1], mirrored["image"])
@@ -356,13 +325,16 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
         self.record_set, size=9, num_proposals=4), _NUM_IMAGES)[10]
     image = tf.io.decode_jpeg(
         record.encoded, dct_method="INTEGER_ACCURATE").numpy()
-    self.assertAllClose(batch["image"][0], _warp(image, 9), atol=1e-3)
+    self.assertAllClose(
+        batch["image"][0], marked_records.warp(image, 9), atol=1e-3)
 
   def test_grey_jpeg_has_three_equal_channels(self):
     grey = np.arange(64, dtype=np.uint8).reshape(8, 8, 1) * 3
-    record_set = _write(self.directory, [records.serialize(records.Record(
+    record = records.Record(
         image_id="grey", encoded=tf.io.encode_jpeg(grey, format="grayscale")
-        .numpy(), height=8, width=8, label_ids=np.array([0])))], "grey", 1)
+        .numpy(), height=8, width=8, label_ids=np.array([0]))
+    record_set = marked_records.write(
+        self.directory, [records.serialize(record)], "grey", 1)
     batch, = _take(input_pipeline.evaluation_batches(
         record_set, size=8, num_proposals=4), 2)
     self.assertAllEqual(batch["image"][..., :1].repeat(3, -1), batch["image"])
@@ -385,7 +357,7 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
     directory = os.path.join(self.directory, "other")
     os.makedirs(directory, exist_ok=True)
     for other in (without, garbage):
-      record_set = _write(directory, other)
+      record_set = marked_records.write(directory, other)
       self._assert_same(_take(_train(self.record_set), 6),
                         _take(_train(record_set), 6))
       self._assert_same(*[
@@ -402,32 +374,11 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
       _train(self.record_set, **settings)
 
   def test_empty_split(self):
-    empty = _write(self.directory, [], "empty", 1)
+    empty = marked_records.write(self.directory, [], "empty", 1)
     with self.assertRaisesRegex(errors.InputError, "empty split"):
       _train(empty)
     self.assertEmpty(_take(input_pipeline.evaluation_batches(
         empty, size=8, num_proposals=4), 1))
-
-
-def _mirrored(batch):
-  """Whether the bright half of each image is on the left."""
-  image = batch["image"]
-  return list(image[:, -1, 0, 0] > image[:, -1, -1, 0])
-
-
-def _warp(image, side):
-  """Bilinear, no antialiasing; pixel centres at half integers. [S, S, 3]."""
-  image = image.astype(np.float64)
-  for axis in (0, 1):
-    length = image.shape[axis]
-    place = np.clip((np.arange(side) + 0.5) * length / side - 0.5,
-                    0, length - 1)
-    low = np.floor(place).astype(int)
-    high = np.minimum(low + 1, length - 1)
-    share = (place - low).reshape([-1 if a == axis else 1 for a in range(3)])
-    image = (image.take(low, axis) * (1 - share)
-             + image.take(high, axis) * share)
-  return image
 
 
 def _content(path):

@@ -1,9 +1,7 @@
 """Tests of kdwsd.training.optimizers."""
 
-import contextlib
 import json
 import os
-import unittest
 
 from absl.testing import parameterized
 import numpy as np
@@ -14,6 +12,8 @@ from kdwsd.modeling import wsddn
 from kdwsd.training import optimizers
 from kdwsd.training import schedules
 from tests.training import caffe_sgd
+from tests.training import numpy_adam
+from tests.training import optimizer_run
 
 _NAMES_AND_SHAPES = (
     ("vgg/conv1_1/kernel", (3, 3, 2, 4)),
@@ -29,23 +29,6 @@ _MULTIPLIERS = ((1, 1), (2, 0), (1, 0), (1, 0), (10, 10), (20, 0), (10, 10),
                 (20, 0))
 
 
-# At import, since all tests are imported before one starts TensorFlow.
-with contextlib.suppress(RuntimeError):
-  tf.config.set_logical_device_configuration(
-      tf.config.list_physical_devices("CPU")[0],
-      [tf.config.LogicalDeviceConfiguration()] * 2)
-
-
-def _strategy(replicas):
-  """One or two replicas on the CPU."""
-  if replicas == 1:
-    return tf.distribute.OneDeviceStrategy("CPU:0")
-  if len(tf.config.list_logical_devices("CPU")) < 2:
-    raise unittest.SkipTest(
-        "TensorFlow has been started with one logical CPU device.")
-  return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
 def _variables(dtype="float32", seed=0):
   random = np.random.RandomState(seed)
   return [tf.Variable(random.normal(size=shape), name=name, dtype=dtype)
@@ -56,40 +39,6 @@ def _gradients(weights, random):
   """Of a noisy quadratic: they depend on the weights, so errors add up."""
   return [0.3 * np.asarray(w) + random.normal(size=np.shape(w))
           for w in weights]
-
-
-def _make(name, learning_rate=0.01, **kwargs):
-  kwargs = {"weight_decay": 0.02, "clip_norm": 3.0,
-            "multipliers": optimizers.caffe_multipliers, **kwargs}
-  return optimizers.make(name, learning_rate=learning_rate, **kwargs)
-
-
-class _Adam:
-  """float64; decay as `torch.optim.Adam` (coupled) and `AdamW` do it."""
-
-  def __init__(self, weights, multipliers, weight_decay, coupled):
-    self.data = [np.array(w, np.float64) for w in weights]
-    self.first = [np.zeros_like(w) for w in self.data]
-    self.second = [np.zeros_like(w) for w in self.data]
-    self.multipliers = multipliers
-    self.weight_decay = weight_decay
-    self.coupled = coupled
-    self.steps = 0
-
-  def apply_update(self, rate, gradients):
-    self.steps += 1
-    for i, gradient in enumerate(gradients):
-      lr, decay = self.multipliers[i]
-      lr, decay = lr * rate, decay * self.weight_decay
-      if self.coupled:
-        gradient = gradient + decay * self.data[i]
-      else:
-        self.data[i] = self.data[i] * (1 - lr * decay)
-      self.first[i] = 0.9 * self.first[i] + 0.1 * gradient
-      self.second[i] = 0.999 * self.second[i] + 0.001 * gradient ** 2
-      first = self.first[i] / (1 - 0.9 ** self.steps)
-      second = self.second[i] / (1 - 0.999 ** self.steps)
-      self.data[i] = self.data[i] - lr * first / (np.sqrt(second) + 1e-8)
 
 
 class OptimizersTest(tf.test.TestCase, parameterized.TestCase):
@@ -119,7 +68,7 @@ class OptimizersTest(tf.test.TestCase, parameterized.TestCase):
       self, dtype_and_tolerance, clip, momentum):
     dtype, tolerance = dtype_and_tolerance
     variables = _variables(dtype)
-    optimizer = _make(
+    optimizer = optimizer_run.make(
         "sgd", schedules.make("step", base_rate=0.01, boundaries=(40, 70)),
         momentum=momentum, clip_norm=clip)
     reference = caffe_sgd.CaffeSGD(
@@ -133,18 +82,20 @@ class OptimizersTest(tf.test.TestCase, parameterized.TestCase):
   def test_adam_is_numpys_over_100_steps(self, dtype_and_tolerance, name):
     dtype, tolerance = dtype_and_tolerance
     variables = _variables(dtype)
-    optimizer = _make(
+    optimizer = optimizer_run.make(
         name, schedules.make("step", base_rate=0.01, boundaries=(40, 70)),
         clip_norm=None)
-    reference = _Adam([v.numpy() for v in variables], _MULTIPLIERS, 0.02,
-                      coupled=name == "adam")
+    reference = numpy_adam.Adam(
+        [v.numpy() for v in variables], _MULTIPLIERS, 0.02,
+        coupled=name == "adam")
     self._assert_same_path(optimizer, reference, variables, tolerance)
 
   def test_adamw_is_keras_adamw_where_there_are_no_multipliers(self):
     ours, theirs = [[tf.Variable([0.5, -1.0], name="net/conv/kernel"),
                      tf.Variable([[2.0]], name="net/fc8_c/bias")]
                     for _ in range(2)]
-    optimizer = _make("adamw", 0.01, multipliers=_ones, clip_norm=2.0)
+    optimizer = optimizer_run.make(
+        "adamw", 0.01, multipliers=_ones, clip_norm=2.0)
     optimizer.epsilon = 1e-14  # Keras adds it elsewhere: make it vanish.
     keras = tf.keras.optimizers.AdamW(
         0.01, weight_decay=0.02, epsilon=1e-14, global_clipnorm=2.0)
@@ -159,7 +110,7 @@ class OptimizersTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_one_step_by_hand(self):
     weight = tf.Variable([2.0], name="net/fc8_c/kernel")
-    optimizer = _make("sgd", 0.1, weight_decay=0.01, momentum=0.5,
+    optimizer = optimizer_run.make("sgd", 0.1, weight_decay=0.01, momentum=0.5,
                       clip_norm=None)
     optimizer.apply_gradients([(tf.constant([3.0]), weight)])
     # decay 0.01 * 10 * 2 = 0.2; velocity 0.1 * 10 * (3 + 0.2) = 3.2
@@ -170,7 +121,7 @@ class OptimizersTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_decay_is_not_clipped_and_not_applied_twice(self):
     weight = tf.Variable([100.0], name="net/conv/kernel")
-    optimizer = _make("sgd", 0.1, weight_decay=0.5, clip_norm=1.0)
+    optimizer = optimizer_run.make("sgd", 0.1, weight_decay=0.5, clip_norm=1.0)
     optimizer.apply_gradients([(tf.constant([7.0]), weight)])
     # gradient clipped to 1, decay 50 added after: 0.1 * (1 + 50)
     self.assertAllClose(weight, [100.0 - 5.1])
@@ -178,7 +129,7 @@ class OptimizersTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.parameters(*optimizers.NAMES)
   def test_average_of_weights_follows_the_step(self, name):
     weight = tf.Variable([2.0], name="net/conv/kernel")
-    optimizer = _make(name, 0.1, use_ema=True, ema_momentum=0.75)
+    optimizer = optimizer_run.make(name, 0.1, use_ema=True, ema_momentum=0.75)
     optimizer.apply_gradients([(tf.constant([1.0]), weight)])
     after = weight.numpy()
     optimizer.finalize_variable_values([weight])
@@ -215,7 +166,7 @@ class OptimizersTest(tf.test.TestCase, parameterized.TestCase):
         tf.constant([2, 0, 2]), tf.constant([4, 2]))
     for variable, gradient in (
         (dense, tf.convert_to_tensor(slices)), (sparse, slices)):
-      optimizer = _make(name, clip_norm=None)
+      optimizer = optimizer_run.make(name, clip_norm=None)
       for _ in range(3):
         optimizer.apply_gradients([(gradient, variable)])
     self.assertAllClose(dense, sparse)
@@ -245,7 +196,7 @@ class OptimizersTest(tf.test.TestCase, parameterized.TestCase):
   def test_variable_without_layer_is_refused(self, name):
     weight = tf.Variable([1.0], name="kernel")
     with self.assertRaisesRegex(ValueError, "LAYER/KIND.*'kernel'"):
-      _make(name).apply_gradients([(tf.constant([1.0]), weight)])
+      optimizer_run.make(name).apply_gradients([(tf.constant([1.0]), weight)])
 
   @parameterized.parameters(optimizers.CaffeSGD, optimizers.Adam)
   def test_keras_own_decay_is_refused(self, which):
@@ -259,11 +210,11 @@ class OptimizersTest(tf.test.TestCase, parameterized.TestCase):
       ("adam", {"momentum": 1.0}, "Momentum"))
   def test_bad_settings_are_named(self, name, settings, message):
     with self.assertRaisesRegex(errors.InputError, message):
-      _make(name, **settings)
+      optimizer_run.make(name, **settings)
 
   @parameterized.product(name=optimizers.NAMES, wrapped=[False, True])
   def test_config_makes_the_same_optimizer(self, name, wrapped):
-    optimizer = _make(name, schedules.make(
+    optimizer = optimizer_run.make(name, schedules.make(
         "cosine", base_rate=0.1, total_steps=10, warmup_steps=2))
     if wrapped:
       optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
@@ -287,7 +238,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
 
   @parameterized.parameters("sgd", "adamw")
   def test_two_replicas_are_one(self, name):
-    one, two = _Run(1, name), _Run(2, name)
+    one, two = optimizer_run.Run(1, name), optimizer_run.Run(2, name)
     one.train(4)
     two.train(4)
     for before, after in zip(one.weights(), two.weights()):
@@ -306,8 +257,8 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.parameters(("sgd", 2), ("adam", 1))
   def test_loss_scaling_changes_nothing_and_overflow_no_state(
       self, name, replicas):
-    plain = _Run(replicas, name)
-    scaled = _Run(replicas, name, loss_scaling=True)
+    plain = optimizer_run.Run(replicas, name)
+    scaled = optimizer_run.Run(replicas, name, loss_scaling=True)
     plain.train(4)
     scaled.train(4)
     # The scale is a power of two: not a bit may differ.
@@ -326,7 +277,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
       ("sgd", "mixed_float16"), ("adamw", "mixed_bfloat16"))
   def test_mixed_precision_keeps_float32_state(self, name, policy):
     tf.keras.mixed_precision.set_global_policy(policy)
-    run = _Run(1, name, loss_scaling=policy == "mixed_float16")
+    run = optimizer_run.Run(1, name, loss_scaling=policy == "mixed_float16")
     start = run.weights()
     run.train(3)
     for old, new in zip(start, run.weights()):
@@ -339,7 +290,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
       ("adamw", 2, False, True))
   def test_restored_run_goes_on_bit_for_bit(
       self, name, replicas, loss_scaling, built):
-    undisturbed = _Run(replicas, name, loss_scaling)
+    undisturbed = optimizer_run.Run(replicas, name, loss_scaling)
     undisturbed.train(4)
     undisturbed.schedule.update(0.5)
     undisturbed.schedule.update(0.5)
@@ -349,7 +300,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
     self.assertTrue(undisturbed.schedule.update(0.4))
     undisturbed.train(2)
 
-    resumed = _Run(replicas, name, loss_scaling, seed=5)
+    resumed = optimizer_run.Run(replicas, name, loss_scaling, seed=5)
     if built:  # The loop may restore after or before it builds.
       with resumed.strategy.scope():
         resumed.optimizer.build(resumed.model.trainable_variables)
@@ -366,65 +317,9 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
 
   @parameterized.parameters("sgd", "adam")
   def test_build_outside_of_the_scope_is_refused(self, name):
-    run = _Run(2, name)
+    run = optimizer_run.Run(2, name)
     with self.assertRaisesRegex(ValueError, "MirroredStrategy"):
       run.optimizer.build(run.model.trainable_variables)
-
-
-class _Run:
-  """A model of two layers, trained on data that depends on the step."""
-
-  def __init__(self, replicas, name, loss_scaling=False, seed=0):
-    self.strategy = strategy = _strategy(replicas)
-    self.loss_scaling = loss_scaling
-    with strategy.scope():
-      self.model = tf.keras.Sequential([
-          tf.keras.layers.Dense(
-              5, "relu", name="fc7", kernel_initializer=_initializer(seed)),
-          tf.keras.layers.Dense(
-              3, name="fc8_c", kernel_initializer=_initializer(seed + 1),
-              dtype="float32"),
-      ])
-      self.model(tf.zeros([1, 4]))
-      self.schedule = schedules.make(
-          "plateau", base_rate=0.003, warmup_steps=3, patience=2)
-      self.optimizer = _make(name, self.schedule)
-      if loss_scaling:
-        self.optimizer = tf.keras.mixed_precision.LossScaleOptimizer(
-            self.optimizer)
-    self.checkpoint = tf.train.Checkpoint(
-        model=self.model, optimizer=self.optimizer)
-    self._step = tf.function(
-        lambda inputs: strategy.run(self._replica_step, args=(inputs,)))
-
-  def weights(self):
-    return [v.numpy() for v in self.model.trainable_variables]
-
-  def train(self, steps, poison=0.0):
-    for _ in range(steps):
-      step = int(self.optimizer.iterations.numpy())
-      inputs = np.random.RandomState(step).normal(size=[4, 4])
-      inputs[0] += poison
-      parts = np.split(
-          inputs.astype(np.float32), self.strategy.num_replicas_in_sync)
-      self._step(self.strategy.experimental_distribute_values_from_function(
-          lambda context, parts=parts: tf.constant(
-              parts[context.replica_id_in_sync_group])))
-
-  def _replica_step(self, inputs):
-    with tf.GradientTape() as tape:
-      loss = tf.reduce_sum(tf.square(self.model(inputs) - 1.0)) / 4
-      scaled = self.optimizer.get_scaled_loss(
-          loss) if self.loss_scaling else loss
-    variables = self.model.trainable_variables
-    gradients = tape.gradient(scaled, variables)
-    if self.loss_scaling:
-      gradients = self.optimizer.get_unscaled_gradients(gradients)
-    self.optimizer.apply_gradients(zip(gradients, variables))
-
-
-def _initializer(seed):
-  return tf.keras.initializers.GlorotUniform(seed=seed)
 
 
 def _ones(variable_name):

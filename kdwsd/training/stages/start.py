@@ -13,7 +13,6 @@ from kdwsd.modeling import pretrained
 from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib
 from kdwsd.training import models
-from kdwsd.training import trainee
 
 # What the shapes of a model's weights, and their meaning, depend on.
 _SAME = ("classes", "backbone", "backbone_width", "fc_units", "student_size")
@@ -42,7 +41,8 @@ def initialize(model, config):
     classifier = model.fc8.get_weights()  # Stage 1 does not train it.
     path = checkpoints.find(workdir, "last")
     checkpoints.restore(
-        tf.train.Checkpoint(model=trainee.Trainee(model)), path, workdir)
+        tf.train.Checkpoint(model=models.as_saved(model, config)), path,
+        workdir)
     model.fc8.set_weights(classifier)
     logging.info("The student goes on from stage 1: %s.", path)
   else:
@@ -95,9 +95,6 @@ def _check_feature_student(config):
 
 
 def _check_same(config, before, names, expected):
-  changed = config_lib.changes(before, config)
-  differences = "; ".join(
-      f"--{name} was {changed[name][0]!r}, is {changed[name][1]!r}"
-      for name in names if name in changed)
+  differences = config_lib.differences(before, config, names)
   if differences:
     raise errors.InputError(f"{expected} Received: {differences}.")
