@@ -269,9 +269,17 @@ def _read_recipe(path, names):
   if not os.path.exists(path):
     raise errors.InputError(
         f"--recipe: expected a flagfile for each stage. Received: no {path}.")
-  alone = copy.deepcopy(FLAGS)
-  alone.unparse_flags()
-  alone([sys.argv[0], f"--flagfile={path}"])
+  # This program's flags only: absl's own would set the log's level anew.
+  alone = flags.FlagValues()
+  module = FLAGS.find_module_defining_flag("recipe")
+  for flag in copy.deepcopy(FLAGS.flags_by_module_dict()[module]):
+    flag.unparse()
+    alone[flag.name] = flag
+  try:
+    alone([sys.argv[0], f"--flagfile={path}"])
+  except flags.Error as error:
+    raise errors.InputError(
+        f"{path}: expected flags of kdwsd.train. Received: {error}.") from error
   return {name: alone[name].value for name in names}
 
 

@@ -140,3 +140,21 @@ def test_recipe_has_settings_for_each_stage(data, tmp_path):
                    code=2)
   assert "expected a flagfile for each stage. Received: no" in err
   assert "kd_prediction.flags" in err
+
+
+def test_recipe_does_not_silence_the_log(data, tmp_path):
+  for stage in _STAGES:
+    (tmp_path / f"{stage}.flags").write_text("--fc_units=8\n", "utf-8")
+  _, err = _finish(_start(data, str(tmp_path / "work"), recipe=tmp_path,
+                          train_split="nowhere"), code=2)
+  assert "Working in" in err
+  assert "nowhere.json: expected the card" in err
+
+
+def test_unknown_flag_in_a_recipe_is_named_with_its_file(data, tmp_path):
+  for stage in _STAGES:
+    (tmp_path / f"{stage}.flags").write_text("--fc_unit=8\n", "utf-8")
+  _, err = _finish(_start(data, str(tmp_path / "work"), recipe=tmp_path),
+                   code=2)
+  assert "wsd.flags: expected flags of kdwsd.train. Received:" in err
+  assert "Unknown command line flag 'fc_unit'" in err
