@@ -9,6 +9,7 @@
 | images_per_class | images in which the class is present, by name |
 | unknown_per_class | images of which it is not known, by name, where any |
 | num_images, num_shards | written |
+| shard_bytes | size of each shard, by which a strange one is told |
 | num_objects | annotated objects; null where the source has no boxes |
 | objects_per_class | by name; null likewise |
 | proposals | method, settings, per_image {mean, min, max}, recall |
@@ -106,7 +107,7 @@ def versions():
 
 
 def make(source, *, split, counts, num_shards, proposal_settings, skipped,
-         skipped_list, shuffle_seed, max_pixels, fingerprint):
+         skipped_list, shuffle_seed, max_pixels, fingerprint, shard_bytes=None):
   """Makes the card of a finished split.
 
   Args:
@@ -120,6 +121,7 @@ def make(source, *, split, counts, num_shards, proposal_settings, skipped,
     shuffle_seed: as given.
     max_pixels: as given.
     fingerprint: see `conversion`.
+    shard_bytes: sizes of the shards, in order; None where not known.
 
   Returns:
     A dict, as the module says.
@@ -139,6 +141,7 @@ def make(source, *, split, counts, num_shards, proposal_settings, skipped,
       "classes": list(source.classes),
       "num_images": counts.num_images,
       "num_shards": num_shards,
+      "shard_bytes": shard_bytes,
       "num_objects": int(counts.objects_per_class.sum()) if known else None,
       "images_per_class": by_class(counts.images_per_class),
       "unknown_per_class": {

@@ -17,11 +17,13 @@ ymax, xmax) as fractions of the upright image.
 | truth/class_ids | int64 [M] | |
 | truth/difficult, truth/crowd | int64 [M] | 0 or 1 |
 
-A class is unknown in a VOC image whose only objects of it are difficult.
-Training reads `TRAINING_FEATURES`, which has no `truth/` key. Beside the shards
+A class is unknown in a VOC image whose only objects of it are difficult. What
+must hold of the values is in `record_rules`. Training reads
+`TRAINING_FEATURES`, which has no `truth/` key. Beside the shards
 `SPLIT-00000-of-00004.tfrecord` lies the data set's card, `SPLIT.json`.
 """
 
+import contextlib
 import dataclasses
 import glob
 import os
@@ -32,6 +34,8 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd.data import record_files
+from kdwsd.data import record_rules
 
 FORMAT_VERSION = 1
 
@@ -159,18 +163,26 @@ def serialize(record):
   return example.SerializeToString(deterministic=True)
 
 
-def parse_for_training(serialized):
+def parse_for_training(serialized, num_classes=None):
   """Parses one record without its ground truth.
 
   Args:
     serialized: scalar string tensor.
+    num_classes: C, that labels are checked against; None not to.
 
   Returns:
     Dict of tensors: `encoded` string, `image_id` string, `height` and `width`
     int64, `label_ids` [L] and `unknown_label_ids` [U] int64, `proposals` [N, 4]
     and `objectness` [N] float32.
+
+  Raises:
+    tf.errors.InvalidArgumentError: where it runs, over a record that breaks
+      `record_rules`; `record_faults.named` tells the user which.
   """
   parsed = tf.io.parse_single_example(serialized, TRAINING_FEATURES)
+  rules = record_rules.for_training(parsed, num_classes)
+  with _after(record_rules.require(rules, parsed["image/id"])):
+    parsed = {key: tf.identity(value) for key, value in parsed.items()}
   return {
       "encoded": parsed["image/encoded"],
       "image_id": parsed["image/id"],
@@ -183,19 +195,40 @@ def parse_for_training(serialized):
   }
 
 
-def read_labelled_images(paths):
+def parse_truth(serialized, num_classes=None):
+  """Parses one record without its image and proposals; for evaluation only.
+
+  Args:
+    serialized: scalar string tensor.
+    num_classes: as `parse_for_training`.
+
+  Returns:
+    Dict of tensors under the keys of `TRUTH_FEATURES`.
+
+  Raises:
+    tf.errors.InvalidArgumentError: as `parse_for_training`.
+  """
+  parsed = tf.io.parse_single_example(serialized, TRUTH_FEATURES)
+  rules = record_rules.for_truth(parsed, num_classes)
+  with _after(record_rules.require(rules, parsed["image/id"])):
+    return {key: tf.identity(value) for key, value in parsed.items()}
+
+
+def read_labelled_images(paths, num_classes=None):
   """Reads ids, sizes, labels and ground truth of whole shards.
 
   Args:
     paths: shard files, in the order wanted.
+    num_classes: as `parse_for_training`.
 
   Returns:
     List of `LabelledImage`, in file order.
   """
   images = []
-  for serialized in tf.data.TFRecordDataset(paths):
-    parsed = {key: value.numpy() for key, value in tf.io.parse_single_example(
-        serialized, TRUTH_FEATURES).items()}
+  dataset = tf.data.TFRecordDataset(paths).map(
+      lambda serialized: parse_truth(serialized, num_classes),
+      tf.data.AUTOTUNE, deterministic=True)
+  for parsed in dataset.as_numpy_iterator():
     truth = None
     if parsed["truth/known"]:
       truth = Truth(
@@ -204,7 +237,7 @@ def read_labelled_images(paths):
           difficult=parsed["truth/difficult"].astype(bool),
           crowd=parsed["truth/crowd"].astype(bool))
     images.append(LabelledImage(
-        image_id=parsed["image/id"].decode("utf-8"),
+        image_id=parsed["image/id"].decode("utf-8", "replace"),
         height=int(parsed["image/height"]),
         width=int(parsed["image/width"]),
         label_ids=parsed["labels/ids"],
@@ -261,7 +294,8 @@ def open_split(directory, split):
     A `RecordSet`.
 
   Raises:
-    errors.InputError: no such split, shards missing, or another format.
+    errors.InputError: no such split, another format, or shards that are
+      missing, cut short or another card's.
   """
   if not os.path.isdir(directory):
     raise errors.InputError(
@@ -281,7 +315,8 @@ def open_split(directory, split):
     raise errors.InputError(
         f"{path}: expected records of format {FORMAT_VERSION}. Received: "
         f"format {version!r}; convert the data again.")
-  num_shards = int(card["num_shards"])
+  record_files.check_card(path, card)
+  num_shards = card["num_shards"]
   paths = tuple(
       shard_path(directory, split, i, num_shards) for i in range(num_shards))
   missing = [p for p in paths if not os.path.exists(p)]
@@ -289,7 +324,18 @@ def open_split(directory, split):
     raise errors.InputError(
         f"{path}: expected {num_shards} shards. Received: {len(missing)} "
         f"missing, first {missing[0]}.")
+  record_files.check(path, card, paths, TRAINING_FEATURES)
   return RecordSet(directory=directory, split=split, paths=paths, card=card)
+
+
+@contextlib.contextmanager
+def _after(operation):
+  """Lets what is made in the block wait; eagerly, it has happened already."""
+  if operation is None:
+    yield
+  else:
+    with tf.control_dependencies([operation]):
+      yield
 
 
 def _bytes_feature(value):

@@ -15,6 +15,7 @@ import tqdm
 
 from kdwsd import errors
 from kdwsd.data import input_pipeline
+from kdwsd.data import record_faults
 
 _READ = ("image", "proposals", "objectness", "valid")
 
@@ -53,15 +54,16 @@ def predict(model, record_set, *, sizes=(672,), mirror=False,
     A `Prediction` for each record, in their order.
 
   Raises:
-    errors.InputError: a score is not finite.
+    errors.InputError: a score is not finite, or a record cannot be used.
   """
   views = [
       input_pipeline.evaluation_batches(
           record_set, size=size, num_proposals=num_proposals,
           batch_size=batch_size, mirror=mirrored)
       for size in sizes for mirrored in ((False, True) if mirror else (False,))]
-  yield from predict_views(
-      model, views, record_set.num_images, progress=progress)
+  with record_faults.named(record_set):
+    yield from predict_views(
+        model, views, record_set.num_images, progress=progress)
 
 
 def predict_views(model, views, num_images, *, progress=False):

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from kdwsd import boxes as box_ops
 from kdwsd import files
+from kdwsd.data import record_faults
 from kdwsd.data import records
 
 # Told apart by colour-blind readers: after P. Tol's "bright" scheme, without
@@ -216,12 +217,21 @@ def read(record_set, num_images, first=0):
 
   Yields:
     (image [H, W, 3] uint8 RGB, proposals [N, 4], `records.LabelledImage`).
+
+  Raises:
+    errors.InputError: a record cannot be used.
   """
+  with record_faults.named(record_set):
+    yield from _read(record_set, num_images, first)
+
+
+def _read(record_set, num_images, first):
   skip = first
   for path in record_set.paths:
     if num_images <= 0:
       return
-    labelled = records.read_labelled_images([path])
+    labelled = records.read_labelled_images(
+        [path], len(record_set.classes))
     here = slice(skip, skip + num_images)
     stretch = tf.data.TFRecordDataset(path).skip(skip).take(num_images)
     for serialized, about in zip(stretch, labelled[here]):
@@ -242,15 +252,19 @@ def read_at(record_set, positions):
   Returns:
     Dict of position to (image [H, W, 3] uint8 RGB, image id); positions beyond
     the split are left out.
+
+  Raises:
+    errors.InputError: a record cannot be used.
   """
   wanted, found = set(map(int, positions)), {}
   everything = tf.data.TFRecordDataset(list(record_set.paths))
   stretch = everything.take(max(wanted, default=-1) + 1)
-  for position, serialized in enumerate(stretch):
-    if position in wanted:
-      parsed = records.parse_for_training(serialized)
-      image = tf.io.decode_jpeg(parsed["encoded"], channels=3).numpy()
-      found[position] = image, parsed["image_id"].numpy().decode("utf-8")
+  with record_faults.named(record_set):
+    for position, serialized in enumerate(stretch):
+      if position in wanted:
+        parsed = records.parse_for_training(serialized)
+        image = tf.io.decode_jpeg(parsed["encoded"], channels=3).numpy()
+        found[position] = image, parsed["image_id"].numpy().decode("utf-8")
   return found
 
 

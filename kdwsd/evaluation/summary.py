@@ -7,6 +7,7 @@ Metrics are the dictionary of `kdwsd.evaluation.metrics`, with `split`,
 import os
 
 from kdwsd import files
+from kdwsd.data import record_faults
 from kdwsd.data import records
 from kdwsd.evaluation import classification
 from kdwsd.evaluation import detection
@@ -61,12 +62,12 @@ def measure(model, record_set, *, sizes=(672,), mirror=False,
     Metrics and `metrics.Results`, from which `write` draws.
 
   Raises:
-    errors.InputError: a score is not finite.
+    errors.InputError: a score is not finite, or a record cannot be used.
   """
   predictions = inference.predict(
       model, record_set, sizes=sizes, mirror=mirror,
       num_proposals=num_proposals, batch_size=batch_size, progress=progress)
-  images = records.read_labelled_images(list(record_set.paths))
+  images = _labelled_images(record_set)
   results = metrics_lib.collect(
       predictions, images, num_classes=len(record_set.classes),
       score_threshold=score_threshold, nms_iou=nms_iou, keep_top=corloc)
@@ -95,7 +96,7 @@ def measure_corloc(model, record_set, *, sizes=(672,), mirror=False,
   Returns:
     The dict under `corloc` of the metrics; None where no image has boxes.
   """
-  images = records.read_labelled_images(list(record_set.paths))
+  images = _labelled_images(record_set)
   if all(image.truth is None for image in images):
     return None
   predictions = inference.predict(
@@ -174,3 +175,9 @@ def write(metrics, results, record_set, output):
     pictures.write_png(
         paths[-1], pictures.detection_sheet(record_set, results.detections))
   return paths
+
+
+def _labelled_images(record_set):
+  with record_faults.named(record_set):
+    return records.read_labelled_images(
+        list(record_set.paths), len(record_set.classes))

@@ -1,0 +1,47 @@
+"""Whether the scores of a split's proposals can be used as they are meant."""
+
+from absl import logging
+import numpy as np
+import tensorflow as tf
+
+from kdwsd import errors
+from kdwsd.data import record_faults
+from kdwsd.data import records
+
+
+def check(record_set, *, scale, bias, num_images=64):
+  """Looks at the scores of the first images, by which features are multiplied.
+
+  The converter shuffles records, so that the first are a fair sample.
+
+  Args:
+    record_set: a `records.RecordSet`.
+    scale: `--score_scale`.
+    bias: `--score_bias`.
+    num_images: how many to look at.
+
+  Raises:
+    errors.InputError: all features would be multiplied by 0, or a record cannot
+      be used.
+  """
+  factors = [np.zeros([0], np.float32)]
+  dataset = tf.data.TFRecordDataset(list(record_set.paths)).take(num_images)
+  with record_faults.named(record_set):
+    for serialized in dataset:
+      scores = records.parse_for_training(serialized)["objectness"].numpy()
+      factors.append(scale * scores + bias)
+  factors = np.concatenate(factors)                               # [N]
+  where = records.card_path(record_set.directory, record_set.split)
+  if factors.size and not factors.any():
+    raise errors.InputError(
+        f"{where}: expected proposals for which --score_scale * score + "
+        "--score_bias is not 0, as features are multiplied by it. Received: 0 "
+        f"for all {factors.size} proposals of the first {num_images} images; "
+        "where there are no scores to speak of, try --score_scale=0 "
+        "--score_bias=1.")
+  if (factors < 0).any():
+    logging.warning(
+        "%s: expected proposals for which --score_scale * score + --score_bias "
+        "is 0 or more. Received: less for %.1f %% of them, least %.3g; their "
+        "features are turned negative.", where, 100 * np.mean(factors < 0),
+        factors.min())
