@@ -2,11 +2,13 @@
 
 `WORKDIR/checkpoints/` holds the last few states, `WORKDIR/best/` the one with
 the best validation figure. TensorFlow writes each under a temporary name and
-lists it in the directory's `checkpoint` file only when it is whole.
+lists it in the directory's `checkpoint` file only when it is whole. Where that
+list cannot be read, the files that are there count (`repair` writes it anew).
 """
 
 import glob
 import os
+import re
 import shutil
 import tempfile
 
@@ -14,6 +16,7 @@ from absl import logging
 import tensorflow as tf
 
 from kdwsd import errors
+from kdwsd import system_errors
 from kdwsd.training import config as config_lib
 from kdwsd.training import models
 
@@ -22,7 +25,30 @@ BEST = "best"
 
 # What TensorFlow raises for a file cut short (IndexError), one of another
 # model (AssertionError, ValueError), or anything else it cannot read.
-_UNREADABLE = (tf.errors.OpError, AssertionError, IndexError, ValueError)
+_UNREADABLE = (tf.errors.OpError, AssertionError, IndexError, RuntimeError,
+               ValueError)
+
+_NAME = re.compile(r"ckpt-(\d+)$")
+
+
+class _Manager(tf.train.CheckpointManager):
+  """Says in one line why it cannot save, and leaves nothing half-written."""
+
+  def save(self, checkpoint_number=None, check_interval=True, options=None):
+    """See `tf.train.CheckpointManager`.
+
+    Raises:
+      errors.InputError: the system has no room, or does not allow it.
+    """
+    try:
+      return super().save(checkpoint_number, check_interval, options)
+    except tf.errors.OpError as error:
+      _remove_partial(self.directory)
+      found = system_errors.read(error)
+      if not found:
+        raise
+      raise errors.InputError(system_errors.message(
+          self.directory, found[1])) from error
 
 
 def make_manager(checkpoint, directory, *, keep, chief=True):
@@ -39,12 +65,10 @@ def make_manager(checkpoint, directory, *, keep, chief=True):
     `tf.train.CheckpointManager`.
   """
   if chief:
-    for partial in glob.glob(os.path.join(glob.escape(directory), "*_temp")):
-      shutil.rmtree(partial)  # Of a save that was cut off.
+    _remove_partial(directory)
   else:
     directory = tempfile.mkdtemp(prefix="kdwsd-worker-")
-  return tf.train.CheckpointManager(
-      checkpoint, directory, max_to_keep=keep)
+  return _Manager(checkpoint, directory, max_to_keep=keep)
 
 
 def restore_latest(checkpoint, directory):
@@ -60,12 +84,11 @@ def restore_latest(checkpoint, directory):
   Raises:
     errors.InputError: there are checkpoints, but none can be read.
   """
-  state = tf.train.get_checkpoint_state(directory)
-  if state is None:
+  paths = listed(directory)
+  if not paths:
     return None
-  paths = list(state.all_model_checkpoint_paths)[::-1]
   problems = []
-  for path in paths:
+  for path in paths[::-1]:
     try:
       checkpoint.restore(path).assert_existing_objects_matched()
     except _UNREADABLE as error:
@@ -76,7 +99,67 @@ def restore_latest(checkpoint, directory):
     return path
   raise errors.InputError(
       f"{directory}: expected a checkpoint that fits this run. Received: "
-      + "; ".join(problems))
+      + "; ".join(problems) + f". With {directory} removed, the run begins "
+      "anew.")
+
+
+def listed(directory):
+  """The checkpoints of a directory.
+
+  Args:
+    directory: of checkpoints; it need not be there.
+
+  Returns:
+    Paths without extension, oldest first: those that TensorFlow's list names,
+    whether or not they are there; without a list that can be read, those that
+    are there.
+  """
+  state = read_list(directory)
+  if state is not None:
+    return list(state.all_model_checkpoint_paths)
+  paths = []
+  for index in glob.glob(os.path.join(glob.escape(directory), "*.index")):
+    path = index[:-len(".index")]
+    # The index comes last, so the data is whole.
+    if _NAME.search(path) and glob.glob(glob.escape(path) + ".data-*"):
+      paths.append(path)
+  return sorted(paths, key=step_of)
+
+
+def read_list(directory):
+  """TensorFlow's list of the checkpoints of a directory.
+
+  Returns:
+    A `CheckpointState`, or None where there is none that can be read.
+  """
+  try:
+    state = tf.train.get_checkpoint_state(directory)
+  except ValueError:  # Empty, or no text.
+    return None
+  if state is None or not state.all_model_checkpoint_paths or not all(
+      map(_NAME.search, state.all_model_checkpoint_paths)):
+    return None
+  return state
+
+
+def is_readable(path):
+  """Whether a checkpoint is there and all its checksums are right.
+
+  Args:
+    path: without extension.
+  """
+  try:
+    reader = tf.train.load_checkpoint(path)
+    for name in reader.get_variable_to_shape_map():
+      reader.get_tensor(name)
+  except _UNREADABLE:
+    return False
+  return True
+
+
+def step_of(path):
+  """The step that a checkpoint's name tells."""
+  return int(_NAME.search(path).group(1))
 
 
 def load_model(workdir, checkpoint="best"):
@@ -116,6 +199,10 @@ def restore(checkpoint, path, workdir):
     status = checkpoint.restore(path)
     status.expect_partial().assert_existing_objects_matched()
   except _UNREADABLE as error:
+    if not is_readable(path):
+      raise errors.InputError(
+          f"{path}: expected a whole checkpoint. Received: a damaged file; the "
+          f"command that trained {workdir} puts it right.") from error
     raise errors.InputError(
         f"{path}: expected a checkpoint of the model in "
         f"{config_lib.path(workdir)}. Received: "
@@ -124,13 +211,13 @@ def restore(checkpoint, path, workdir):
 
 def best_step(workdir):
   """Step of the best checkpoint, or of the last where none was validated."""
-  return int(find(workdir, "best").rsplit("-", 1)[1])
+  return step_of(find(workdir, "best"))
 
 
 def last_step(workdir):
   """Step of the last checkpoint; None where there is none."""
-  path = tf.train.latest_checkpoint(os.path.join(workdir, LAST))
-  return int(path.rsplit("-", 1)[1]) if path else None
+  path = _newest(os.path.join(workdir, LAST))
+  return step_of(path) if path else None
 
 
 def find(workdir, checkpoint):
@@ -145,12 +232,17 @@ def find(workdir, checkpoint):
     The checkpoint's path without extension.
 
   Raises:
-    errors.InputError: there is none.
+    errors.InputError: there is none, or the best one is gone.
   """
   for name, directories in (("best", (BEST, LAST)), ("last", (LAST,))):
     if checkpoint == name:
       for directory in directories:
-        path = tf.train.latest_checkpoint(os.path.join(workdir, directory))
+        paths = listed(os.path.join(workdir, directory))
+        path = _newest(os.path.join(workdir, directory))
+        if paths and directory == BEST and path != paths[-1]:
+          raise errors.InputError(
+              f"{paths[-1]}: expected the run's best checkpoint. Received: no "
+              f"such file; --checkpoint=last takes the last one.")
         if path:
           return path
       raise errors.InputError(
@@ -161,3 +253,21 @@ def find(workdir, checkpoint):
         "--checkpoint: expected best, last, or the path of a checkpoint "
         f"without its extension. Received: {checkpoint!r}.")
   return checkpoint
+
+
+def _newest(directory):
+  """The newest checkpoint whose files are there, or None."""
+  for path in listed(directory)[::-1]:
+    if os.path.exists(path + ".index"):
+      return path
+    logging.warning("%s is gone; looking for the one before.", path)
+  return None
+
+
+def _remove_partial(directory):
+  """Removes what a save left that was cut off."""
+  for partial in glob.glob(os.path.join(glob.escape(directory), "*_temp")):
+    shutil.rmtree(partial, ignore_errors=True)
+  for partial in glob.glob(os.path.join(
+      glob.escape(directory), "checkpoint.tmp*")):
+    os.remove(partial)

@@ -6,9 +6,13 @@ will make again.
 """
 
 import json
+import math
 import os
 
+from absl import logging
+
 from kdwsd import files
+from kdwsd import system_errors
 
 _FILE = "history.jsonl"
 _PLOT = "loss.png"
@@ -21,23 +25,49 @@ def path(workdir):
 
 
 def append(workdir, entry):
-  """Adds one line."""
-  with open(path(workdir), "a", encoding="utf-8") as file:
-    file.write(json.dumps(entry) + "\n")
+  """Adds one line.
+
+  Args:
+    workdir: of the run.
+    entry: dict with `step`. Figures that are not finite, as JSON has none, are
+      left out: under mixed_float16 a loss may be so that is skipped.
+
+  Raises:
+    errors.InputError: there is no room for it.
+  """
+  entry = {name: value for name, value in entry.items()
+           if not isinstance(value, float) or math.isfinite(value)}
+  with system_errors.told(path(workdir)):
+    with open(path(workdir), "a", encoding="utf-8") as file:
+      file.write(json.dumps(entry) + "\n")
 
 
 def read(workdir):
-  """Reads all lines; one cut off by a kill is left out."""
+  """Reads all lines; one cut off by a kill, or damaged, is left out."""
   if not os.path.exists(path(workdir)):
     return []
   entries = []
-  with open(path(workdir), encoding="utf-8") as file:
-    for line in file:
-      try:
-        entries.append(json.loads(line))
-      except ValueError:
-        break
+  with open(path(workdir), encoding="utf-8", errors="replace") as file:
+    for number, line in enumerate(file, 1):
+      entry = _parse(line)
+      if entry is not None:
+        entries.append(entry)
+      elif line.endswith("\n"):  # The last one may be half there.
+        logging.warning(
+            "%s:%d: expected an object with a step. Received: %.80r; it is "
+            "left out.", path(workdir), number, line)
   return entries
+
+
+def _parse(line):
+  """The object of a line, or None."""
+  try:
+    entry = json.loads(line)
+  except ValueError:
+    return None
+  if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
+    return None
+  return entry
 
 
 def rewind(workdir, step):

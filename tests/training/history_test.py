@@ -1,9 +1,12 @@
 """Tests of kdwsd.training.history."""
 
 import os
+from unittest import mock
 
 from PIL import Image
+import pytest
 
+from kdwsd import errors
 from kdwsd.training import history
 
 
@@ -41,3 +44,25 @@ def test_plot_is_a_picture_with_and_without_validation(tmp_path):
     assert picture.size == plain.size
     assert picture.tobytes() != plain.tobytes()
   assert os.listdir(tmp_path) and path.endswith("loss.png")
+
+
+def test_damaged_line_is_left_out_and_told(tmp_path):
+  workdir = str(tmp_path)
+  for step in (1, 2, 3, 4):
+    history.append(workdir, _entry(step))
+  with open(history.path(workdir), "rb") as file:
+    lines = file.read().split(b"\n")
+  lines[1], lines[2] = b"\xff\xfe" + lines[1], b'["step"]'
+  with open(history.path(workdir), "wb") as file:
+    file.write(b"\n".join(lines))
+  with mock.patch.object(history.logging, "warning") as warned:
+    assert [e["step"] for e in history.read(workdir)] == [1, 4]
+  assert [call[0][1:3] for call in warned.call_args_list] == [
+      (history.path(workdir), 2), (history.path(workdir), 3)]
+
+
+def test_full_disk_is_told_with_the_path(tmp_path):
+  os.symlink("/dev/full", history.path(str(tmp_path)))
+  with pytest.raises(errors.InputError, match=(
+      "history.jsonl: expected room to write. Received: No space left on dev")):
+    history.append(str(tmp_path), _entry(1))

@@ -1,0 +1,55 @@
+"""Tests of kdwsd.system_errors, with messages such as TensorFlow writes."""
+
+import errno
+import os
+
+import pytest
+
+from kdwsd import errors
+from kdwsd import system_errors
+
+_MESSAGES = (
+    "{{function_node __wrapped__SaveV2_dtypes_2_device_/job:localhost/replica:"
+    "0/task:0/device:CPU:0}} /w/ckpt-3_temp/part-0.tempstate17; {} [Op:SaveV2]",
+    "/w/ckpt-3_temp/part-0.tempstate17; {}",
+    "Failed to flush.\n/w/ckpt-3_temp/part-0.tempstate17; {}\n\t [[node]]",
+)
+
+
+@pytest.mark.parametrize("number", [
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("message", _MESSAGES)
+def test_tensorflows_message_is_read(message, number):
+  reason = os.strerror(number)
+  with pytest.raises(errors.InputError) as caught:
+    with system_errors.told("/w"):
+      raise RuntimeError(message.replace("{}", reason))
+  told = str(caught.value)
+  assert told.startswith("/w/ckpt-3_temp/part-0.tempstate17: expected "), told
+  assert f"Received: {reason}" in told
+  assert "\n" not in told
+
+
+@pytest.mark.parametrize("name, where", [(None, "/w"), ("/w/a", "/w/a")])
+def test_pythons_error_is_read(name, where):
+  with pytest.raises(errors.InputError, match=(
+      f"{where}: expected room to write. Received: No space left on device; ")):
+    with system_errors.told("/w"):
+      raise OSError(errno.ENOSPC, "No space left on device", name)
+
+
+@pytest.mark.parametrize("error", [
+    FileNotFoundError(errno.ENOENT, "No such file or directory"),
+    ValueError("No space left on device"), RuntimeError("OOM; try less"),
+    KeyboardInterrupt()])
+def test_other_errors_pass(error):
+  with pytest.raises(type(error)) as caught:
+    with system_errors.told("/w"):
+      raise error
+  assert caught.value is error
+
+
+def test_what_is_told_already_passes():
+  with pytest.raises(errors.InputError, match="^x: No space left on device$"):
+    with system_errors.told("/w"):
+      raise errors.InputError("x: No space left on device")
