@@ -1,7 +1,8 @@
 """What every binary does before and after its own work.
 
-Keeps TensorFlow's start-up noise off the terminal and turns an `InputError`
-into one line and exit status 2. Import it before TensorFlow.
+Keeps TensorFlow's start-up noise off the terminal, turns an `InputError` into
+one line and exit status 2, and SIGTERM or SIGINT into one line and status 143
+or 130, see `interruption`. Import it before TensorFlow.
 """
 
 import logging as python_logging
@@ -13,6 +14,7 @@ from absl import app
 from absl import logging
 
 from kdwsd import errors
+from kdwsd import interruption
 
 EXIT_BAD_INPUT = 2
 
@@ -39,10 +41,23 @@ def run(main):
         python_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     try:
       return main(argv)
+    except interruption.Interrupted as interrupted:
+      return _end(interrupted)
     except errors.InputError as error:
       return _fail(str(error))
 
+  interruption.install()
   app.run(guarded)
+
+
+def _end(interrupted):
+  """Ends the program; TensorFlow's threads and other workers are not awaited.
+  """
+  logging.info("%s", interrupted.message)
+  logging.flush()
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(interrupted.code)
 
 
 def _fail(message):
