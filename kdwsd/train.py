@@ -225,6 +225,7 @@ def main(_):
   # pylint: disable=import-outside-toplevel
   from kdwsd.training import chain
   from kdwsd.training import run
+  from kdwsd.training import workers
   # pylint: enable=import-outside-toplevel
   stages = [FLAGS.stage]
   if FLAGS.stage == "all":
@@ -241,10 +242,11 @@ def main(_):
     raise errors.InputError(
         "--workdir: expected where the runs are to be kept. Received: none.")
   logging.info("Working in %s.", os.path.abspath(workdir))
-  if FLAGS.stage == "all":
-    chain.run(workdir, settings)
-  else:
-    run.run(workdir, **settings[FLAGS.stage])
+  with workers.losses_told():
+    if FLAGS.stage == "all":
+      chain.run(workdir, settings)
+    else:
+      run.run(workdir, **settings[FLAGS.stage])
 
 
 def _settings(stage, names):

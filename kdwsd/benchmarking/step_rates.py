@@ -14,14 +14,14 @@ def train_teacher(size, num_proposals, fc_units, batch_size, steps):
   import tensorflow as tf
 
   from kdwsd.modeling import wsddn
-  from kdwsd.training import loop
+  from kdwsd.training import inner_loop
   from kdwsd.training import optimizers
   from kdwsd.training.stages import wsd
   # pylint: enable=import-outside-toplevel
   batch = _batch(size, num_proposals, batch_size)
   model = wsddn.build(wsddn.WSDDNConfig(
       num_classes=_NUM_CLASSES, fc_units=fc_units))
-  trainer = loop.Trainer(
+  trainer = inner_loop.Trainer(
       strategy=tf.distribute.get_strategy(),
       variables=model.trainable_variables,
       optimizer=optimizers.make("sgd", learning_rate=1e-6),
@@ -59,7 +59,7 @@ def train_student(size, num_proposals, fc_units, batch_size, steps, student):
   from kdwsd.modeling import student as student_lib
   from kdwsd.modeling import student_losses
   from kdwsd.modeling import wsddn
-  from kdwsd.training import loop
+  from kdwsd.training import inner_loop
   from kdwsd.training import optimizers
   from kdwsd.training import teacher as teacher_lib
   from kdwsd.training import trainee as trainee_lib
@@ -77,7 +77,7 @@ def train_student(size, num_proposals, fc_units, batch_size, steps, student):
       batch["image"], trainee.student.config.image_size)
   cached = {name: value for name, value in batch.items() if name != "image"}
   cached["teacher_image_scores"] = tf.fill([batch_size, _NUM_CLASSES], 0.5)
-  trainers = [loop.Trainer(
+  trainers = [inner_loop.Trainer(
       strategy=tf.distribute.get_strategy(),
       variables=list(trainee.trainable_variables),
       optimizer=optimizers.make("sgd", learning_rate=1e-6),

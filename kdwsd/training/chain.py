@@ -1,5 +1,6 @@
 """All stages one after the other, and what came of them side by side."""
 
+import contextlib
 import gc
 import os
 
@@ -67,14 +68,14 @@ def run(workdir, settings):
 def _link(teacher, path):
   """Makes a path stand for the teacher's work directory."""
   config_lib.read(teacher)  # A mistyped path is told now.
-  if os.path.exists(path):
-    if os.path.samefile(teacher, path):
-      return
+  if not os.path.exists(path):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # Another worker was faster.
+      os.symlink(os.path.relpath(teacher, os.path.dirname(path)), path)
+  if not os.path.exists(path) or not os.path.samefile(teacher, path):
     raise errors.InputError(
         f"--teacher: expected {os.path.realpath(path)}, which this chain has "
         f"begun with. Received: {teacher}.")
-  os.makedirs(os.path.dirname(path), exist_ok=True)
-  os.symlink(os.path.relpath(teacher, os.path.dirname(path)), path)
 
 
 def _is_done(workdir, values):

@@ -1,125 +1,31 @@
-"""The outer loop, on Orbit: steps, checkpoints, validation, log. No stage.
+"""The outer loop, on Orbit: checkpoints, validation, log. No stage.
 
-A stage hands in a step function, one replica's view, that gives a loss per
-image. Here the sum is divided by the global batch, once, so that summed
-gradients of all replicas are those of the mean over the batch.
+Log lines are written, and checkpoints saved, at multiples of their intervals,
+wherever a run was stopped. A run that is told to stop saves after the step it
+is in. Where a validation is due then, or was under way, the checkpoint goes to
+`UNVALIDATED`, and a resumed run begins with the validation.
 """
 
 import contextlib
 import datetime
 import io
 import os
-import time
+import shutil
 
 from absl import logging
-import numpy as np
 import orbit
 import tensorflow as tf
 
 from kdwsd import errors
+from kdwsd import interruption
 from kdwsd.training import checkpoints
 from kdwsd.training import history
 from kdwsd.training import optimizers
 from kdwsd.training import strategies
+from kdwsd.training import workers
 
 SUMMARIES = "summaries"
-
-
-class Trainer(orbit.StandardTrainer):
-  """The inner loop: forward, backward, update, on every replica."""
-
-  def __init__(self, *, strategy, variables, optimizer, step, loss_names,
-               dataset, global_batch_size, seed, global_step):
-    """Makes the inner loop.
-
-    Args:
-      strategy: `tf.distribute.Strategy` whose scope made all that follows.
-      variables: list of those that are trained.
-      optimizer: Keras optimizer, loss scaling included.
-      step: function of (batch, dropout_seeds) to a dictionary of [B] losses;
-        `loss` is minimised.
-      loss_names: the keys of that dictionary.
-      dataset: distributed batches with `example_index`.
-      global_batch_size: images a step over all replicas.
-      seed: of dropout.
-      global_step: variable that counts steps.
-    """
-    super().__init__(dataset)
-    self._strategy = strategy
-    self._variables = variables
-    self._optimizer = optimizer
-    self._step = step
-    self._global_batch_size = global_batch_size
-    self._seed = seed
-    self._global_step = global_step
-    self._first_step = 0
-    self._started = 0.0
-    with strategy.scope():
-      self._means = {
-          name: tf.keras.metrics.Mean(name, dtype=tf.float32)
-          for name in (*loss_names, "gradient_norm")}
-
-  def train_loop_begin(self):
-    """Forgets the figures of the loop before."""
-    for mean in self._means.values():
-      mean.reset_state()
-    self._first_step = int(self._global_step.numpy())
-    self._started = time.perf_counter()
-
-  def train_step(self, iterator):
-    """Takes one step on all replicas."""
-    self._strategy.run(self._replica_step, args=(next(iterator),))
-    self._global_step.assign_add(1)
-
-  def _replica_step(self, batch):
-    index = tf.cast(batch["example_index"] % tf.int32.max, tf.int32)
-    dropout_seeds = tf.stack(
-        [tf.fill(tf.shape(index), self._seed), index], axis=1)    # [b, 2]
-    scaling = isinstance(
-        self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
-    with tf.GradientTape() as tape:
-      losses = self._step(batch, dropout_seeds)                   # each [b]
-      loss = tf.reduce_sum(losses["loss"]) / self._global_batch_size
-      if scaling:
-        loss = self._optimizer.get_scaled_loss(loss)
-    variables = self._variables
-    gradients = tape.gradient(loss, variables)
-    missing = [v.name for v, g in zip(variables, gradients) if g is None]
-    if missing:
-      raise ValueError(
-          "Expected a gradient for every trainable variable. Received: none "
-          f"for {', '.join(missing)}.")
-    if scaling:
-      gradients = self._optimizer.get_unscaled_gradients(gradients)
-    gradients = tf.distribute.get_replica_context().all_reduce(
-        tf.distribute.ReduceOp.SUM, gradients)
-    self._optimizer.apply_gradients(
-        zip(gradients, variables), skip_gradients_aggregation=True)
-    for name, values in losses.items():
-      self._means[name].update_state(values)
-    norm = tf.linalg.global_norm(gradients)
-    # Loss scaling skips a step whose gradients overflow, so it does not count.
-    counts = tf.math.is_finite(norm) if scaling else True
-    self._means["gradient_norm"].update_state(
-        tf.where(counts, norm, 0.0), sample_weight=tf.cast(counts, tf.float32))
-
-  def train_loop_end(self):
-    """Gives the figures of the loop; a loss that is not finite is an error."""
-    figures = {name: float(mean.result().numpy())
-               for name, mean in self._means.items()}
-    seconds = time.perf_counter() - self._started
-    step = int(self._global_step.numpy())
-    for name in ("loss", "gradient_norm"):
-      if not np.isfinite(figures[name]):
-        raise errors.InputError(
-            f"steps {self._first_step + 1} to {step}: expected a finite "
-            f"{name.replace('_', ' ')}. Received: {figures[name]}. The last "
-            "checkpoint is from before; try a lower --learning_rate, "
-            "--clip_norm, or look for proposals with odd scores.")
-    figures["learning_rate"] = float(np.array(self._optimizer.learning_rate))
-    figures["images_per_second"] = (
-        (step - self._first_step) * self._global_batch_size / seconds)
-    return figures
+UNVALIDATED = "unvalidated"
 
 
 def run(*, make_trainer, strategy, model, variables, optimizer, global_step,
@@ -129,7 +35,8 @@ def run(*, make_trainer, strategy, model, variables, optimizer, global_step,
   """Trains to `train_steps`, going on where a stopped run ended.
 
   Args:
-    make_trainer: function of the step to start from, giving a `Trainer`.
+    make_trainer: function of the step to start from, giving an
+      `inner_loop.Trainer`.
     strategy: its strategy.
     model: trackable that checkpoints hold under `model`.
     variables: list of those that are trained.
@@ -150,12 +57,18 @@ def run(*, make_trainer, strategy, model, variables, optimizer, global_step,
       figures, or None where there is nothing to validate on; pictures that
       it hands to `tf.summary` lie beside the figures.
     plateau: schedule to tell `best_figure` of each validation.
+
+  Raises:
+    errors.InputError: a loss that is not finite, no such figure, or workers
+      that do not share the work directory.
+    interruption.Interrupted: the run was told to stop.
   """
   chief = strategies.is_chief(strategy)
   last_directory = os.path.join(workdir, checkpoints.LAST)
   best_directory = os.path.join(workdir, checkpoints.BEST)
-  # Asked once: another worker may save before this one comes to restoring.
-  resuming = tf.train.get_checkpoint_state(last_directory) is not None
+  unvalidated_directory = os.path.join(workdir, UNVALIDATED)
+  resuming, unvalidated = _where_it_stopped(
+      strategy, workdir, last_directory, unvalidated_directory)
   if not resuming:
     initialize()  # Before `build`: averages of weights start from the weights.
   with strategy.scope():
@@ -168,8 +81,14 @@ def run(*, make_trainer, strategy, model, variables, optimizer, global_step,
   best_manager = checkpoints.make_manager(
       tf.train.Checkpoint(model=model), best_directory, keep=1, chief=chief)
   if resuming:
-    logging.info("Going on from %s.",
-                 checkpoints.restore_latest(checkpoint, last_directory))
+    if unvalidated:
+      try:
+        path = checkpoints.restore_latest(checkpoint, unvalidated_directory)
+      except errors.InputError:  # It has been logged which file.
+        unvalidated = False
+    if not unvalidated:
+      path = checkpoints.restore_latest(checkpoint, last_directory)
+    logging.info("Going on from %s.", path)
   else:
     manager.save(checkpoint_number=0)
   if chief:
@@ -185,13 +104,29 @@ def run(*, make_trainer, strategy, model, variables, optimizer, global_step,
   def save():
     manager.save(checkpoint_number=global_step.numpy())
 
+  def save_unvalidated():
+    checkpoints.make_manager(
+        checkpoint, unvalidated_directory, keep=1, chief=chief).save(
+            checkpoint_number=global_step.numpy())
+
+  def stop_here(interrupted, where=""):
+    raise interruption.Interrupted(
+        interrupted.reason, interrupted.code,
+        f"Stopped at step {int(global_step.numpy())}{where} by "
+        f"{interrupted.reason}; the same command goes on.")
+
   def validate():
     step = int(global_step.numpy())
-    with writer.as_default(step=step), optimizers.averaged(
-        optimizer, variables):
-      figures = evaluate()
-      for name, value in figures.items():
-        tf.summary.scalar(name, value)
+    try:
+      with writer.as_default(step=step), optimizers.averaged(
+          optimizer, variables):
+        with interruption.at_once():
+          figures = evaluate()
+        for name, value in figures.items():
+          tf.summary.scalar(name, value)
+    except interruption.Interrupted as interrupted:
+      save_unvalidated()
+      stop_here(interrupted, ", before it was validated,")
     writer.flush()
     if best_figure not in figures:
       raise errors.InputError(
@@ -219,12 +154,14 @@ def run(*, make_trainer, strategy, model, variables, optimizer, global_step,
     # Where a validation follows, it saves: a schedule or the best checkpoint
     # must not miss a figure because a run was stopped in between.
     step = int(global_step.numpy())
-    if step % checkpoint_interval == 0 and step < stop:
+    if step < stop and (
+        step % checkpoint_interval == 0 or trainer.interrupted):
       save()
 
+  trainer = make_trainer(int(global_step.numpy()))
   controller = orbit.Controller(
-      strategy=strategy, trainer=make_trainer(int(global_step.numpy())),
-      global_step=global_step, steps_per_loop=steps_per_loop,
+      strategy=strategy, trainer=trainer, global_step=global_step,
+      steps_per_loop=lambda step: steps_per_loop - int(step) % steps_per_loop,
       summary_interval=steps_per_loop,
       summary_dir=os.path.join(workdir, SUMMARIES) if chief else None,
       train_actions=[
@@ -232,13 +169,58 @@ def run(*, make_trainer, strategy, model, variables, optimizer, global_step,
                     workdir if chief else None),
           save_if_due])
 
-  while int(global_step.numpy()) < train_steps:
-    stop = next_stop(int(global_step.numpy()))
-    with _orbit_silenced():
-      controller.train(stop)
-    if evaluate is not None:
-      validate()
-    save()
+  with interruption.deferred():
+    while unvalidated or int(global_step.numpy()) < train_steps:
+      if not unvalidated:
+        stop = next_stop(int(global_step.numpy()))
+        try:
+          with _orbit_silenced():
+            controller.train(stop)
+        except interruption.Interrupted as interrupted:
+          if trainer.interrupted is None:
+            raise  # Before the first step was done: nothing is to be saved.
+          stop_here(interrupted)
+        if trainer.interrupted and evaluate is not None:
+          save_unvalidated()
+          stop_here(trainer.interrupted, ", before it was validated,")
+      if evaluate is not None:
+        validate()
+      save()
+      if unvalidated and chief:
+        shutil.rmtree(unvalidated_directory, ignore_errors=True)
+      unvalidated = False
+      interrupted = trainer.interrupted or workers.interrupted(strategy)
+      if interrupted:
+        stop_here(interrupted)
+
+
+def _where_it_stopped(strategy, workdir, *directories):
+  """What a run goes on from; all workers must find the same.
+
+  Args:
+    strategy: `tf.distribute.Strategy`.
+    workdir: of the run.
+    *directories: of checkpoints, and of one that was not yet validated.
+
+  Returns:
+    (whether there is anything, whether it is the one not yet validated).
+
+  Raises:
+    errors.InputError: workers do not share the work directory.
+  """
+  steps = []
+  for directory in directories:
+    state = tf.train.get_checkpoint_state(directory)
+    steps.append(
+        int(state.model_checkpoint_path.rsplit("-", 1)[1]) if state else -1)
+  # All have looked when this is done: none has saved anything yet.
+  found = workers.gather(strategy, steps)                            # [W, 2]
+  if (found != found[0]).any():
+    raise errors.InputError(
+        f"--workdir: {workdir}: expected a directory that all workers share. "
+        "Received: last checkpoints of steps "
+        + ", ".join(str(row.max()) for row in found) + " (-1: none).")
+  return steps[0] >= 0, steps[1] > steps[0]
 
 
 @contextlib.contextmanager

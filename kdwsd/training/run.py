@@ -15,12 +15,14 @@ from kdwsd.evaluation import summary
 from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib
 from kdwsd.training import history
+from kdwsd.training import inner_loop
 from kdwsd.training import loop
 from kdwsd.training import models
 from kdwsd.training import optimizers
 from kdwsd.training import schedules
 from kdwsd.training import strategies
 from kdwsd.training import trainee
+from kdwsd.training import workers
 from kdwsd.training.stages import cls
 from kdwsd.training.stages import kd_feature
 from kdwsd.training.stages import kd_prediction
@@ -61,6 +63,7 @@ def run(workdir, *, strategy=None, **values):
       values["deterministic"], values["seed"])
   config = config_lib.Config(classes=train_set.classes, **values)
   tf.keras.mixed_precision.set_global_policy(config.mixed_precision)
+  workers.begin(strategy, config, train_set)
 
   with strategy.scope():
     stage = STAGES[config.stage].make(config, train_set)
@@ -95,7 +98,7 @@ def run(workdir, *, strategy=None, **values):
         with strategy.scope():
           dataset = stage.add_to_batches(dataset)
       return dataset
-    return loop.Trainer(
+    return inner_loop.Trainer(
         strategy=strategy, variables=stage.variables, optimizer=optimizer,
         step=stage.step, loss_names=stage.loss_names,
         dataset=strategy.distribute_datasets_from_function(batches),
@@ -126,6 +129,7 @@ def run(workdir, *, strategy=None, **values):
       global_batch_size=config.global_batch_size,
       initialize=stage.initialize, evaluate=figures if eval_set else None,
       plateau=schedule if config.schedule == "plateau" else None)
+  workers.end(strategy)
   if not strategies.is_chief(strategy):
     return None
   logging.info("Loss curve: %s", history.plot(workdir))

@@ -4,6 +4,8 @@ from official.common import distribute_utils
 import tensorflow as tf
 
 from kdwsd import errors
+from kdwsd import interruption
+from kdwsd.training import workers
 
 NAMES = ("one_device", "mirrored", "multi_worker_mirrored", "tpu")
 
@@ -21,8 +23,10 @@ def make(name, num_replicas=0):
     `tf.distribute.Strategy`.
 
   Raises:
-    errors.InputError: more replicas than there are devices.
+    errors.InputError: more replicas than there are devices, or TF_CONFIG does
+      not fit the strategy.
   """
+  cluster = _check_cluster(name)
   num_gpus = len(tf.config.list_physical_devices("GPU"))
   if name == "mirrored" and not num_gpus and num_replicas > 1:
     tf.config.set_logical_device_configuration(
@@ -41,8 +45,12 @@ def make(name, num_replicas=0):
   num_gpus = num_replicas or num_gpus if num_gpus else 0
   if name == "one_device":
     num_gpus = min(num_gpus, 1)
-  return distribute_utils.get_distribution_strategy(
+  if cluster:
+    workers.wait_for_others(cluster)
+  strategy = distribute_utils.get_distribution_strategy(
       distribution_strategy=name, num_gpus=num_gpus, tpu_address="")
+  interruption.listen_again()
+  return strategy
 
 
 def is_chief(strategy):
@@ -63,10 +71,27 @@ def sharing(directory):
   num_workers, worker = 1, 0
   strategy = tf.distribute.get_strategy()
   if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-    resolver = strategy.cluster_resolver
-    tasks = resolver.cluster_spec().as_dict().get("worker", [])
-    num_workers, worker = max(len(tasks), 1), resolver.task_id or 0
+    cluster = workers.read_cluster()
+    if cluster:
+      num_workers, worker = len(cluster.addresses), cluster.index
   return {"directory": directory, "num_workers": num_workers, "worker": worker}
+
+
+def _check_cluster(name):
+  """Returns the `workers.Cluster` of a strategy of several workers."""
+  cluster = workers.read_cluster()
+  if name == "multi_worker_mirrored":
+    if cluster is None:
+      raise errors.InputError(
+          f"--distribution_strategy={name}: expected TF_CONFIG to say who the "
+          "workers are. Received: no such variable, or an empty one.")
+    return cluster
+  if cluster and len(cluster.addresses) > 1:
+    raise errors.InputError(
+        "TF_CONFIG: expected --distribution_strategy=multi_worker_mirrored "
+        f"for {len(cluster.addresses)} workers. Received: {name}, with which "
+        "each would train on its own, into the same place.")
+  return None
 
 
 def set_determinism(mode, seed):

@@ -1,0 +1,150 @@
+"""The inner loop: steps, on every replica of every worker. No I/O, no stage.
+
+A stage hands in a step function, one replica's view, that gives a loss per
+image. Here the sum is divided by the global batch, once, so that summed
+gradients of all replicas are those of the mean over the batch.
+"""
+
+import contextlib
+import time
+
+import numpy as np
+import orbit
+import tensorflow as tf
+
+from kdwsd import errors
+from kdwsd import interruption
+from kdwsd.training import workers
+
+
+class Trainer(orbit.StandardTrainer):
+  """The inner loop: forward, backward, update, on every replica."""
+
+  def __init__(self, *, strategy, variables, optimizer, step, loss_names,
+               dataset, global_batch_size, seed, global_step):
+    """Makes the inner loop.
+
+    Args:
+      strategy: `tf.distribute.Strategy` whose scope made all that follows.
+      variables: list of those that are trained.
+      optimizer: Keras optimizer, loss scaling included.
+      step: function of (batch, dropout_seeds) to a dictionary of [B] losses;
+        `loss` is minimised.
+      loss_names: the keys of that dictionary.
+      dataset: distributed batches with `example_index`.
+      global_batch_size: images a step over all replicas.
+      seed: of dropout.
+      global_step: variable that counts steps.
+    """
+    on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+    super().__init__(
+        dataset, orbit.StandardTrainerOptions(use_tf_while_loop=on_tpu))
+    self._strategy = strategy
+    self._variables = variables
+    self._optimizer = optimizer
+    self._step = step
+    self._global_batch_size = global_batch_size
+    self._seed = seed
+    self._global_step = global_step
+    self._first_step = 0
+    self._started = 0.0
+    self._warm = False
+    self.interrupted = None
+    with strategy.scope():
+      self._means = {
+          name: tf.keras.metrics.Mean(name, dtype=tf.float32)
+          for name in (*loss_names, "gradient_norm")}
+
+  def create_train_loop_fn(self):
+    """Makes the loop, which is left after a step where that is asked for.
+
+    On a TPU a loop is one program, and is left when it is done.
+    """
+    if self._train_options.use_tf_while_loop:
+      whole_loop = super().create_train_loop_fn()
+
+      def loop(iterator, num_steps):
+        whole_loop(iterator, num_steps)
+        self.interrupted = workers.interrupted(self._strategy)
+      return loop
+
+    step = tf.function(self.train_step)
+
+    def steps(iterator, num_steps):
+      for _ in range(int(num_steps)):
+        # The first step is compiled: that is not waited for.
+        with contextlib.nullcontext() if self._warm else interruption.at_once():
+          step(iterator)
+        self._warm = True
+        self.interrupted = workers.interrupted(self._strategy)
+        if self.interrupted:
+          return
+    return steps
+
+  def train_loop_begin(self):
+    """Forgets the figures of the loop before; begins none once told to stop.
+
+    Raises:
+      interruption.Interrupted: a worker was told.
+    """
+    if self.interrupted:
+      raise self.interrupted
+    for mean in self._means.values():
+      mean.reset_state()
+    self._first_step = int(self._global_step.numpy())
+    self._started = time.perf_counter()
+
+  def train_step(self, iterator):
+    """Takes one step on all replicas."""
+    self._strategy.run(self._replica_step, args=(next(iterator),))
+    self._global_step.assign_add(1)
+
+  def _replica_step(self, batch):
+    index = tf.cast(batch["example_index"] % tf.int32.max, tf.int32)
+    dropout_seeds = tf.stack(
+        [tf.fill(tf.shape(index), self._seed), index], axis=1)    # [b, 2]
+    scaling = isinstance(
+        self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+    with tf.GradientTape() as tape:
+      losses = self._step(batch, dropout_seeds)                   # each [b]
+      loss = tf.reduce_sum(losses["loss"]) / self._global_batch_size
+      if scaling:
+        loss = self._optimizer.get_scaled_loss(loss)
+    variables = self._variables
+    gradients = tape.gradient(loss, variables)
+    missing = [v.name for v, g in zip(variables, gradients) if g is None]
+    if missing:
+      raise ValueError(
+          "Expected a gradient for every trainable variable. Received: none "
+          f"for {', '.join(missing)}.")
+    if scaling:
+      gradients = self._optimizer.get_unscaled_gradients(gradients)
+    gradients = tf.distribute.get_replica_context().all_reduce(
+        tf.distribute.ReduceOp.SUM, gradients)
+    self._optimizer.apply_gradients(
+        zip(gradients, variables), skip_gradients_aggregation=True)
+    for name, values in losses.items():
+      self._means[name].update_state(values)
+    norm = tf.linalg.global_norm(gradients)
+    # Loss scaling skips a step whose gradients overflow, so it does not count.
+    counts = tf.math.is_finite(norm) if scaling else True
+    self._means["gradient_norm"].update_state(
+        tf.where(counts, norm, 0.0), sample_weight=tf.cast(counts, tf.float32))
+
+  def train_loop_end(self):
+    """Gives the figures of the loop; a loss that is not finite is an error."""
+    figures = {name: float(mean.result().numpy())
+               for name, mean in self._means.items()}
+    seconds = time.perf_counter() - self._started
+    step = int(self._global_step.numpy())
+    for name in ("loss", "gradient_norm"):
+      if not np.isfinite(figures[name]):
+        raise errors.InputError(
+            f"steps {self._first_step + 1} to {step}: expected a finite "
+            f"{name.replace('_', ' ')}. Received: {figures[name]}. The last "
+            "checkpoint is from before; try a lower --learning_rate, "
+            "--clip_norm, or look for proposals with odd scores.")
+    figures["learning_rate"] = float(np.array(self._optimizer.learning_rate))
+    figures["images_per_second"] = (
+        (step - self._first_step) * self._global_batch_size / seconds)
+    return figures

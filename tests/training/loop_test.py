@@ -1,0 +1,168 @@
+"""A run that is told to stop, at every kind of moment, and goes on."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kdwsd import interruption
+from kdwsd.training import history
+from kdwsd.training import inner_loop
+from kdwsd.training import loop
+
+_BATCH = 2
+_STEPS = 12
+
+
+@pytest.fixture(autouse=True, name="reset")
+def fixture_reset():
+  """Signals interrupt, and what one test was told the next does not hear."""
+  before = signal.signal(signal.SIGTERM, interruption._handle)
+  yield _forget
+  signal.signal(signal.SIGTERM, before)
+  _forget()
+
+
+def _forget():
+  interruption._pending, interruption._raised = None, False
+
+
+def _stop():
+  os.kill(os.getpid(), signal.SIGTERM)
+
+
+class _Plateau:
+  """Keeps what it is told."""
+
+  def __init__(self):
+    self.told = []
+
+  def update(self, figure):
+    self.told.append(figure)
+    return False
+
+
+def _run(workdir, *, stop_in_step=None, stop_in_validation=None,
+         eval_interval=0, validated=True, plateau=None):
+  """Trains one weight, by momentum, on numbers; returns it."""
+  global_step = tf.Variable(0, dtype=tf.int64)
+  weight = tf.Variable([1.0], name="fc/kernel")
+  optimizer = tf.keras.optimizers.SGD(0.1, momentum=0.9)
+
+  def number(index):
+    if stop_in_step and index[0] == (stop_in_step - 1) * _BATCH:
+      _stop()
+    return np.cos(index).astype(np.float32)
+
+  def step(batch, unused_seeds):
+    # Not in the data set, which runs ahead.
+    numbers = tf.ensure_shape(tf.numpy_function(
+        number, [batch["example_index"]], tf.float32), [_BATCH])
+    return {"loss": (weight - numbers) ** 2}
+
+  def make_trainer(start_step):
+    return inner_loop.Trainer(
+        strategy=tf.distribute.get_strategy(), variables=[weight],
+        optimizer=optimizer, loss_names=("loss",), step=step,
+        dataset=tf.data.Dataset.range(start_step * _BATCH, tf.int64.max).batch(
+            _BATCH, drop_remainder=True).map(
+                lambda index: {"example_index": index}),
+        global_batch_size=_BATCH, seed=0, global_step=global_step)
+
+  def evaluate():
+    if int(global_step.numpy()) == stop_in_validation:
+      _stop()
+    return {"figure": float(weight.numpy()[0])}
+
+  loop.run(
+      make_trainer=make_trainer, strategy=tf.distribute.get_strategy(),
+      model=tf.train.Checkpoint(weight=weight), variables=[weight],
+      optimizer=optimizer, global_step=global_step, workdir=str(workdir),
+      train_steps=_STEPS, steps_per_loop=4, checkpoint_interval=4,
+      eval_interval=eval_interval, keep_checkpoints=10, best_figure="figure",
+      global_batch_size=_BATCH, initialize=lambda: None,
+      evaluate=evaluate if validated else None, plateau=plateau)
+  return weight.numpy()
+
+
+def _saved(workdir, name="checkpoints"):
+  """Steps of the checkpoints."""
+  state = tf.train.get_checkpoint_state(str(workdir / name))
+  return [int(path.rsplit("-", 1)[1])
+          for path in state.all_model_checkpoint_paths] if state else []
+
+
+def _logged(workdir, kind="loss"):
+  return [e["step"] for e in history.read(str(workdir)) if kind in e]
+
+
+@pytest.mark.parametrize("step, logged, saved", [
+    (2, [2, 4, 8, 12], [0, 2, 4, 8, 12]),
+    (7, [4, 7, 8, 12], [0, 4, 7, 8, 12]),
+    (8, [4, 8, 12], [0, 4, 8, 12])])
+def test_stops_after_the_step_and_goes_on_in_the_old_rhythm(
+    step, logged, saved, tmp_path, reset):
+  expected = _run(tmp_path / "undisturbed")
+  with pytest.raises(interruption.Interrupted) as stopped:
+    _run(tmp_path / "stopped", stop_in_step=step)
+  assert stopped.value.code == 143
+  assert stopped.value.message == (
+      f"Stopped at step {step} by SIGTERM; the same command goes on.")
+  assert _saved(tmp_path / "stopped")[-1] == step
+  reset()
+  np.testing.assert_array_equal(_run(tmp_path / "stopped"), expected)
+  assert _logged(tmp_path / "undisturbed") == [4, 8, 12]
+  assert _logged(tmp_path / "stopped") == logged
+  assert _saved(tmp_path / "stopped") == saved
+
+
+def test_the_first_step_is_not_waited_for(tmp_path):
+  with pytest.raises(interruption.Interrupted):
+    _run(tmp_path, stop_in_step=1)
+  assert _saved(tmp_path) == [0]
+  assert not _logged(tmp_path)
+
+
+@pytest.mark.parametrize("moment", [
+    {"stop_in_step": 6}, {"stop_in_validation": 6}, {"stop_in_step": 12},
+    {"stop_in_validation": 12}])
+def test_a_validation_that_is_due_is_made_on_resuming(moment, tmp_path, reset):
+  step = max(moment.values())
+  plateau = _Plateau()
+  expected = _run(tmp_path / "undisturbed", eval_interval=6, plateau=plateau)
+  assert len(plateau.told) == 2
+  workdir, heard = tmp_path / "stopped", _Plateau()
+  with pytest.raises(interruption.Interrupted) as stopped:
+    _run(workdir, eval_interval=6, plateau=heard, **moment)
+  assert f"Stopped at step {step}, before it was" in stopped.value.message
+  assert step not in _saved(workdir)
+  assert _saved(workdir, "unvalidated") == [step]
+  reset()
+  np.testing.assert_array_equal(
+      _run(workdir, eval_interval=6, plateau=heard), expected)
+  assert heard.told == plateau.told
+  assert _logged(workdir, "figures") == [6, 12]
+  assert _logged(workdir) == [4, 6, 8, 12]
+  assert not (workdir / "unvalidated").exists()
+
+
+def test_without_validation_the_last_step_is_saved(tmp_path, reset):
+  with pytest.raises(interruption.Interrupted):
+    _run(tmp_path, stop_in_step=12, validated=False)
+  assert _saved(tmp_path)[-1] == 12
+  reset()
+  _run(tmp_path, validated=False)
+  assert _logged(tmp_path) == [4, 8, 12]
+
+
+def test_an_unreadable_checkpoint_of_a_stop_is_passed_over(tmp_path, reset):
+  expected = _run(tmp_path / "undisturbed", eval_interval=6)
+  workdir = tmp_path / "stopped"
+  with pytest.raises(interruption.Interrupted):
+    _run(workdir, eval_interval=6, stop_in_validation=6)
+  for path in (workdir / "unvalidated").glob("*.data-*"):
+    path.write_bytes(b"")
+  reset()
+  np.testing.assert_array_equal(_run(workdir, eval_interval=6), expected)
