@@ -139,6 +139,9 @@ flags.DEFINE_integer("global_batch_size", 32, "Images a step, over all "
 flags.DEFINE_enum("optimizer", "sgd", ["sgd", "adam", "adamw"],
                   "sgd is Caffe's, multipliers included.")
 flags.DEFINE_float("learning_rate", 5e-5, "Before multipliers and schedule.")
+flags.DEFINE_integer("rate_batch", 0, "Global batch for which --learning_rate "
+                     "is meant; it is multiplied by --global_batch_size / "
+                     "--rate_batch. 0: not.", lower_bound=0)
 flags.DEFINE_float("backbone_rate", 1.0, "Multiplies the learning rate of the "
                    "backbone's layers.", lower_bound=0)
 flags.DEFINE_float("classifier_rate", 1.0, "Multiplies the learning rate of "

@@ -102,12 +102,23 @@ class Config:
   # Came later: what runs of before have not said has this value.
   init_from: str = ""
   frozen_cache: bool = False
+  rate_batch: int = 0
 
   def __post_init__(self):
     if self.checkpoint_interval % self.steps_per_loop:
       raise errors.InputError(
           "--checkpoint_interval: expected a multiple of --steps_per_loop, "
           f"{self.steps_per_loop}. Received: {self.checkpoint_interval}.")
+
+  @property
+  def scaled_rate(self):
+    """The learning rate before multipliers and schedule.
+
+    Linear scaling: Goyal et al., "Accurate, Large Minibatch SGD", 2017.
+    """
+    if not self.rate_batch:
+      return self.learning_rate
+    return self.learning_rate * self.global_batch_size / self.rate_batch
 
 
 def path(workdir):

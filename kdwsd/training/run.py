@@ -64,11 +64,16 @@ def run(workdir, *, strategy=None, **values):
   config = config_lib.Config(classes=train_set.classes, **values)
   tf.keras.mixed_precision.set_global_policy(config.mixed_precision)
   workers.begin(strategy, config, train_set)
+  if config.rate_batch:
+    logging.info(
+        "Learning rate: %.3g for batches of %d, hence %.3g for those of %d.",
+        config.learning_rate, config.rate_batch, config.scaled_rate,
+        config.global_batch_size)
 
   with strategy.scope():
     stage = STAGES[config.stage].make(config, train_set)
     schedule = schedules.make(
-        config.schedule, base_rate=config.learning_rate,
+        config.schedule, base_rate=config.scaled_rate,
         total_steps=config.train_steps, warmup_steps=config.warmup_steps,
         boundaries=config.schedule_boundaries, factor=config.schedule_factor,
         patience=config.plateau_patience)
