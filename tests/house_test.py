@@ -137,7 +137,8 @@ def test_the_readme_names_only_flags_and_files_that_exist():
       path.read_text(encoding="utf-8") for path in _ROOT.glob("kdwsd/*.py"))
   for flag in set(re.findall(r"--([a-z][a-z_]+)", readme)) - {
       "helpshort", "flagfile",  # absl's own.
-      "logdir", "force", "no"}:  # TensorBoard's and pip's.
+      "logdir", "force", "no",  # TensorBoard's and pip's.
+      "gpus", "signal", "open"}:  # Slurm's.
     assert f'"{flag}"' in programs, flag
   paths = re.findall(r"\b((?:kdwsd|flags|export)/[\w/]+\.\w+)", readme)
   for path in set(paths):
