@@ -81,7 +81,7 @@ def read_json(path):
     raise errors.InputError(
         f"{path}: expected a JSON file. Received: {error.strerror}."
     ) from error
-  except ValueError as error:
+  except (ValueError, RecursionError) as error:
     raise errors.InputError(
         f"{path}: expected JSON. Received: {error}.") from error
 

@@ -65,6 +65,13 @@ def read(error):
   return found.group(1).rsplit(" ", 1)[-1], found.group(2)
 
 
+def first_line(error):
+  """What TensorFlow says, without the operations around it."""
+  text = (str(error).splitlines() or [""])[0]
+  text = re.sub(r"\{\{[^}]*\}\} ?|\s*\[Op:\w+\].*", "", text)
+  return text.strip().rstrip(".") or type(error).__name__
+
+
 def message(where, reason):
   """The line for the user.
 

@@ -49,6 +49,14 @@ def test_other_errors_pass(error):
   assert caught.value is error
 
 
+@pytest.mark.parametrize("message, line", [
+    ("{{function_node __x_/device:CPU:0}} Bundle at a: Checksum wrong "
+     "[Op:RestoreV2] name: b\n\t more", "Bundle at a: Checksum wrong"),
+    ("It ended.", "It ended"), ("", "ValueError")])
+def test_first_line_is_what_matters(message, line):
+  assert system_errors.first_line(ValueError(message)) == line
+
+
 def test_what_is_told_already_passes():
   with pytest.raises(errors.InputError, match="^x: No space left on device$"):
     with system_errors.told("/w"):

@@ -27,6 +27,7 @@ Sources: the release's data layer for the warp (bilinear, no antialiasing), the
 sides drawn per batch and the mirror; WSDDN for training at several scales.
 """
 
+import contextlib
 import glob
 import hashlib
 import json
@@ -36,6 +37,7 @@ import tensorflow as tf
 
 from kdwsd import boxes
 from kdwsd import errors
+from kdwsd import system_errors
 from kdwsd.data import records
 
 CACHES = ("none", "memory", "disk")
@@ -89,10 +91,13 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
     raise errors.InputError(
         f"--cache: expected one of {', '.join(CACHES)}. Received: {cache!r}.")
 
+  def decode(serialized):
+    return _parse_and_decode(serialized, len(record_set.classes))
+
   decoded = cache != "none"
   dataset = tf.data.TFRecordDataset(list(record_set.paths))
   if decoded:
-    dataset = dataset.map(_parse_and_decode, tf.data.AUTOTUNE)
+    dataset = dataset.map(decode, tf.data.AUTOTUNE)
     dataset = dataset.cache("" if cache == "memory" else _disk_cache(
         cache_directory, record_set, worker))
   # After the cache, which holds the records in their order: its files stay
@@ -120,7 +125,7 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
 
   def make_example(index, numbered):
     record_index, element = numbered
-    parsed = element if decoded else _parse_and_decode(element)
+    parsed = element if decoded else decode(element)
     side_seed = _seed(seed, _SIDE, index // global_batch_size)
     side = tf.constant(sizes, tf.int32)[tf.random.stateless_uniform(
         [], side_seed, 0, len(sizes), tf.int32)]
@@ -152,15 +157,44 @@ def evaluation_batches(record_set, *, size, num_proposals, batch_size=1,
   Returns:
     `tf.data.Dataset` of batches; `example_index` is `record_index`.
   """
+  num_classes = len(record_set.classes)
+
   def make_example(index, serialized):
     example = _example(
-        _parse_and_decode(serialized), size, tf.constant(mirror),
-        num_proposals, len(record_set.classes))
+        _parse_and_decode(serialized, num_classes), size, tf.constant(mirror),
+        num_proposals, num_classes)
     return {**example, "example_index": index, "record_index": index}
 
   dataset = tf.data.TFRecordDataset(list(record_set.paths)).enumerate()
   dataset = dataset.map(make_example, tf.data.AUTOTUNE, deterministic=True)
   return dataset.batch(batch_size).prefetch(2)
+
+
+@contextlib.contextmanager
+def disk_cache_mended(directory):
+  """Removes a damaged disk cache, so that the same command makes it anew.
+
+  Enter `record_faults.named` within it: damage that is not the records' is the
+  cache's.
+
+  Args:
+    directory: `cache_directory` of `training_batches`.
+
+  Yields:
+    None.
+
+  Raises:
+    errors.InputError: the cache was damaged; it has been removed.
+  """
+  try:
+    yield
+  except tf.errors.DataLossError as error:
+    for path in glob.glob(os.path.join(glob.escape(directory), "*")):
+      os.remove(path)
+    raise errors.InputError(
+        f"{directory}: expected the decoded images as they were written. "
+        f"Received: damage, {system_errors.first_line(error)}; they have been "
+        "removed, and the same command makes them anew.") from error
 
 
 def fingerprint(record_set):
@@ -178,8 +212,8 @@ def fingerprint(record_set):
       sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _parse_and_decode(serialized):
-  parsed = records.parse_for_training(serialized)
+def _parse_and_decode(serialized, num_classes):
+  parsed = records.parse_for_training(serialized, num_classes)
   image = tf.io.decode_jpeg(parsed["encoded"], channels=3,
                             dct_method="INTEGER_ACCURATE")
   return {

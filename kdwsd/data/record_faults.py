@@ -12,6 +12,7 @@ from google.protobuf import message as protobuf
 import tensorflow as tf
 
 from kdwsd import errors
+from kdwsd import system_errors
 from kdwsd.data import record_rules
 from kdwsd.data import records
 
@@ -88,7 +89,7 @@ def _problem(rest, num_classes):
     serialized = next(iter(rest))
   except tf.errors.OpError as error:
     return (": expected bytes that fit their checksum. Received: "
-            f"{error.message}; convert the data again.")
+            f"{system_errors.first_line(error)}; convert the data again.")
   encoded = serialized.numpy()
   try:
     example = tf.train.Example.FromString(encoded)
@@ -127,5 +128,5 @@ def _expectation(encoded, num_classes):
                       .value[0])
   except tf.errors.OpError as error:
     return ("a JPEG image under image/encoded",
-            error.message.splitlines()[0].rstrip("."))
+            system_errors.first_line(error))
   return "a record as kdwsd.data.records says", "another"

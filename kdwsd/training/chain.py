@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd import system_errors
 from kdwsd.evaluation import summary
 from kdwsd.reporting import comparison
 from kdwsd.reporting import cost
@@ -18,6 +19,7 @@ from kdwsd.training import config as config_lib
 from kdwsd.training import models
 from kdwsd.training import run as run_lib
 from kdwsd.training import strategies
+from kdwsd.training import workdir_lock
 
 COMPARISON = "comparison.json"
 
@@ -37,11 +39,21 @@ def run(workdir, settings):
   Raises:
     errors.InputError: see `run.run`.
   """
-  if "wsd" not in settings:
-    _link(settings["kd_prediction"]["teacher"], os.path.join(workdir, "wsd"))
   shared = settings["cls"]
   strategy = strategies.make(shared["distribution_strategy"],
                              shared["num_replicas"])
+  with contextlib.ExitStack() as stack:
+    if strategies.is_chief(strategy):
+      # Beside that of each stage: its folder may be trained in on its own.
+      stack.enter_context(workdir_lock.hold(workdir))
+    stack.enter_context(system_errors.told(workdir))
+    _run(workdir, settings, strategy)
+
+
+def _run(workdir, settings, strategy):
+  shared = settings["cls"]
+  if "wsd" not in settings:
+    _link(settings["kd_prediction"]["teacher"], os.path.join(workdir, "wsd"))
   for stage, values in settings.items():
     directory = os.path.join(workdir, stage)
     if stage.startswith("kd_"):
@@ -85,6 +97,12 @@ def _is_done(workdir, values):
   step = checkpoints.last_step(workdir)
   if step is None or step < values["train_steps"]:
     return False
+  for name in (checkpoints.LAST, checkpoints.BEST):
+    paths = checkpoints.listed(os.path.join(workdir, name))
+    if paths and not checkpoints.is_readable(paths[-1]):
+      logging.warning("%s is damaged; its stage goes on from what is good.",
+                      paths[-1])
+      return False
   before = config_lib.read(workdir)
   changed = [name for name, value in values.items()
              if name != "deterministic" and getattr(before, name) != value]

@@ -92,7 +92,7 @@ def restore_latest(checkpoint, directory):
     try:
       checkpoint.restore(path).assert_existing_objects_matched()
     except _UNREADABLE as error:
-      problems.append(f"{path}: {str(error).splitlines()[0]}")
+      problems.append(f"{path}: {system_errors.first_line(error)}")
       logging.warning("Checkpoint cannot be read, trying the one before. %s",
                       problems[-1])
       continue
@@ -206,7 +206,7 @@ def restore(checkpoint, path, workdir):
     raise errors.InputError(
         f"{path}: expected a checkpoint of the model in "
         f"{config_lib.path(workdir)}. Received: "
-        f"{str(error).splitlines()[0]}") from error
+        f"{system_errors.first_line(error)}.") from error
 
 
 def best_step(workdir):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import typing
 from typing import Optional
 
 from kdwsd import errors
@@ -105,7 +106,8 @@ class Config:
   rate_batch: int = 0
 
   def __post_init__(self):
-    if self.checkpoint_interval % self.steps_per_loop:
+    if (self.steps_per_loop < 1
+        or self.checkpoint_interval % self.steps_per_loop):
       raise errors.InputError(
           "--checkpoint_interval: expected a multiple of --steps_per_loop, "
           f"{self.steps_per_loop}. Received: {self.checkpoint_interval}.")
@@ -153,9 +155,37 @@ def read(workdir):
     raise errors.InputError(
         f"{path(workdir)}: expected the fields of this version of kdwsd. "
         f"Received: a file that differs in {odd}.")
-  return Config(**{
-      key: tuple(value) if isinstance(value, list) else value
-      for key, value in content.items()})
+  content = {key: tuple(value) if isinstance(value, list) else value
+             for key, value in content.items()}
+  for field in fields:
+    value = content.get(field.name, field.default)
+    if not _fits(value, field.type):
+      raise errors.InputError(
+          f"{path(workdir)}: expected {_named(field.type)} under "
+          f"{field.name!r}. Received: {value!r:.100}.")
+  return Config(**content)
+
+
+def _fits(value, kind):
+  """Whether a value of JSON is of a field's type; lists are tuples."""
+  origin, inner = typing.get_origin(kind), typing.get_args(kind)
+  if origin is tuple:
+    return isinstance(value, tuple) and all(
+        _fits(item, inner[0]) for item in value)
+  if origin is typing.Union:
+    return any(_fits(value, one) for one in inner)
+  if kind is float:
+    kind = (int, float)
+  elif kind is bool:
+    return isinstance(value, bool)
+  return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _named(kind):
+  """A field's type in words."""
+  return getattr(kind, "__name__", None) if isinstance(
+      kind, type) and not typing.get_args(kind) else str(kind).replace(
+          "typing.", "")
 
 
 def changes(before, after):

@@ -1,5 +1,6 @@
 """A run of any stage, from its settings to trained, measured weights."""
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -8,7 +9,10 @@ from absl import logging
 import tensorflow as tf
 
 from kdwsd import errors
+from kdwsd import system_errors
 from kdwsd.data import input_pipeline
+from kdwsd.data import objectness
+from kdwsd.data import record_faults
 from kdwsd.data import records
 from kdwsd.evaluation import pictures
 from kdwsd.evaluation import summary
@@ -19,9 +23,11 @@ from kdwsd.training import inner_loop
 from kdwsd.training import loop
 from kdwsd.training import models
 from kdwsd.training import optimizers
+from kdwsd.training import repair
 from kdwsd.training import schedules
 from kdwsd.training import strategies
 from kdwsd.training import trainee
+from kdwsd.training import workdir_lock
 from kdwsd.training import workers
 from kdwsd.training.stages import cls
 from kdwsd.training.stages import kd_feature
@@ -50,7 +56,8 @@ def run(workdir, *, strategy=None, **values):
     The metrics of `summary.evaluate` on the validation split, or None.
 
   Raises:
-    errors.InputError: bad settings or data, or a loss that is not finite.
+    errors.InputError: bad settings or data, a loss that is not finite, a full
+      disk, or another process that trains in the work directory.
   """
   train_set = records.open_split(values["data"], values["train_split"])
   eval_set = None
@@ -59,10 +66,30 @@ def run(workdir, *, strategy=None, **values):
     _check_same_classes(train_set, eval_set)
   strategy = strategy or strategies.make(
       values["distribution_strategy"], values["num_replicas"])
+  with contextlib.ExitStack() as stack:
+    if strategies.is_chief(strategy):
+      stack.enter_context(workdir_lock.hold(workdir))
+      repair.repair(workdir, values["best_figure"])
+    stack.enter_context(system_errors.told(workdir))
+    if values["cache"] == "disk":
+      stack.enter_context(input_pipeline.disk_cache_mended(
+          _cache_directory(workdir)))
+    stack.enter_context(record_faults.named(train_set, eval_set))
+    return _run(workdir, strategy, train_set, eval_set, values)
+
+
+def _cache_directory(workdir):
+  return os.path.join(workdir, "cache")
+
+
+def _run(workdir, strategy, train_set, eval_set, values):
   values["deterministic"] = strategies.set_determinism(
       values["deterministic"], values["seed"])
   config = config_lib.Config(classes=train_set.classes, **values)
   tf.keras.mixed_precision.set_global_policy(config.mixed_precision)
+  if config.stage == "wsd":
+    objectness.check(
+        train_set, scale=config.score_scale, bias=config.score_bias)
   workers.begin(strategy, config, train_set)
   if config.rate_batch:
     logging.info(
@@ -97,7 +124,7 @@ def run(workdir, *, strategy=None, **values):
           sizes=stage.sizes, num_proposals=config.num_proposals,
           seed=config.seed, start_step=start_step, input_context=context,
           mirror=config.mirror, cache=config.cache,
-          cache_directory=os.path.join(workdir, "cache"),
+          cache_directory=_cache_directory(workdir),
           shuffle_buffer=config.shuffle_buffer)
       if stage.add_to_batches:
         with strategy.scope():
@@ -160,8 +187,8 @@ def _report(config, workdir, measured, train_set, eval_set):
     metrics["corloc"] = summary.measure_corloc(
         score(), train_set, **_measure_options(config))
   directory = summary.directory(workdir, eval_set.split)
+  print(summary.table(metrics))  # First: a full disk must not keep it back.
   summary.write(metrics, results, eval_set, directory)
-  print(summary.table(metrics))
   print(f"Step {best}. Figures, plots and pictures: {directory}")
   return metrics
 

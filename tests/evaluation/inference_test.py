@@ -8,6 +8,7 @@ from kdwsd import boxes as box_ops
 from kdwsd import errors
 from kdwsd.evaluation import inference
 from tests.data import fake_records
+from tests.data import odd_records
 
 
 class _LeftModel:
@@ -93,6 +94,12 @@ class PredictTest(tf.test.TestCase, parameterized.TestCase):
       return scores
     with self.assertRaisesRegex(errors.InputError, "infinity for image 2 of"):
       self._predict(diverged)
+
+  def test_record_that_cannot_be_used_is_named(self):
+    odd_records.flip(self.records, 4)
+    with self.assertRaisesRegex(
+        errors.InputError, r"test-00000-of-00001.tfrecord: record 4 \("):
+      self._predict()
 
 
 if __name__ == "__main__":

@@ -51,3 +51,40 @@ def test_other_variables_may_not(field, value):
   with pytest.raises(errors.InputError, match=f"--{field} was"):
     config_lib.check_resumable(
         fake_config.make(), fake_config.make(**{field: value}), "w")
+
+
+@pytest.mark.parametrize("content", [
+    "", "{", '{"a": 1', "[]", "null", "\xff", "[" * 100000])
+def test_damaged_config_is_told(tmp_path, content):
+  with open(config_lib.path(str(tmp_path)), "wb") as file:
+    file.write(content.encode("latin-1"))
+  with pytest.raises(errors.InputError, match="config.json: expected "):
+    config_lib.read(str(tmp_path))
+
+
+@pytest.mark.parametrize("field, value, expected", [
+    ("fc_units", "4", "int"), ("fc_units", 4.5, "int"),
+    ("fc_units", True, "int"), ("mirror", 1, "bool"),
+    ("learning_rate", "1e-3", "float"), ("classes", "abc", "tuple"),
+    ("train_sizes", ["32"], "tuple"), ("stage", None, "str"),
+    ("eval_split", 3, "Optional")])
+def test_value_of_another_type_is_named(tmp_path, field, value, expected):
+  content = dataclasses.asdict(fake_config.make())
+  content[field] = value
+  with open(config_lib.path(str(tmp_path)), "w", encoding="utf-8") as file:
+    json.dump(content, file)
+  with pytest.raises(errors.InputError, match=(
+      f"config.json: expected {expected}.* under '{field}'. Received: ")):
+    config_lib.read(str(tmp_path))
+
+
+@pytest.mark.parametrize("field, value", [
+    ("learning_rate", 1), ("clip_norm", None), ("eval_split", None),
+    ("schedule_boundaries", []), ("steps_per_loop", 1)])
+def test_what_json_may_make_of_a_value_is_read(tmp_path, field, value):
+  content = dataclasses.asdict(fake_config.make())
+  content[field] = value
+  with open(config_lib.path(str(tmp_path)), "w", encoding="utf-8") as file:
+    json.dump(content, file)
+  read = getattr(config_lib.read(str(tmp_path)), field)
+  assert read == (tuple(value) if isinstance(value, list) else value)
