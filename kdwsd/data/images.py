@@ -25,6 +25,7 @@ JPEG_QUALITY = 95
 # includes the multi-picture files (MPO) of cameras.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _ORIENTATION = 0x0112
+_MOST_SIDE = 65500  # libjpeg's; no record could hold more.
 _END_OF_IMAGE = b"\xff\xd9"
 
 
@@ -79,10 +80,10 @@ def read_bytes(path, name):
   try:
     with open(path, "rb") as file:
       return file.read()
-  except OSError as error:
+  except (OSError, ValueError) as error:  # ValueError: a NUL in the path.
     raise errors.InputError(
-        f"{name}: expected an image file. Received: {error.strerror}."
-    ) from error
+        f"{name}: expected an image file. Received: "
+        f"{getattr(error, 'strerror', None) or error}.") from error
 
 
 def decode(content, *, max_pixels=DEFAULT_MAX_PIXELS, name="image"):
@@ -101,6 +102,10 @@ def decode(content, *, max_pixels=DEFAULT_MAX_PIXELS, name="image"):
       if image.width * image.height > max_pixels:
         raise errors.InputError(
             f"{name}: expected at most {max_pixels} pixels (--max_pixels). "
+            f"Received: {image.width} x {image.height}.")
+      if max(image.size) > _MOST_SIDE:
+        raise errors.InputError(
+            f"{name}: expected sides of at most {_MOST_SIDE} pixels. "
             f"Received: {image.width} x {image.height}.")
       image.load()
       if image.format in ("JPEG", "MPO") and _lacks_end(content):
@@ -141,8 +146,8 @@ def missing(path):
   """Says what is wrong with a file before it is opened, or None."""
   try:
     size = os.stat(path).st_size
-  except OSError as error:
-    return error.strerror
+  except (OSError, ValueError) as error:  # ValueError: a NUL in the path.
+    return getattr(error, "strerror", None) or str(error)
   if not os.path.isfile(path):
     return "no regular file"
   return None if size else "zero bytes"
@@ -208,7 +213,7 @@ def _to_rgb(image):
     wide = np.array(image, np.uint32) >> 8
     return Image.fromarray(wide.astype(np.uint8)).convert("RGB")
   if image.mode in ("I", "F"):
-    wide = np.array(image, np.float64)
+    wide = np.nan_to_num(np.array(image, np.float64))
     top = 255.0 if wide.max(initial=0) <= 255 else 65535.0
     wide = np.clip(wide * (255.0 / top), 0, 255)
     return Image.fromarray(wide.astype(np.uint8)).convert("RGB")

@@ -166,6 +166,21 @@ class ImagesTest(tf.test.TestCase, parameterized.TestCase):
     with self.assertRaisesRegex(errors.InputError, "a.txt:1: .*No such file"):
       images.read("/nowhere/x.jpg", where="a.txt:1")
 
+  @parameterized.parameters(("a\0.jpg", "null"), ("\ud800.jpg", "surrogates"),
+                            ("a" * 5000, "too long"))
+  def test_a_path_that_cannot_be(self, path, message):
+    self.assertIn(message, images.missing(path))
+    with self.assertRaisesRegex(errors.InputError, message):
+      images.read(path)
+
+  @parameterized.parameters((70_000, 1), (1, 70_000))
+  def test_sides_that_no_jpeg_can_have(self, width, height):
+    with self.assertRaisesRegex(
+        errors.InputError, f"65500 pixels. Received: {width} x {height}"):
+      images.decode(fake_sets.encoded(
+          np.zeros([height, width, 3], np.uint8), "PNG"))
+    images.decode(fake_sets.encoded(np.zeros([65500, 1, 3], np.uint8), "PNG"))
+
   def test_too_many_pixels_are_not_decoded(self):
     for limit in (1, 24 * 32 - 1):
       with self.assertRaisesRegex(errors.InputError, "--max_pixels"):

@@ -7,6 +7,7 @@ the image is known only when it is opened; `kdwsd.data.preparation` turns them
 into `kdwsd.boxes` fractions.
 """
 
+import collections
 import dataclasses
 import os
 
@@ -14,8 +15,12 @@ import numpy as np
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd.data import texts
 
 ON_ERROR = ("stop", "skip")
+
+# No image has so many; what is beyond would not be finite in float32.
+MOST_PIXELS = 1e9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +72,9 @@ class Item:
     objects: `Objects`, or None where the source has no boxes.
     proposals: `Line`, or None where the source has no proposals.
     where: what lists the image, for messages: `train.txt:17`.
+
+  Raises:
+    errors.InputError: a name that no file can have, or no record hold.
   """
   image_path: str
   image_id: str
@@ -75,6 +83,9 @@ class Item:
   objects: Objects = None
   proposals: Line = None
   where: str = ""
+
+  def __post_init__(self):
+    texts.check_name(self.image_id, self.where, "the path or id of an image")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +126,7 @@ class Problems:
 
 
 def read_text(path, what):
-  """Reads a UTF-8 text file of the user.
+  """Reads a UTF-8 text file of the user; `texts.lines` parts it.
 
   Args:
     path: of the file.
@@ -164,10 +175,10 @@ def read_classes(value):
               and all(isinstance(name, str) for name in names)):
         raise errors.InputError(
             f"{value}: expected a card with a list `classes`. Received: "
-            f"{names!r}.")
+            f"{texts.quoted(names)}.")
     else:
-      names = [line for line in read_text(value, "one class a line"
-                                          ).splitlines() if line.strip()]
+      names = [line for line in texts.lines(
+          read_text(value, "one class a line")) if line.strip()]
   else:
     names = value.split(",") if isinstance(value, str) else value
   names = tuple(name.strip() for name in names)
@@ -177,9 +188,12 @@ def read_classes(value):
 
 def check_classes(names, where):
   """Raises `InputError` unless there are names, none empty, none twice."""
-  repeated = sorted({name for name in names if names.count(name) > 1})
+  for name in names:
+    texts.check_name(name, where, "class names")
+  repeated = sorted(
+      name for name, count in collections.Counter(names).items() if count > 1)
   if not names or repeated or not all(names):
-    received = (f"{', '.join(repeated)} more than once" if any(repeated)
+    received = (f"{_some(repeated)} more than once" if any(repeated)
                 else "an empty name" if names else "none")
     raise errors.InputError(
         f"{where}: expected class names, each once. Received: {received}.")
@@ -199,7 +213,8 @@ def choose_classes(classes, there, where):
   check_classes(tuple(there), where)
   if classes is None:
     return tuple(there)
-  strange = [name for name in classes if name not in set(there)]
+  known = set(there)
+  strange = [name for name in classes if name not in known]
   if strange:
     raise errors.InputError(
         f"--classes: expected classes of {where}: {_some(there)}. Received: "
@@ -228,4 +243,4 @@ def check_directory(path, what):
 def _some(names, most=12):
   names = list(names)
   more = f" and {len(names) - most} more" if len(names) > most else ""
-  return ", ".join(map(str, names[:most])) + more
+  return ", ".join(texts.shown(name, 60) for name in names[:most]) + more

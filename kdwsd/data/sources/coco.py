@@ -12,13 +12,13 @@ Source: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV
 2014, and the data format page of cocodataset.org.
 """
 
-import math
 import os
 
 from kdwsd import boxes
 from kdwsd import errors
 from kdwsd import files
 from kdwsd.data import sources
+from kdwsd.data import texts
 
 
 def read(root=None, *, image_set=None, annotations=None, images=None,
@@ -56,23 +56,25 @@ def read(root=None, *, image_set=None, annotations=None, images=None,
   items, seen = [], set()
   for i, entry in enumerate(content["images"]):
     where = f"{path}: images[{i}]"
+    image_id = entry.get("id") if isinstance(entry, dict) else None
     try:
-      image_id, name, frame = _image(entry, where)
+      name, frame = _image(entry, where)
       if image_id in seen:
         raise errors.InputError(
-            f"{where}: expected every id once. Received: {image_id} again.")
-      seen.add(image_id)
+            f"{where}: expected every id once. Received: "
+            f"{texts.quoted(image_id)} again.")
       items.append(_item(
           os.path.join(images, name), image_id, frame,
-          of_image.pop(image_id, []), numbers, where, path))
+          of_image.get(image_id, []), numbers, where, path))
     except errors.InputError as error:
       problems.add(error)
-      if isinstance(entry, dict) and isinstance(entry.get("id"), int):
-        of_image.pop(entry["id"], None)
+    if _is_id(image_id):  # Even of a bad image: its annotations are its own.
+      seen.add(image_id)
   for image_id, entries in of_image.items():
-    problems.add(errors.InputError(
-        f"{path}: annotations[{entries[0][0]}]: expected the id of an image "
-        f"in the file. Received: {image_id!r}."))
+    if image_id not in seen:
+      problems.add(errors.InputError(
+          f"{path}: annotations[{entries[0][0]}]: expected the id of an image "
+          f"in the file. Received: {texts.quoted(image_id)}."))
   return sources.Source(
       classes=chosen, items=items, description={
           "format": "coco", "name": os.path.basename(os.path.abspath(images)),
@@ -99,7 +101,7 @@ def _categories(entries, classes, path):
         isinstance(name, str) and name.strip()):
       raise errors.InputError(
           f"{path}: categories[{i}]: expected a new `id` and a `name`. "
-          f"Received: {entry!r}.")
+          f"Received: {texts.quoted(entry)}.")
     names[number] = name.strip()
   there = [names[number] for number in sorted(names)]
   chosen = sources.choose_classes(classes, there, path)
@@ -117,41 +119,46 @@ def _entries_by_image(entries, path, problems):
     else:
       problems.add(errors.InputError(
           f"{path}: annotations[{i}]: expected an `image_id`. Received: "
-          f"{image_id!r}."))
+          f"{texts.quoted(image_id)}."))
   return of_image
 
 
 def _image(entry, where):
+  """File name, and (height, width) or None, of an entry under `images`."""
   if not isinstance(entry, dict) or not _is_id(entry.get("id")) or not (
       isinstance(entry.get("file_name"), str) and entry["file_name"]):
     raise errors.InputError(
         f"{where}: expected an image with `id` and `file_name`. Received: "
-        f"{entry!r}.")
+        f"{texts.quoted(entry)}.")
+  texts.check_name(entry["file_name"], where, "a `file_name`")
   size = entry.get("height"), entry.get("width")
-  known = all(_is_id(side) and side > 0 for side in size)
-  return entry["id"], entry["file_name"], size if known else None
+  known = all(_is_id(side) and 0 < side <= sources.MOST_PIXELS
+              for side in size)
+  return entry["file_name"], size if known else None
 
 
 def _item(image_path, image_id, frame, entries, numbers, where, path):
   rows, present = [], set()
   for i, entry in entries:
     here = f"{path}: annotations[{i}]"
-    if entry.get("category_id") not in numbers:
+    category = entry.get("category_id")
+    if not _is_id(category) or category not in numbers:
       raise errors.InputError(
           f"{here}: expected the id of a category. Received: "
-          f"{entry.get('category_id')!r}.")
+          f"{texts.quoted(category)}.")
     rectangle = entry.get("bbox")
     if not (isinstance(rectangle, list) and len(rectangle) == 4
-            and all(_is_finite(x) for x in rectangle)
+            and all(_is_length(x) for x in rectangle)
             and min(rectangle[2:]) >= 0):
       raise errors.InputError(
           f"{here}: expected `bbox` as x, y, width, height. Received: "
-          f"{rectangle!r}.")
+          f"{texts.quoted(rectangle)}.")
     crowd = entry.get("iscrowd", 0)
     if crowd not in (0, 1):
       raise errors.InputError(
-          f"{here}: expected `iscrowd` to be 0 or 1. Received: {crowd!r}.")
-    label = numbers[entry["category_id"]]
+          f"{here}: expected `iscrowd` to be 0 or 1. Received: "
+          f"{texts.quoted(crowd)}.")
+    label = numbers[category]
     if label is None:
       continue
     present.add(label)
@@ -168,6 +175,7 @@ def _is_id(value):
   return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_finite(value):
+def _is_length(value):
+  """Whether a value is a number of pixels; NaN is not."""
   return (isinstance(value, (int, float)) and not isinstance(value, bool)
-          and math.isfinite(value))
+          and abs(value) <= sources.MOST_PIXELS)

@@ -25,6 +25,7 @@ import re
 
 from kdwsd import errors
 from kdwsd.data import sources
+from kdwsd.data import texts
 
 _VALUES = ("0", "1", "?")
 
@@ -56,6 +57,7 @@ def read(path, *, images=None, classes=None, problems):
           f"{path}: expected labels by name. Received: none in {len(rows)} "
           "lines.")
     classes = tuple(classes or found)
+    sources.check_classes(classes, path)
   else:
     there = header[1:]
     classes = sources.choose_classes(classes, there, path)
@@ -68,11 +70,11 @@ def read(path, *, images=None, classes=None, problems):
       if len(row) != len(header) or not name:
         raise errors.InputError(
             f"{where}: expected {len(header)} fields, the first a path. "
-            f"Received: {','.join(row)!r}.")
+            f"Received: {texts.quoted(','.join(row))}.")
       if name in seen:
         raise errors.InputError(
-            f"{where}: expected every image once. Received: {name}, also in "
-            f"line {seen[name]}.")
+            f"{where}: expected every image once. Received: "
+            f"{texts.shown(name)}, also in line {seen[name]}.")
       seen[name] = line
       if by_name:
         present, unknown = _by_name(row[1], numbers, where), ()
@@ -104,7 +106,8 @@ def _rows(text, path):
   if len(header) < 2 or header[0] != "path":
     raise errors.InputError(
         f"{path}: expected a header `path,labels`, or `path` and one column a "
-        f"class. Received: {','.join(header) or 'an empty file'}.")
+        "class. Received: "
+        f"{texts.shown(','.join(header)) or 'an empty file'}.")
   return header, rows[1:]
 
 
@@ -117,7 +120,7 @@ def _by_name(field, numbers, where):
   if strange:
     raise errors.InputError(
         f"{where}: expected labels of the {len(numbers)} in --classes. "
-        f"Received: {', '.join(strange)}.")
+        f"Received: {texts.shown(', '.join(strange))}.")
   return tuple(sorted({numbers[name] for name in _names(field)}))
 
 
@@ -127,8 +130,8 @@ def _by_column(fields, header, numbers, where):
     value = field.strip()
     if value not in _VALUES:
       raise errors.InputError(
-          f"{where}: expected 0, 1 or ? under {name!r}. Received: "
-          f"{field!r}.")
+          f"{where}: expected 0, 1 or ? under {texts.quoted(name)}. Received: "
+          f"{texts.quoted(field)}.")
     if name in numbers:
       labels[value].append(numbers[name])
   return tuple(sorted(labels["1"])), tuple(sorted(labels["?"]))

@@ -21,11 +21,15 @@ import numpy as np
 from kdwsd import boxes
 from kdwsd import errors
 from kdwsd.data import sources
+from kdwsd.data import texts
 
 FRAMES = {"original": None, "warped672": (672, 672)}
 
 # Exporters that count from 1, or scale an exclusive edge, are a pixel off.
 _TOLERANCE_PIXELS = 1.0
+
+# Scores are kept in float32.
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def read(path, *, images=None, classes=None, frame="original", problems):
@@ -64,8 +68,8 @@ def read(path, *, images=None, classes=None, frame="original", problems):
       _to_boxes(rows, line.frame, where)
       if name in seen:
         raise errors.InputError(
-            f"{where}: expected every image once. Received: {name}, also in "
-            f"line {seen[name]}.")
+            f"{where}: expected every image once. Received: "
+            f"{texts.shown(name)}, also in line {seen[name]}.")
       seen[name] = number
       items.append(sources.Item(
           image_path=os.path.join(images, name), image_id=name,
@@ -131,35 +135,40 @@ def _decode(content, where):
 
 def _parse(text, num_classes, where):
   """Splits a line into path, C label fields and [N, 5] float64 numbers."""
+  if "\r" in text.rstrip("\r\n"):
+    raise errors.InputError(
+        f"{where}: expected lines that end in LF or CR LF. Received: a CR "
+        "within a line.")
   fields = text.split()
   name, fields = fields[0] if fields else "", fields[1:]
   if len(fields) < num_classes or (len(fields) - num_classes) % 5:
     raise errors.InputError(
         f"{where}: expected a path, {num_classes} labels and 5 numbers per "
-        f"proposal. Received: {len(fields)} numbers after {name!r}.")
+        f"proposal. Received: {len(fields)} numbers after "
+        f"{texts.quoted(name)}.")
   labels = fields[:num_classes]
   for i, label in enumerate(labels):
     if label not in ("0", "1"):
       raise errors.InputError(
-          f"{where}: expected labels 0 or 1. Received: {label!r} as label "
-          f"{i + 1} of {name!r}.")
+          f"{where}: expected labels 0 or 1. Received: {texts.quoted(label)} "
+          f"as label {i + 1} of {texts.quoted(name)}.")
   try:
     numbers = np.array(fields[num_classes:], np.float64).reshape(-1, 5)
   except ValueError:
     numbers = None
-  if numbers is None or not np.isfinite(numbers).all():
+  if numbers is None or not (np.abs(numbers) < _LARGEST).all():
     bad = next(i for i, field in enumerate(fields[num_classes:])
-               if not _is_finite(field))
+               if not _is_number(field))
     raise errors.InputError(
         f"{where}: expected numbers. Received: "
-        f"{fields[num_classes + bad]!r} in proposal {bad // 5 + 1} of "
-        f"{name!r}.")
+        f"{texts.quoted(fields[num_classes + bad])} in proposal "
+        f"{bad // 5 + 1} of {texts.quoted(name)}.")
   return name, labels, numbers
 
 
-def _is_finite(text):
+def _is_number(text):
   try:
-    return bool(np.isfinite(float(text)))
+    return abs(float(text)) < _LARGEST
   except ValueError:
     return False
 

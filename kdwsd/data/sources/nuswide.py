@@ -21,6 +21,7 @@ import os
 
 from kdwsd import errors
 from kdwsd.data import sources
+from kdwsd.data import texts
 
 IMAGE_SETS = ("train", "test")
 
@@ -52,10 +53,10 @@ def read(root, *, image_set="train", images=None, classes=None, problems):
   kind = kind.capitalize()
   list_path = _find(root, "ImageList", f"{kind}Imagelist.txt")
   there_path = _find(root, "ConceptsList", "Concepts81.txt")
-  there = [line.strip() for line in sources.read_text(
-      there_path, "one concept a line").splitlines() if line.strip()]
+  there = [line.strip() for line in texts.lines(sources.read_text(
+      there_path, "one concept a line")) if line.strip()]
   classes = sources.choose_classes(classes, there, there_path)
-  names = sources.read_text(list_path, "one image a line").splitlines()
+  names = texts.lines(sources.read_text(list_path, "one image a line"))
   columns = [_labels(
       _find(root, os.path.join("Groundtruth", "TrainTestLabels"),
             f"Labels_{name}_{kind}.txt"), len(names), list_path)
@@ -72,15 +73,15 @@ def read(root, *, image_set="train", images=None, classes=None, problems):
             f"{where}: expected the path of an image. Received: a blank line.")
       if name in seen:
         raise errors.InputError(
-            f"{where}: expected every image once. Received: {name}, also in "
-            f"line {seen[name]}.")
+            f"{where}: expected every image once. Received: "
+            f"{texts.shown(name)}, also in line {seen[name]}.")
       seen[name] = i + 1
       labels = []
       for label, (path, values) in enumerate(columns):
         if values[i] not in ("0", "1"):
           raise errors.InputError(
-              f"{path}:{i + 1}: expected a label 0 or 1, of {name}. Received: "
-              f"{values[i]!r}.")
+              f"{path}:{i + 1}: expected a label 0 or 1, of "
+              f"{texts.shown(name)}. Received: {texts.quoted(values[i])}.")
         if values[i] == "1":
           labels.append(label)
       items.append(sources.Item(
@@ -119,8 +120,8 @@ def _image_folder(root):
 
 
 def _labels(path, num_images, list_path):
-  values = [line.strip() for line in sources.read_text(
-      path, "one label a line").splitlines()]
+  values = [line.strip() for line in texts.lines(sources.read_text(
+      path, "one label a line"))]
   if len(values) != num_images:
     raise errors.InputError(
         f"{path}: expected {num_images} lines, as in {list_path}. Received: "

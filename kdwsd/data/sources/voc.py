@@ -8,6 +8,9 @@ The classes are those with a list `CLASS_IMAGESET.txt` in `ImageSets/Main`, or,
 where there are no such lists, those of all annotations; sorted by name, which
 is VOC's own order, and the same for every image set of the tree.
 
+Beside an image id a line may hold one number, -1, 0 or 1, as in the lists of
+classes; it is not looked at.
+
 A class is present where it has an object that is not difficult, and unknown
 where all its objects are: VOC scores such images neither way.
 
@@ -26,7 +29,9 @@ from defusedxml import ElementTree as safe_xml
 from kdwsd import boxes
 from kdwsd import errors
 from kdwsd.data import sources
+from kdwsd.data import texts
 
+_PRESENCE = ("-1", "0", "1")
 _EXTENSIONS = (".jpg", ".jpeg", ".JPG", ".JPEG", ".png", ".PNG")
 
 
@@ -58,13 +63,18 @@ def read(root, *, year=None, image_set="trainval", classes=None, problems):
   classes = sources.choose_classes(classes, there, where)
   numbers = {name: i for i, name in enumerate(classes)}
   items, seen = [], {}
-  lines = sources.read_text(list_path, "one image id a line").splitlines()
+  lines = texts.lines(sources.read_text(list_path, "one image id a line"))
   for number, line in enumerate(lines, 1):
     if not line.strip():
       continue
-    image_id = line.split()[0]
+    image_id, *rest = line.split()
     where = f"{list_path}:{number}"
     try:
+      texts.check_name(image_id, where, "an image id")
+      if rest and (len(rest) > 1 or rest[0] not in _PRESENCE):
+        raise errors.InputError(
+            f"{where}: expected an image id, and behind it nothing but -1, 0 "
+            f"or 1. Received: {texts.quoted(line)}.")
       if image_id in seen:
         raise errors.InputError(
             f"{where}: expected every image once. Received: {image_id}, also "
@@ -147,18 +157,32 @@ def _parse(path, where):
   try:
     tree = safe_xml.parse(path)
   except (ElementTree.ParseError, defusedxml.DefusedXmlException, ValueError,
-          OSError) as error:
+          LookupError, OSError) as error:  # LookupError: of its encoding.
     raise errors.InputError(
-        f"{path}: expected a VOC annotation. Received: {error!s}.") from error
+        f"{path}: expected a VOC annotation. Received: "
+        f"{texts.shown(str(error))}.") from error
+  entries = tree.findall("object")
+  # What lies elsewhere would be lost, as would all of a page that some server
+  # sent instead of the file.
+  if tree.getroot().tag != "annotation" or (
+      len(entries) != sum(1 for _ in tree.iter("object"))):
+    raise errors.InputError(
+        f"{path}: expected <annotation> and in it each <object>. Received: "
+        f"{len(entries)} of {sum(1 for _ in tree.iter('object'))} objects in "
+        f"<{texts.shown(tree.getroot().tag)}>.")
   size = [_number(tree, f"size/{key}", path, default=0)
           for key in ("height", "width")]
+  if any(side < 0 or side % 1 for side in size):
+    raise errors.InputError(
+        f"{path}: expected height and width in whole pixels. Received: {size}.")
   rows = []
-  for number, entry in enumerate(tree.findall("object"), 1):
+  for number, entry in enumerate(entries, 1):
     name = (entry.findtext("name") or "").strip()
     if not name:
       raise errors.InputError(
           f"{path}: expected a name of object {number}. Received: none.")
-    here = f"{path}: object {number} ({name})"
+    texts.check_name(name, path, f"a name of object {number}")
+    here = f"{path}: object {number} ({texts.shown(name)})"
     corners = [_number(entry, f"bndbox/{key}", here)
                for key in ("xmin", "ymin", "xmax", "ymax")]
     if corners[2] < corners[0] or corners[3] < corners[1]:
@@ -183,9 +207,10 @@ def _number(entry, key, where, default=None):
     value = float(text)
   except ValueError:
     value = math.nan
-  if not math.isfinite(value):
+  if not abs(value) <= sources.MOST_PIXELS:
     raise errors.InputError(
-        f"{where}: expected a number in <{key}>. Received: {text!r}.")
+        f"{where}: expected a number in <{key}>. Received: "
+        f"{texts.quoted(text)}.")
   return value
 
 
@@ -195,7 +220,7 @@ def _item(folder, image_id, annotation, path, where, numbers, there):
   if strange:
     raise errors.InputError(
         f"{path}: expected classes that have a list in ImageSets/Main. "
-        f"Received: {', '.join(strange)}.")
+        f"Received: {texts.shown(', '.join(strange))}.")
   rows = [(box, numbers[name], difficult, False)
           for name, box, difficult in rows if name in numbers]
   present = {row[1] for row in rows if not row[2]}

@@ -85,7 +85,12 @@ class CocoTest(parameterized.TestCase):
       ("bbox", None, "Received: None"),
       ("iscrowd", 2, "0 or 1. Received: 2"),
       ("category_id", 2, "category. Received: 2"),
-      ("category_id", None, "category. Received: None"))
+      ("category_id", None, "category. Received: None"),
+      ("category_id", [90], r"category. Received: \[90\]"),
+      ("category_id", True, "category. Received: True"),
+      ("bbox", [1, 2, 10 ** 400, 4], r"annotations\[0\].*Received: \[1, 2, 10"),
+      ("bbox", [1, 2, 1e308, 4], "Received: .*1e"),
+      ("bbox", [1, 2, float("nan"), 4], "Received: .*nan"))
   def test_bad_annotation_spoils_its_image(self, key, value, message):
     self.content["annotations"][0][key] = value
     with self.assertRaisesRegex(errors.InputError, message):
@@ -110,6 +115,34 @@ class CocoTest(parameterized.TestCase):
     self.assertLen(self.problems.messages, 1)
     self.content["images"][0] = self.content["images"][1]
     with self.assertRaisesRegex(errors.InputError, r"images\[1\].*4 again"):
+      self._read()
+
+  @parameterized.parameters(True, 9.0, "9")
+  def test_a_bad_entry_takes_no_others_annotations(self, image_id):
+    self.content["images"].insert(0, {"id": image_id, "file_name": "x.jpg"})
+    self.content["images"][1]["id"] = 1
+    for entry in self.content["annotations"]:
+      entry["image_id"] = 1
+    source = self._read(on_error="skip")
+    self.assertEqual([len(item.objects.boxes) for item in source.items], [2, 0])
+    self.assertLen(self.problems.messages, 1)
+
+  def test_the_second_of_two_entries_is_refused_even_if_the_first_is_bad(self):
+    self.content["images"].insert(0, {"id": 9})
+    source = self._read(on_error="skip")
+    self.assertEqual([item.image_id for item in source.items], ["4"])
+    self.assertLen(self.problems.messages, 2)
+    self.assertIn("9 again", self.problems.messages[1])
+
+  @parameterized.parameters("a\0b.jpg", "a\nb.jpg", "\ud800.jpg", "a" * 2000)
+  def test_a_name_that_no_file_can_have(self, name):
+    self.content["images"][0]["file_name"] = name
+    with self.assertRaisesRegex(errors.InputError, r"images\[0\]: .*file_name"):
+      self._read()
+    self.assertLen(self._read(on_error="skip").items, 1)
+    self.assertLess(len(self.problems.messages[0]), 500)
+    self.content["categories"][0]["name"] = name
+    with self.assertRaisesRegex(errors.InputError, "class names"):
       self._read()
 
   @parameterized.parameters("images", "annotations", "categories")

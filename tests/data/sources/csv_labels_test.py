@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+import time
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -67,6 +68,10 @@ class CsvLabelsTest(parameterized.TestCase):
       ("path,dog,dog\na.jpg,0,1\n", "dog more than once"),
       ("path,dog,\na.jpg,0,1\n", "an empty name"),
       ('path,labels\n"a.jpg,dog\n', "unexpected end"),
+      ('path,labels\na.jpg,"do\ng"\n', r"class names .*Received: 'do\\ng'"),
+      ('path,labels\n"a\0.jpg",dog\n', r":2: .*Received: 'a\\x00.jpg'"),
+      ("path,labels\n" + "a" * 5000 + ",b,c\nd,e\n", r":2: .{1,300}$"),
+      ("path," + "a" * 5000 + "\n", r"class names .{1,300}$"),
       (b"path,labels\n\xff,dog\n", "UTF-8. Received: byte 0xff"))
   def test_bad_file(self, text, message):
     with self.assertRaisesRegex(errors.InputError, message):
@@ -92,9 +97,20 @@ class ClassListTest(parameterized.TestCase):
         ("a,a", "a more than once"), ("a,,b", "an empty name"),
         (["nowhere.txt"], "nowhere.txt.*No such"),
         (self._file("x.txt", "\n"), "Received: none"),
-        (self._file("x.json", "{}"), "list `classes`")):
+        (self._file("x.json", "{}"), "list `classes`"),
+        (self._file("x.json", '{"classes": ["a", 1]}'), "list `classes`"),
+        (self._file("x.json", '{"classes": ["\\ud800"]}'), "control"),
+        (self._file("x.txt", "a\0\n"), "control"),
+        (["a\x1b[31m"], "control")):
       with self.assertRaisesRegex(errors.InputError, message):
         sources.read_classes(value)
+
+  def test_a_hundred_thousand_classes_take_no_time(self):
+    path = self._file("many.txt", "".join(f"c{i}\n" for i in range(100_000)))
+    started = time.process_time()
+    self.assertLen(sources.read_classes(path), 100_000)
+    # Counted one by one it is hours; the bound is for slow machines.
+    self.assertLess(time.process_time() - started, 20)
 
   def test_problems(self):
     with self.assertRaisesRegex(errors.InputError, "stop, skip"):

@@ -73,6 +73,11 @@ class DatalistTest(parameterized.TestCase):
       ("b.jpg 1 0 1 -3 0 6 9 1", "as proposal 1"),
       ("b.jpg 1 0 1 9 0 6 9 1", "xmin ymin xmax ymax"),
       ("a.jpg 1 0 1", "a.jpg, also in line 1"),
+      ("b.jpg 1 0 1 1 2 3 4 1e39", "expected numbers. Received: '1e39'"),
+      ("b\0.jpg 1 0 1", r"control character. Received: 'b\\x00.jpg'"),
+      ("x" * 5000 + " 1 0 1", "at most 1000 characters"),
+      # A Mac's line ends of old: the second image would become a box.
+      ("1 1 0 1\r0 0 1 1 1", "a CR within a line"),
       (b"\xff\xfe 1 0 1", "UTF-8"))
   def test_bad_line(self, line, message):
     line = line if isinstance(line, bytes) else line.encode()

@@ -63,6 +63,18 @@ class NusWideTest(parameterized.TestCase):
       self._read()
     self.assertLen(self._read(on_error="skip").items, 2)
 
+  @parameterized.parameters("\f", "\x1c", "\u2028", "\x85")
+  def test_what_is_no_end_of_a_line_shifts_no_label(self, blank):
+    # Parted in two, the first name would take the label of the second line.
+    self._write("ImageList/TrainImagelist.txt", f"a{blank}b.jpg\nc.jpg\n")
+    for name in ("airport", "zebra"):
+      self._write(f"Groundtruth/TrainTestLabels/Labels_{name}_Train.txt",
+                  "0\n1\n")
+    source = self._read(on_error="skip")
+    self.assertEqual(source.items[-1].image_id, "c.jpg")
+    self.assertEqual(source.items[-1].label_ids, (0, 1))
+    self.assertEqual(len(source.items) + len(self.problems.messages), 2)
+
   def test_wrong_number_of_lines(self):
     self._write("Groundtruth/TrainTestLabels/Labels_zebra_Train.txt", "0\n1\n")
     with self.assertRaisesRegex(errors.InputError, "expected 3 lines.*: 2"):

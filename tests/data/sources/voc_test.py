@@ -110,6 +110,14 @@ class VocTest(parameterized.TestCase):
       (fake_sets.annotation([("cat", "nan", 1, 2, 2, 0)]), "Received: 'nan'"),
       (fake_sets.annotation([("cat", 5, 1, 2, 2, 0)]), "xmin <= xmax"),
       (fake_sets.annotation([("cat", 1, 1, 2, 2, 2)]), "0 or 1. Received: 2"),
+      (fake_sets.annotation([("cat", 1, 1, "1e39", 2, 0)]), "bndbox/xmax"),
+      (fake_sets.annotation([("cat", 1, 1, 2, 2, 0)], height=.5), "whole pix"),
+      (fake_sets.annotation([("c" * 2000, 1, 1, 2, 2, 0)]), "name of object 1"),
+      ('<?xml version="1.0" encoding="no-such"?><annotation/>', "no-such"),
+      ("<html><p>404</p></html>", "Received: 0 of 0 objects in <html>"),
+      ("<annotation><objects><object/></objects></annotation>",
+       "Received: 0 of 1 objects in <annotation>"),
+      ("<annotation>" + "<a>" * 20_000, "no element found"),
   )
   def test_bad_annotation(self, content, message):
     fake_sets.write(self._path("Annotations", "000003.xml"), content)
@@ -124,6 +132,40 @@ class VocTest(parameterized.TestCase):
                     "000000\n\n000001\n000000\n")
     with self.assertRaisesRegex(errors.InputError, "txt:4.*also in line 1"):
       _read(self.root)
+
+  @parameterized.parameters("000001 000002", "000001 2", "000001 1 1")
+  def test_nothing_behind_an_image_id_is_passed_over(self, line):
+    path = self._path("ImageSets", "Main", "trainval.txt")
+    fake_sets.write(path, f"000000 -1\n{line}\n000003\t1\n")
+    with self.assertRaisesRegex(errors.InputError, "txt:2: .*-1, 0 or 1"):
+      _read(self.root)
+    problems = sources.Problems("skip")
+    self.assertEqual(
+        [item.image_id for item in voc.read(
+            self.root, problems=problems).items], ["000000", "000003"])
+
+  @parameterized.parameters("\f", "\x1c", "\u2028", "\x85")
+  def test_only_the_ends_of_lines_end_lines(self, blank):
+    path = self._path("ImageSets", "Main", "trainval.txt")
+    fake_sets.write(path, f"000000{blank}000001\r\nnone\n")
+    problems = sources.Problems("skip")
+    self.assertEmpty(voc.read(self.root, problems=problems).items)
+    self.assertRegex(problems.messages[0], "trainval.txt:1: ")
+    self.assertRegex(problems.messages[1], "trainval.txt:2: ")
+
+  def test_entities_are_not_opened(self):
+    # Ten to the ninth of "lol", and a file of another's.
+    levels = "".join(
+        f'<!ENTITY {one} "{f"&{two};" * 10}">'
+        for one, two in zip("bcdefghij", "abcdefghi"))
+    for entities in (f'<!ENTITY a "lol">{levels}',
+                     '<!ENTITY j SYSTEM "file:///etc/passwd">'):
+      fake_sets.write(
+          self._path("Annotations", "000000.xml"),
+          f"<!DOCTYPE x [{entities}]><annotation><object><name>&j;</name>"
+          "</object></annotation>")
+      with self.assertRaisesRegex(errors.InputError, "EntitiesForbidden"):
+        _read(self.root)
 
   def test_broken_pixel_coordinates_of_2012(self):
     self._write_objects([("cat", "45.7", "1.5", "46.2", "2.5", 0)])
