@@ -19,13 +19,15 @@ here unpickles.
 """
 
 import os
-import zipfile
 
 import numpy as np
 
 from kdwsd import boxes as box_ops
 from kdwsd import errors
 from kdwsd import files
+from kdwsd.data import matlab_files
+from kdwsd.data import plain_arrays
+from kdwsd.data import texts
 
 _UNITS = ("fraction", "pixel")
 
@@ -55,7 +57,8 @@ class ProposalFile:
     for place, image_id in enumerate(image_ids):
       if self._places.setdefault(image_id, place) != place:
         raise errors.InputError(
-            f"{path}: expected each image once. Received: {image_id!r} twice.")
+            f"{path}: expected each image once. Received: "
+            f"{texts.quoted(image_id)} twice.")
       stem = _stem(image_id)
       self._stems[stem] = None if stem in self._stems else place
 
@@ -81,29 +84,34 @@ class ProposalFile:
     place = self._places.get(image_id, self._stems.get(_stem(image_id)))
     if place is None:
       raise errors.InputError(
-          f"{self._path}: expected proposals of image {image_id!r}. Received: "
-          f"none; the file has {len(self)} other images"
+          f"{self._path}: expected proposals of image "
+          f"{texts.quoted(image_id)}. Received: none; the file has "
+          f"{len(self)} other images"
           f"{self._example()}.")
-    where = f"{self._path}: image {image_id!r}"
+    where = f"{self._path}: image {texts.quoted(image_id)}"
     boxes = _rows_of_four(self._boxes[place], where)
     scores = (np.ones([len(boxes)], np.float32) if self._scores is None
-              else np.asarray(self._scores[place], np.float32).reshape(-1))
+              else _numbers(self._scores[place], where).reshape(-1))
     if len(scores) != len(boxes):
       raise errors.InputError(
           f"{where}: expected a score for each of {len(boxes)} boxes. "
           f"Received: {len(scores)}.")
-    if self._unit == "matlab":
-      boxes = box_ops.from_inclusive_pixels(
-          boxes[:, [1, 0, 3, 2]], height, width, first=1)
-    elif self._unit == "pixel":
-      boxes = boxes / np.array([height, width, height, width])
-    boxes = np.asarray(boxes, np.float32)
-    _check(boxes, scores, height, width, where)
+    with np.errstate(over="ignore"):  # What gets infinite is refused.
+      if self._unit == "matlab":
+        boxes = box_ops.from_inclusive_pixels(
+            boxes[:, [1, 0, 3, 2]], height, width, first=1)
+      elif self._unit == "pixel":
+        boxes = boxes / np.array([height, width, height, width])
+      boxes, scores = (np.asarray(array, np.float32)
+                       for array in (boxes, scores))
+      _check(boxes, scores, height, width, where)
     order = np.argsort(-scores, kind="stable")
     return box_ops.clip(boxes)[order], scores[order]
 
   def _example(self):
-    return f", such as {next(iter(self._places))!r}" if self._places else ""
+    if not self._places:
+      return ""
+    return f", such as {texts.quoted(next(iter(self._places)))}"
 
 
 def open_file(path):
@@ -150,20 +158,13 @@ def write(path, proposals):
 
 
 def _open_npz(path):
-  try:
-    with np.load(path, allow_pickle=False) as archive:
-      arrays = {name: archive[name] for name in archive.files}
-  except (OSError, ValueError, EOFError, AttributeError,
-          zipfile.BadZipFile) as error:
-    raise errors.InputError(
-        f"{path}: expected an .npz file of plain arrays. Received: {error}."
-    ) from error
+  arrays = plain_arrays.read(path, "an .npz file of plain arrays")
   missing = {"image_ids", "counts", "boxes"} - set(arrays)
   if missing:
     raise errors.InputError(
         f"{path}: expected arrays image_ids, counts and boxes. Received: "
-        f"{', '.join(sorted(arrays)) or 'none'}.")
-  image_ids = [str(i) for i in arrays["image_ids"].reshape(-1)]
+        f"{texts.shown(', '.join(sorted(arrays))) or 'none'}.")
+  image_ids = _names(arrays["image_ids"], path)
   counts = arrays["counts"].reshape(-1)
   boxes = _rows_of_four(arrays["boxes"], path)
   scores = arrays.get("scores")
@@ -171,15 +172,17 @@ def _open_npz(path):
   if unit not in _UNITS:
     raise errors.InputError(
         f"{path}: expected a unit of {' or '.join(_UNITS)}. Received: "
-        f"{unit!r}.")
-  if not (np.issubdtype(counts.dtype, np.integer)
-          and len(counts) == len(image_ids) and np.all(counts >= 0)
-          and counts.sum() == len(boxes)
+        f"{texts.quoted(unit)}.")
+  total = None  # Of Python's own integers, which do not wrap around.
+  if np.issubdtype(counts.dtype, np.integer):
+    total = sum(counts.tolist())
+  if not (total == len(boxes) and len(counts) == len(image_ids)
+          and np.all(counts >= 0)
           and (scores is None or scores.shape == (len(boxes),))):
     raise errors.InputError(
         f"{path}: expected a count for each of {len(image_ids)} images, their "
         "sum as many boxes, and as many scores. Received: "
-        f"{len(counts)} counts with sum {counts.sum()}, {len(boxes)} boxes"
+        f"{len(counts)} counts with sum {total}, {len(boxes)} boxes"
         + ("." if scores is None else f", scores {list(scores.shape)}."))
   ends = np.cumsum(counts)[:-1]
   return ProposalFile(
@@ -188,9 +191,22 @@ def _open_npz(path):
       (np.split(scores, ends) if len(counts) else []), unit)
 
 
+def _names(array, path):
+  """Image ids as a list of text."""
+  array = array.reshape(-1)
+  try:
+    if array.dtype.kind == "S":
+      return [name.decode("utf-8") for name in array.tolist()]
+    if array.dtype.kind in "Uiu":
+      return [str(name) for name in array.tolist()]
+  except UnicodeDecodeError:
+    pass
+  raise errors.InputError(
+      f"{path}: expected image_ids as text. Received: {array.dtype}.")
+
+
 def _open_mat(path):
-  import h5py  # pylint: disable=import-outside-toplevel
-  cells = _read_mat73(path) if h5py.is_hdf5(path) else _read_mat5(path)
+  cells = matlab_files.read_cells(path, ("images", "boxes", "boxScores"))
   missing = {"images", "boxes"} - set(cells)
   if missing:
     raise errors.InputError(
@@ -204,65 +220,24 @@ def _open_mat(path):
   return ProposalFile(path, cells["images"], cells["boxes"], scores, "matlab")
 
 
-def _read_mat5(path):
-  """Cells of a MATLAB 5 to 7 file: names as text, the rest as arrays."""
-  from scipy import io  # pylint: disable=import-outside-toplevel
-  try:
-    content = io.loadmat(
-        path, variable_names=("images", "boxes", "boxScores"))
-  except Exception as error:  # Whatever a damaged file provokes.
-    raise errors.InputError(
-        f"{path}: expected a MATLAB file. Received: {error}.") from error
-  cells = {}
-  for name in ("images", "boxes", "boxScores"):
-    if name not in content:
-      continue
-    if content[name].dtype != object:
-      raise errors.InputError(
-          f"{path}: expected {name} to be a cell. Received: "
-          f"{content[name].dtype} {list(content[name].shape)}.")
-    cells[name] = list(content[name].reshape(-1))
-  if "images" in cells:
-    cells["images"] = [str(np.asarray(i).reshape(-1)[0])
-                       if np.size(i) else "" for i in cells["images"]]
-  return cells
-
-
-def _read_mat73(path):
-  """Cells of a MATLAB 7.3 file, which is HDF5 with its axes reversed."""
-  import h5py  # pylint: disable=import-outside-toplevel
-  cells = {}
-  try:
-    with h5py.File(path, "r") as file:
-      for name in ("images", "boxes", "boxScores"):
-        if name in file:
-          cells[name] = [_transposed(file[reference])
-                         for reference in np.asarray(file[name]).reshape(-1)]
-  except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-    raise errors.InputError(
-        f"{path}: expected a MATLAB 7.3 file with cells images and boxes. "
-        f"Received: {error}.") from error
-  if "images" in cells:
-    cells["images"] = ["".join(map(chr, codes.reshape(-1).astype(int)))
-                       for codes in cells["images"]]
-  return cells
-
-
-def _transposed(dataset):
-  if dataset.attrs.get("MATLAB_empty", 0):
-    return np.zeros([0, 4])  # What is stored instead is the shape.
-  return np.asarray(dataset).T
-
-
 def _rows_of_four(array, where):
   array = np.asarray(array)
   if array.size == 0:
     return np.zeros([0, 4])
-  if array.ndim != 2 or array.shape[1] != 4 or not (
-      np.issubdtype(array.dtype, np.number)):
+  if array.ndim != 2 or array.shape[1] != 4:
     raise errors.InputError(
         f"{where}: expected boxes as [n, 4] numbers. Received: "
         f"{list(array.shape)} {array.dtype}.")
+  return _numbers(array, where)
+
+
+def _numbers(array, where):
+  """An array as float64; complex numbers, truth values and text are refused."""
+  array = np.asarray(array)
+  if array.dtype.kind not in "iuf":
+    raise errors.InputError(
+        f"{where}: expected numbers. Received: {list(array.shape)} "
+        f"{array.dtype}.")
   return array.astype(np.float64)
 
 

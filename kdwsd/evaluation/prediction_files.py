@@ -19,16 +19,21 @@ that non-maximum suppression left, above the score threshold.
 import dataclasses
 import os
 from typing import Optional
-import zipfile
 
 import numpy as np
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd.data import plain_arrays
+from kdwsd.data import texts
 from kdwsd.evaluation import classification
 
 FILE = "predictions.npz"
 NUM_BOXES = 10
+
+_WHAT = "predictions as `python -m kdwsd.evaluate` writes them"
+_OF_ALL = {"image_ids", "image_scores", "labels"}
+_OF_DETECTORS = {"boxes", "class_ids", "scores"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,14 +88,36 @@ def read(path):
   """
   if not os.path.exists(path):
     return None
-  try:
-    with np.load(path, allow_pickle=False) as content:
-      return Predictions(**{name: content[name] for name in content.files})
-  except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile
-          ) as error:
-    raise errors.InputError(
-        f"{path}: expected predictions as `python -m kdwsd.evaluate` writes "
-        f"them. Received: {error}.") from error
+  arrays = plain_arrays.read(path, _WHAT)
+  fault = _fault(arrays)
+  if fault:
+    raise errors.InputError(f"{path}: expected {_WHAT}. Received: {fault}.")
+  return Predictions(**arrays)
+
+
+def _fault(arrays):
+  """What is wrong with the arrays of a file, in words; None if nothing is."""
+  if set(arrays) not in (_OF_ALL, _OF_ALL | _OF_DETECTORS):
+    return f"arrays {texts.shown(', '.join(sorted(arrays))) or 'none'}"
+  count, classes = (arrays["image_scores"].shape + (0, 0))[:2]
+  wanted = {
+      "image_ids": ((count,), "U"), "image_scores": ((count, classes), "f"),
+      "labels": ((count, classes), "i"),
+      "boxes": ((count, NUM_BOXES, 4), "f"),
+      "class_ids": ((count, NUM_BOXES), "i"),
+      "scores": ((count, NUM_BOXES), "f")}
+  for name, array in arrays.items():
+    shape, kind = wanted[name]
+    if array.shape != shape or array.dtype.kind != kind:
+      return f"{name} {list(array.shape)} {array.dtype}"
+    if kind == "f" and not np.isfinite(array).all():
+      return f"{name} that are not finite"
+  if np.any(np.abs(arrays["labels"]) > 1):
+    return "labels other than 1, 0 and -1"
+  ids = arrays.get("class_ids")
+  if ids is not None and ids.size and not 0 <= ids.min() <= ids.max() < classes:
+    return f"class_ids from {ids.min()} to {ids.max()} of {classes} classes"
+  return None
 
 
 def _best_proposals(detections):

@@ -12,9 +12,10 @@ import os
 from typing import Optional
 
 from kdwsd import errors
-from kdwsd import files
+from kdwsd.data import texts
 from kdwsd.evaluation import summary
 from kdwsd.evaluation import table as table_lib
+from kdwsd.reporting import measured
 
 COST = "cost.json"
 
@@ -95,12 +96,13 @@ def read_metrics(workdir, split):
     `MODELS`.
 
   Raises:
-    errors.InputError: no model was measured, or they know other classes.
+    errors.InputError: no model was measured, a file is not as it should be, or
+      they know other classes.
   """
   paths = {stage: os.path.join(evaluation_directory(workdir, stage, split),
                                summary.METRICS) for stage in MODELS}
-  metrics = {stage: files.read_json(path) for stage, path in paths.items()
-             if os.path.exists(path)}
+  metrics = {stage: measured.read_metrics(path)
+             for stage, path in paths.items() if os.path.exists(path)}
   if not metrics:
     raise errors.InputError(
         f"{workdir}: expected the work directory of a chain of runs, with "
@@ -111,8 +113,8 @@ def read_metrics(workdir, split):
     if other["classes"] != known["classes"]:
       raise errors.InputError(
           f"{paths[stage]}: expected the classes of {first}, "
-          f"{', '.join(known['classes'])}. Received: "
-          f"{', '.join(other['classes'])}.")
+          f"{texts.shown(', '.join(known['classes']))}. Received: "
+          f"{texts.shown(', '.join(other['classes']))}.")
   return metrics
 
 
@@ -132,7 +134,7 @@ def read(workdir, split):
   rows = []
   for stage, metrics in read_metrics(workdir, split).items():
     path = os.path.join(evaluation_directory(workdir, stage, split), COST)
-    cost = files.read_json(path) if os.path.exists(path) else {}
+    cost = measured.read_cost(path) if os.path.exists(path) else {}
     classification = metrics["classification"]
     rows.append(Row(
         stage=stage, name=MODELS[stage], num_images=metrics["num_images"],

@@ -15,8 +15,13 @@ from kdwsd import files
 from kdwsd.data import records
 from kdwsd.evaluation import classification
 from kdwsd.evaluation import prediction_files
+from kdwsd.evaluation import summary
 from kdwsd.reporting import comparison
 from kdwsd.reporting import gallery
+from kdwsd.reporting import measured
+
+# Of a run, for messages; `kdwsd.training` has them.
+_CONFIG, _HISTORY = "config.json", "history.jsonl"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,9 +94,18 @@ def collect(workdir, split, stages, **facts):
     A `Report`.
 
   Raises:
-    errors.InputError: no model was measured on the split.
+    errors.InputError: no model was measured on the split, or a file is not as
+      it should be.
   """
   metrics = comparison.read_metrics(workdir, split)
+  for stage, content in metrics.items():
+    measured.check_classes(content, os.path.join(
+        comparison.evaluation_directory(workdir, stage, split),
+        summary.METRICS))
+  for stage in stages:
+    directory = os.path.join(workdir, stage.name)
+    measured.check_config(stage.config, os.path.join(directory, _CONFIG))
+    measured.check_history(stage.history, os.path.join(directory, _HISTORY))
   classes = next(iter(metrics.values()))["classes"]
   predictions = _read_predictions(workdir, split, metrics)
   counts, counts_of = _class_counts(workdir, stages, metrics, classes)
@@ -117,12 +131,24 @@ def _read_predictions(workdir, split, metrics):
   """Dict of stage to predictions, where kept."""
   found = {}
   for stage in metrics:
-    said = prediction_files.read(os.path.join(
+    path = os.path.join(
         comparison.evaluation_directory(workdir, stage, split),
-        prediction_files.FILE))
+        prediction_files.FILE)
+    said = prediction_files.read(path)
     if said is not None:
+      _check_predictions(said, metrics[stage], path)
       found[stage] = said
   return found
+
+
+def _check_predictions(said, metrics, path):
+  """Raises `errors.InputError` unless they are of the images measured."""
+  wanted = (metrics["num_images"], len(metrics["classes"]))
+  if said.image_scores.shape != wanted:
+    raise errors.InputError(
+        f"{path}: expected predictions of {wanted[0]} images and {wanted[1]} "
+        f"classes, as {summary.METRICS} beside it says. Received: "
+        f"{said.image_scores.shape[0]} and {said.image_scores.shape[1]}.")
 
 
 def _class_counts(workdir, stages, metrics, classes):
@@ -132,13 +158,16 @@ def _class_counts(workdir, stages, metrics, classes):
       split = config.get("train_split")
       path = records.card_path(directory, split)
       if split and os.path.exists(path):
-        by_name = files.read_json(path).get("images_per_class", {})
-        if set(by_name) >= set(classes):
-          return ([int(by_name[name]) for name in classes],
+        card = files.read_json(path)
+        by_name = (card.get("images_per_class") if isinstance(card, dict)
+                   else None)
+        if isinstance(by_name, dict) and all(
+            type(by_name.get(name)) is int for name in classes):
+          return ([by_name[name] for name in classes],
                   f"images of training split {split}")
-  measured = next(iter(metrics.values()))
-  return ([int(n) for n in measured["num_positive_images"]],
-          f"images of the measured split {measured['split']}, the training "
+  first = next(iter(metrics.values()))
+  return (first["num_positive_images"],
+          f"images of the measured split {first['split']}, the training "
           "split's card not being there")
 
 

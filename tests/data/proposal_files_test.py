@@ -113,6 +113,38 @@ class NpzTest(_FilesTest):
     with self.assertRaisesRegex(errors.InputError, message):
       proposal_files.open_file(path)
 
+  @parameterized.parameters(
+      (dict(counts=["a"]), "sum None"),
+      (dict(counts=np.array([2 ** 63, 2 ** 63], np.uint64),
+            image_ids=["a", "b"], boxes=np.zeros([0, 4])), f"sum {2 ** 64}"),
+      (dict(counts=[1.0]), "sum None"), (dict(image_ids=[1.5]), "as text"),
+      (dict(image_ids=[b"\xff"]), "as text"),
+      (dict(boxes=np.zeros([1, 4], complex)), "expected numbers"),
+      (dict(boxes=[["a"] * 4]), "expected numbers"),
+      (dict(boxes=np.zeros([1, 4], "M8[s]")), "expected numbers"))
+  def test_arrays_of_another_type(self, changes, message):
+    path = self._path("p.npz")
+    np.savez(path, **{"image_ids": ["a"], "counts": [1],
+                      "boxes": [[0, 0, 1, 1.]], **changes})
+    with self.assertRaisesRegex(errors.InputError, rf"p\.npz: .*{message}"):
+      proposal_files.open_file(path)
+
+  @parameterized.parameters(
+      ([0, 0, 1, 1], "x"), ([0, 0, 1, 1], 1j), ([0, 0, 1, 1], 1e300),
+      ([0, 0, 1, 1e300], 1))
+  def test_numbers_that_are_none_are_named(self, box, score):
+    path = self._path("p.npz")
+    np.savez(path, image_ids=["a"], counts=[1], boxes=[box], scores=[score])
+    with self.assertRaisesRegex(errors.InputError, "'a'"):
+      proposal_files.open_file(path).lookup("a", 9, 9)
+
+  def test_names_may_be_bytes_or_numbers(self):
+    path = self._path("p.npz")
+    for names, wanted in (([b"a.jpg", "é".encode()], "é"), ([5, 7], "7")):
+      np.savez(path, image_ids=np.array(names), counts=[0, 1],
+               boxes=[[0, 0, 1, 1.]])
+      self.assertLen(proposal_files.open_file(path).lookup(wanted, 9, 9)[0], 1)
+
   def test_pickles_stay_closed(self):
     path = self._path("p.npz")
     np.savez(path, image_ids=np.array(["a", None]), counts=[0, 0],

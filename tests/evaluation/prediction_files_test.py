@@ -1,5 +1,6 @@
 """Tests of what is kept of each image."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -95,7 +96,30 @@ class PredictionFilesTest(tf.test.TestCase):
     os.makedirs(os.path.dirname(self.path))
     with open(self.path, "wb") as file:
       np.savez(file, image_ids=np.array([{}], object))
-    with self.assertRaisesRegex(errors.InputError, "allow_pickle"):
+    with self.assertRaisesRegex(errors.InputError, "pickled objects"):
+      prediction_files.read(self.path)
+
+  def test_arrays_that_do_not_go_together_are_named(self):
+    found = fakes.detections(_boxes(3), [0, 1, 1], [.5, .7, .6])
+    sound = dataclasses.asdict(
+        prediction_files.from_results(_results([found, found])))
+    os.makedirs(os.path.dirname(self.path))
+    for name, array in (
+        ("image_ids", np.array(["a"])), ("image_ids", np.arange(2)),
+        ("image_scores", np.zeros([2])), ("image_scores", np.full([2, 2], "x")),
+        ("image_scores", np.float32([[np.nan, 0], [0, 0]])),
+        ("labels", np.zeros([2, 3], np.int8)), ("labels", np.zeros([2, 2])),
+        ("labels", np.full([2, 2], 2)), ("boxes", np.zeros([2, 9, 4])),
+        ("boxes", np.full([2, 10, 4], np.inf)),
+        ("class_ids", np.full([2, 10], 2)), ("class_ids", np.full([2, 10], -1)),
+        ("scores", np.zeros([10]))):
+      with open(self.path, "wb") as file:
+        np.savez(file, **{**sound, name: array})
+      with self.assertRaisesRegex(errors.InputError, f"Received: {name}|lab"):
+        prediction_files.read(self.path)
+    with open(self.path, "wb") as file:
+      np.savez(file, **{name: sound[name] for name in sound if name != "boxes"})
+    with self.assertRaisesRegex(errors.InputError, "Received: arrays class_"):
       prediction_files.read(self.path)
 
 

@@ -1,0 +1,78 @@
+"""Arrays of `.npz` files that people bring: plain ones, of a sane size.
+
+A file of a few megabytes can say it holds terabytes, or hold gigabytes of
+zeros; and an array of objects is a pickle, which runs what its writer wants.
+So headers are read first, and the arrays only if all of them are in order.
+"""
+
+import math
+import zipfile
+
+import numpy as np
+
+from kdwsd import errors
+from kdwsd.data import texts
+
+# Unpacked, all arrays together may be so large, or so many times their file.
+# Real boxes hardly pack; scores that are all alike pack to nothing.
+_LEAST_BYTES = 256 * 2 ** 20
+_MOST_TIMES = 100
+
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def read(path, what):
+  """Reads all arrays of a `.npz` file.
+
+  Args:
+    path: of the file.
+    what: it should be, for the message.
+
+  Returns:
+    Dict of name to array.
+
+  Raises:
+    errors.InputError: missing, damaged, not of plain arrays, or too large.
+  """
+  try:
+    with open(path, "rb") as file:
+      most = most_bytes(file.seek(0, 2))
+      with zipfile.ZipFile(file) as archive:
+        _check(archive, most)
+      file.seek(0)
+      with np.load(file, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+  except Exception as error:  # A damaged file provokes nearly any.
+    received = (getattr(error, "strerror", None) or str(error)
+                or type(error).__name__)
+    raise errors.InputError(
+        f"{path}: expected {what}. Received: {texts.shown(received)}."
+    ) from error
+
+
+def most_bytes(size):
+  """What the content of a file of `size` bytes may unpack to, bytes."""
+  return max(_LEAST_BYTES, _MOST_TIMES * size)
+
+
+def _check(archive, most):
+  """Raises an error, of any kind, unless all members are plain arrays."""
+  total, names = 0, set()
+  for member in archive.infolist():
+    name = member.filename
+    with archive.open(member) as file:
+      version = np.lib.format.read_magic(file)
+      if version not in _HEADERS:
+        raise ValueError(f"{texts.quoted(name)}, an array of version {version}")
+      shape, _, dtype = _HEADERS[version](file)
+      size = math.prod(shape) * dtype.itemsize
+      if dtype.hasobject:
+        raise ValueError(f"{texts.quoted(name)}, an array of pickled objects")
+      if name in names or file.tell() + size != member.file_size:
+        raise ValueError(
+            f"{texts.quoted(name)}, twice or not as long as its header says")
+    names.add(name)
+    total += size
+  if total > most:
+    raise ValueError(f"{total} bytes, unpacked, where {most} are the most")
