@@ -1,15 +1,26 @@
 """Writing files so that nothing is ever half there.
 
 Every output is written under a temporary name in the same directory, synced
-and renamed; a reader sees the old file, the new file, or none.
+and renamed; a reader sees the old file, the new file, or none. A temporary file
+is locked while it is written: one without a lock is what a killed process left,
+and goes when the same file is written again.
 """
 
 import contextlib
+import fcntl
 import json
 import os
+import re
 import tempfile
+import time
 
 from kdwsd import errors
+
+_PARTIAL = ".partial-"
+
+# Seconds; where the file system has no locks, age must tell. A live process
+# writes to its temporary file far more often.
+_ABANDONED_AFTER = 3600
 
 
 @contextlib.contextmanager
@@ -30,9 +41,8 @@ def atomic_path(path):
   directory, name = os.path.split(path)
   try:
     os.makedirs(directory, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(
-        dir=directory, prefix=".partial-", suffix="-" + name)
-    os.close(descriptor)
+    _remove_abandoned(directory, name)
+    lock, temporary = _make_temporary(directory, name)
   except OSError as error:
     raise errors.InputError(
         f"{path}: expected a place that can be written. Received: "
@@ -49,6 +59,7 @@ def atomic_path(path):
   finally:
     with contextlib.suppress(FileNotFoundError):
       os.remove(temporary)
+    os.close(lock)
 
 
 def write_bytes(path, content):
@@ -84,6 +95,34 @@ def read_json(path):
   except (ValueError, RecursionError) as error:
     raise errors.InputError(
         f"{path}: expected JSON. Received: {error}.") from error
+
+
+def _make_temporary(directory, name):
+  """Makes an empty file; its lock lasts until it is closed or we are killed."""
+  while True:
+    lock, path = tempfile.mkstemp(
+        dir=directory, prefix=_PARTIAL, suffix="-" + name)
+    with contextlib.suppress(OSError):  # A file system without locks.
+      fcntl.flock(lock, fcntl.LOCK_EX)
+    if os.path.exists(path):
+      return lock, path
+    os.close(lock)  # Another process saw it before it was locked.
+
+
+def _remove_abandoned(directory, name):
+  """Removes what killed processes left of earlier attempts at a file."""
+  ours = re.compile(re.escape(_PARTIAL) + "[^-]*-" + re.escape(name))
+  for other in filter(ours.fullmatch, os.listdir(directory)):
+    path = os.path.join(directory, other)
+    with contextlib.suppress(OSError), open(path, "rb+") as file:
+      try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError:
+        continue  # Being written.
+      except OSError:
+        if time.time() - os.path.getmtime(path) < _ABANDONED_AFTER:
+          continue
+      os.remove(path)
 
 
 def _sync(path):

@@ -1,6 +1,12 @@
 """Files are there whole or not at all, and errors say where."""
 
+import errno
+import fcntl
 import os
+import signal
+import subprocess
+import sys
+from unittest import mock
 
 import pytest
 
@@ -30,6 +36,63 @@ def test_a_failing_writer_leaves_the_old_file(tmp_path):
 def test_the_temporary_name_has_the_same_extension(tmp_path):
   with files.atomic_path(tmp_path / "x.png") as temporary:
     assert temporary.endswith(".png")
+
+
+_KILLED = """
+import os, signal, sys
+from kdwsd import files
+with files.atomic_path(sys.argv[1]) as temporary:
+  with open(temporary, "w") as file:
+    file.write("half of the n")
+  os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_goes_with_the_next_attempt(tmp_path):
+  path = tmp_path / "x-1.txt"
+  (tmp_path / ".partial-y-other.txt").write_text("", encoding="utf-8")
+  done = subprocess.run([sys.executable, "-c", _KILLED, path], check=False,
+                        timeout=60)
+  assert done.returncode == -signal.SIGKILL
+  assert len(os.listdir(tmp_path)) == 2
+  files.write_text(path, "new")
+  assert sorted(os.listdir(tmp_path)) == [".partial-y-other.txt", "x-1.txt"]
+
+
+def test_what_another_process_is_writing_stays(tmp_path):
+  path = tmp_path / "x.txt"
+  with files.atomic_path(path) as temporary:
+    with open(temporary, "w", encoding="utf-8") as file:
+      file.write("the other one")
+    files.write_text(path, "new")
+    assert os.path.exists(temporary)
+  assert path.read_text(encoding="utf-8") == "the other one"
+  assert os.listdir(tmp_path) == ["x.txt"]
+
+
+def test_a_file_taken_for_abandoned_before_its_lock_is_made_anew(tmp_path):
+  real, taken = fcntl.flock, []
+
+  def late(lock, operation):
+    if not taken:
+      taken.extend(tmp_path.glob(".partial-*"))
+      taken[0].unlink()
+    real(lock, operation)
+
+  with mock.patch.object(fcntl, "flock", late):
+    files.write_text(tmp_path / "x.txt", "text")
+  assert taken
+  assert (tmp_path / "x.txt").read_text(encoding="utf-8") == "text"
+
+
+def test_without_locks_only_what_is_old_goes(tmp_path):
+  for name in ("old", "young"):
+    (tmp_path / f".partial-{name}-x.txt").write_text("", encoding="utf-8")
+  os.utime(tmp_path / ".partial-old-x.txt", (0, 0))
+  with mock.patch.object(
+      fcntl, "flock", side_effect=OSError(errno.ENOLCK, "no locks")):
+    files.write_text(tmp_path / "x.txt", "text")
+  assert sorted(os.listdir(tmp_path)) == [".partial-young-x.txt", "x.txt"]
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

@@ -277,7 +277,18 @@ def _disk_cache(directory, record_set, worker):
       directory,
       f"{record_set.split}-{fingerprint(record_set)}-worker{worker}")
   os.makedirs(directory, exist_ok=True)
-  if not os.path.exists(prefix + ".index"):
+  if not _is_whole(prefix):
     for left_over in glob.glob(glob.escape(prefix) + "*"):
       os.remove(left_over)
   return prefix
+
+
+def _is_whole(prefix):
+  """Whether a cache has its index, which TensorFlow writes last, in place."""
+  if not os.path.exists(prefix + ".index"):
+    return False
+  try:
+    tf.train.load_checkpoint(prefix)  # A cache has a checkpoint's format.
+  except (tf.errors.OpError, ValueError, IndexError):
+    return False
+  return True

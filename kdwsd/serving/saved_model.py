@@ -113,7 +113,9 @@ def write(servable, directory):
   Raises:
     errors.InputError: the disk is full or cannot be written.
   """
-  with tempfile.TemporaryDirectory() as scratch:
+  os.makedirs(directory, exist_ok=True)
+  # In there, so that it goes with the rest if the process is killed.
+  with tempfile.TemporaryDirectory(dir=directory) as scratch:
     class_file = os.path.join(scratch, CLASS_FILE)
     files.write_text(
         class_file, "".join(name + "\n" for name in servable.classes))

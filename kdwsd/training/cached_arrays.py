@@ -30,8 +30,7 @@ from kdwsd.data import records
 
 _ABOUT = "about.json"
 
-# Seconds. A live process writes to its temporary file far more often.
-_ABANDONED_AFTER = 3600
+# Seconds.
 _POLL_INTERVAL = 1.0
 _NOTE_INTERVAL = 60.0
 
@@ -181,7 +180,6 @@ class CachedArray:
 
   def _write(self, shard, rows, bar):
     path = self.path(shard)
-    self._remove_abandoned(os.path.basename(path))
     with files.atomic_path(path) as temporary:
       # Not through a memory map: a full disk would kill the process.
       with open(temporary, "wb") as file:
@@ -198,15 +196,6 @@ class CachedArray:
       if count != self.counts[shard]:
         raise ValueError(f"Invalid rows of {self.kind}. Expected "
                          f"{self.counts[shard]}. Received: {count}.")
-
-  def _remove_abandoned(self, name):
-    """Removes what a process that was killed left half-written."""
-    for other in os.listdir(self.folder):
-      path = os.path.join(self.folder, other)
-      if other.startswith(".partial-") and other.endswith(name):
-        with contextlib.suppress(FileNotFoundError):
-          if time.time() - os.path.getmtime(path) > _ABANDONED_AFTER:
-            os.remove(path)
 
   def _wait(self, shards):
     """Waits until other workers have written these shards."""

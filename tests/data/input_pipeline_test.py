@@ -244,6 +244,16 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
     self._assert_same(plain, _take(
         _train(self.record_set, cache="disk", cache_directory=cache), 12))
 
+  @parameterized.parameters(0, 30)
+  def test_disk_cache_whose_index_was_cut_off_is_made_anew(self, length):
+    cache = os.path.join(self.directory, "cache")
+    _take(_train(self.record_set, cache="disk", cache_directory=cache), 12)
+    (index,) = [name for name in os.listdir(cache) if name.endswith(".index")]
+    with open(os.path.join(cache, index), "rb+") as file:
+      file.truncate(length)
+    self._assert_same(_take(_train(self.record_set), 12), _take(
+        _train(self.record_set, cache="disk", cache_directory=cache), 12))
+
   def test_disk_cache_of_other_records_is_not_used(self):
     cache = os.path.join(self.directory, "cache")
     _take(_train(self.record_set, cache="disk", cache_directory=cache), 12)

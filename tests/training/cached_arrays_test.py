@@ -264,19 +264,15 @@ class CachedArrayTest(parameterized.TestCase):
     self._assert_whole(self._array())
     self.assertLen(os.listdir(self._array().folder), 5)  # Nothing partial.
 
-  def test_what_a_killed_process_left_goes_when_it_is_old(self):
+  def test_what_a_killed_process_left_goes(self):
     array = self._fill(self._array())
     os.remove(array.path(0))
-    names = {age: os.path.join(
-        array.folder, f".partial-{age}-" + os.path.basename(array.path(0)))
-        for age in ("old", "live")}
-    for path in names.values():
-      with open(path, "w"):
-        pass
-    os.utime(names["old"], (0, 0))
+    left = os.path.join(
+        array.folder, ".partial-x-" + os.path.basename(array.path(0)))
+    with open(left, "w"):
+      pass
     self._fill(array)
-    self.assertFalse(os.path.exists(names["old"]))
-    self.assertTrue(os.path.exists(names["live"]))
+    self.assertFalse(os.path.exists(left))
 
   @parameterized.named_parameters(
       ("shape", lambda row: [row[:1]] * 3, "shape"),
