@@ -3,6 +3,8 @@
 # make lint    ruff, and that BUILD is up to date
 # make bench   images/s, memory, share of the machine's matmul peak
 # make bench-serving   latency and throughput of exports and of the server
+# make soak    kill programs again and again, train with one seed again and
+#              again: an hour;  make soak SOAK="--kills=100 --seed=7"
 # make clean   remove what make made, but not runs/
 #
 # The first of them makes .venv with the versions of .ci/constraints.txt. It
@@ -12,9 +14,10 @@ PYTHON ?=
 RUN = $(VENV)/bin/python
 FLAGFILE ?= flags/demo/all.flags
 TESTS ?= tests
+SOAK ?=
 
-.PHONY: help venv demo test test-slow lint bench bench-serving build-file \
-  bazel clean
+.PHONY: help venv demo test test-slow lint bench bench-serving soak \
+  build-file bazel clean
 help:
 	@sed -n 's/^# \{0,1\}//p;/^VENV/q' Makefile
 
@@ -41,6 +44,9 @@ bench: venv
 
 bench-serving: venv
 	$(RUN) -m kdwsd.benchmark --parts=serving --output=runs/bench/serving.json
+
+soak: venv
+	$(RUN) -m tests.soak $(SOAK)
 
 build-file: venv
 	$(RUN) .ci/build_file.py
