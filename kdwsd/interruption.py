@@ -136,4 +136,8 @@ def _end_the_hung(receiver, unused_sender):
     time.sleep(0.2)
     if _deferred:
       since = time.monotonic()
-  os._exit(_pending.code if _pending else 128 + number)
+  name = signal.Signals(number).name
+  ending = _pending or Interrupted(name, 128 + number)
+  # Not by `logging`, whose lock the main thread may hold.
+  os.write(2, f"{ending.message}\n".encode())
+  os._exit(ending.code)

@@ -129,14 +129,14 @@ def test_a_second_sigterm_waits_like_the_first():
 
 def test_a_main_thread_that_python_cannot_reach_is_ended():
   start = time.monotonic()
-  code, out, _ = _Program("""
+  code, out, err = _Program("""
       interruption._PATIENCE = 1
       # With all signals blocked; another thread notices them.
       say("busy")
       ctypes.CDLL(None).sigsuspend(ctypes.create_string_buffer(
           b"\\xff" * 128))
       """).until("busy").tell(signal.SIGTERM).end()
-  assert (code, out) == (143, "")
+  assert (code, out, err) == (143, "", "Stopped by SIGTERM.\n")
   assert time.monotonic() - start < 60
 
 

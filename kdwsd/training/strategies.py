@@ -1,5 +1,7 @@
 """Devices: the distribution strategy, precision and determinism of a run."""
 
+import faulthandler
+
 from official.common import distribute_utils
 import tensorflow as tf
 
@@ -46,11 +48,9 @@ def make(name, num_replicas=0):
   if name == "one_device":
     num_gpus = min(num_gpus, 1)
   if cluster:
-    workers.wait_for_others(cluster)
-  strategy = distribute_utils.get_distribution_strategy(
+    return _join(cluster)
+  return distribute_utils.get_distribution_strategy(
       distribution_strategy=name, num_gpus=num_gpus, tpu_address="")
-  interruption.listen_again()
-  return strategy
 
 
 def is_chief(strategy):
@@ -92,6 +92,21 @@ def _check_cluster(name):
         f"for {len(cluster.addresses)} workers. Received: {name}, with which "
         "each would train on its own, into the same place.")
   return None
+
+
+def _join(cluster):
+  """Makes the strategy of several workers, when all of them are there."""
+  # It tells of each collective that it traces.
+  tf.get_logger().addFilter(lambda record: not (
+      record.levelname == "INFO" and "distribute" in record.pathname))
+  workers.wait_for_others(cluster)
+  # Should one die just now: TensorFlow would wait for an hour, and with the
+  # interpreter's lock, so that no thread of Python's can end it.
+  faulthandler.dump_traceback_later(workers.START_TIMEOUT, exit=True)
+  strategy = tf.distribute.MultiWorkerMirroredStrategy()
+  faulthandler.cancel_dump_traceback_later()
+  interruption.listen_again()
+  return strategy
 
 
 def set_determinism(mode, seed):

@@ -201,7 +201,10 @@ def gather(strategy, values):
 def interrupted(strategy):
   """What tells the workers to stop, if it told any of them.
 
-  All must call it at the same point, and get the same answer.
+  All must call it at the same point, and get the same answer. TensorFlow's own
+  PreemptionCheckpointHandler agrees on a step by keys that can be set once a
+  process, which several stages would share, and wants a variable of its own in
+  the checkpoints.
 
   Returns:
     `interruption.Interrupted` or None.
