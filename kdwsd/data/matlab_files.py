@@ -25,7 +25,7 @@ _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4",
             9: "f8", 12: "i8", 13: "u8"}
 _TEXTS = {1: "utf-8", 2: "utf-8", 4: "utf-16", 16: "utf-8", 17: "utf-16",
           18: "utf-32"}
-_CELL, _CHAR = 1, 4  # Classes of arrays; 6 to 15 are of numbers.
+_CELL, _CHAR, _OPAQUE = 1, 4, 17  # Classes of arrays; 6 to 15: numbers.
 _COMPLEX = 0x0800
 
 
@@ -128,7 +128,9 @@ def _header(content, order):
     if kind != wanted:
       raise ValueError(f"an array's header of type {kind}")
     parts.append(bytes(part))
-  flags = struct.unpack(order + "II", _exactly(parts[0], 8))[0]
+    flags = struct.unpack(order + "II", _exactly(parts[0], 8))[0]
+    if flags & 0xff == _OPAQUE:  # A table, say, whose header is another.
+      return _OPAQUE, flags, (), "", at
   sides = struct.unpack(f"{order}{len(parts[1]) // 4}i", parts[1])
   if min(sides, default=-1) < 0:
     raise ValueError(f"an array of {texts.quoted(sides)}")

@@ -42,7 +42,7 @@ def read(path, what):
         _check(archive, most)
       file.seek(0)
       with np.load(file, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+        return {name: _checked(archive[name]) for name in archive.files}
   except Exception as error:  # A damaged file provokes nearly any.
     received = (getattr(error, "strerror", None) or str(error)
                 or type(error).__name__)
@@ -54,6 +54,17 @@ def read(path, what):
 def most_bytes(size):
   """What the content of a file of `size` bytes may unpack to, bytes."""
   return max(_LEAST_BYTES, _MOST_TIMES * size)
+
+
+def _checked(array):
+  """An array whose text, if it is that, Python can hold and write."""
+  if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
+    # What NumPy makes of other numbers is no text; whatever looks at it fails.
+    codes = np.ascontiguousarray(array).reshape(-1).view(
+        np.dtype("u4").newbyteorder(array.dtype.byteorder))
+    if np.any((codes > 0x10ffff) | (codes >= 0xd800) & (codes < 0xe000)):
+      raise ValueError("text that is none")
+  return array
 
 
 def _check(archive, most):

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import struct
 import tempfile
 import tracemalloc
 
@@ -63,6 +64,14 @@ class MatlabFilesTest(parameterized.TestCase):
     other = matlab_files.read_cells(self.path, _NAMES)
     self.assertEqual(other["images"], ["000005", "a"])
     np.testing.assert_array_equal(other["boxes"][0], ours["boxes"][0])
+
+  def test_variables_of_other_kinds_are_passed_over(self):
+    io.savemat(self.path, {**made.sound_level5(), "s": {"a": 1}, "t": "text",
+                           "c": np.eye(2) * 1j, "n": made.cell([1, "a"])})
+    with open(self.path, "ab") as file:  # A table: flags, then names.
+      file.write(struct.pack("<IIIIIIIIII", 14, 32, 6, 8, 17, 0, 1, 1, 0x74, 0))
+    cells = matlab_files.read_cells(self.path, _NAMES)
+    self.assertEqual(set(cells), set(_NAMES))
 
   @parameterized.parameters(3, 100, 30_000)
   def test_cells_in_cells_do_not_end_the_process(self, depth):

@@ -79,6 +79,17 @@ class PlainArraysTest(parameterized.TestCase):
       self._write([("a.npy", content)])
       self._refused("")
 
+  @parameterized.product(code=(0x110000, 0xffffffff, 0xd800), order=("<", ">"))
+  def test_text_that_no_python_can_hold(self, code, order):
+    names = np.array(["a", "bc"], order + "U2")
+    np.savez(self.path, a=names)
+    np.testing.assert_array_equal(
+        plain_arrays.read(self.path, "arrays")["a"], ["a", "bc"])
+    whole = self._array(names)
+    codes = code.to_bytes(4, "little" if order == "<" else "big")
+    self._write([("a.npy", whole[:-4] + codes)])
+    self._refused("text that is none")
+
   def test_objects_stay_pickled(self):
     np.savez(self.path, a=np.array([archives.Pickled()], object))
     self._refused("pickled objects")

@@ -1,0 +1,71 @@
+"""Image files in TensorFlow's graph: a server's, and those of the records."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from kdwsd import errors
+from kdwsd.data import images
+from kdwsd.serving import exif
+from kdwsd.serving import image_decoding
+from tests.data import fake_sets
+from tests.fuzz import oracle
+from tests.fuzz.targets import images as image_files
+from tests.fuzz.targets import sourced
+
+REFUSALS = (tf.errors.InvalidArgumentError,)
+_SIDE = 16
+_SOUND = fake_sets.encoded(fake_sets.pixels())
+
+examples = image_files.examples
+grammar = image_files.grammar
+damage = image_files.damage
+
+
+@tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+def _decode(image_bytes):
+  return image_decoding.decode(
+      image_bytes, _SIDE, max_pixels=image_files.MAX_PIXELS), (
+          exif.orientations(image_bytes))
+
+
+def check(folder):
+  """Pixels of both images of a batch; and what is recorded can be trained on.
+  """
+  content = sourced.read(os.path.join(folder, "image"))
+  try:
+    found = images.decode(content, max_pixels=image_files.MAX_PIXELS)
+  except errors.InputError:
+    found = None
+  if found is not None:
+    _check_record(found)
+  pixels, orientations = (
+      tensor.numpy() for tensor in _decode(tf.constant([_SOUND, content])))
+  oracle.demand(pixels.shape == (2, _SIDE, _SIDE, 3), f"{pixels.shape}")
+  oracle.demand(((pixels >= 0) & (pixels <= 255)).all(), "pixels out of range")
+  oracle.demand(((orientations >= 1) & (orientations <= 8)).all()
+                and orientations[0] == 1, f"orientations: {orientations}")
+
+
+def _check_record(found):
+  """The input pipeline must be able to read what the converter kept."""
+  try:
+    pixels = tf.io.decode_jpeg(found.encoded, channels=3,
+                               dct_method="INTEGER_ACCURATE").numpy()
+  except tf.errors.InvalidArgumentError as error:
+    raise oracle.Broken(f"a record that cannot be decoded: {error.message}"
+                        ) from error
+  oracle.demand(pixels.shape == found.pixels.shape,
+                f"a record of other sides: {pixels.shape} of "
+                f"{found.pixels.shape}")
+  oracle.demand(np.abs(pixels.astype(int) - found.pixels).mean() < 60,
+                "a record of other pixels: to TensorFlow")
+
+
+def refusal(error, folder):
+  """The second image of the batch is named, in our own words."""
+  del folder  # A request has no file.
+  oracle.demand("image_bytes[1]: expected" in error.message
+                and "Received" in error.message,
+                f"a refusal of: {error.message[:300]!r}")
