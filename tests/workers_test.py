@@ -1,0 +1,199 @@
+"""Runs of several workers: processes of their own, as users start them."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kdwsd.training import history
+from tests.data import fake_records
+
+_FLAGS = {
+    "backbone": "small", "backbone_weights": "none", "fc_units": 16,
+    "train_sizes": "32,48", "eval_size": 32, "num_proposals": 8,
+    "global_batch_size": 4, "train_steps": 40, "steps_per_loop": 2,
+    "checkpoint_interval": 4, "eval_interval": 20, "learning_rate": 1e-3,
+    "spatial_weight": 1e-4,
+}
+
+_CHAIN = {
+    **_FLAGS, "stage": "all", "eval_size": 48, "student_size": 56,
+    "train_steps": 8, "checkpoint_interval": 2, "eval_interval": 4,
+}
+
+_STAGES = ("wsd", "cls", "kd_feature", "kd_prediction")
+
+# Of the machine, busy or not.
+_LONG = 1200
+
+
+@pytest.fixture(scope="module", name="data")
+def fixture_data(tmp_path_factory):
+  directory = str(tmp_path_factory.mktemp("records"))
+  fake_records.write(directory, "trainval", 10)
+  fake_records.write(directory, "test", 4, seed=1)
+  return directory
+
+
+@pytest.fixture(scope="module", name="alone")
+def fixture_alone(data, tmp_path_factory):
+  workdir = str(tmp_path_factory.mktemp("alone"))
+  done, = _Workers(data, workdir, 1).end()
+  assert done.returncode == 0, done.stderr
+  return workdir
+
+
+@pytest.fixture(scope="module", name="chain_alone")
+def fixture_chain_alone(data, tmp_path_factory):
+  workdir = str(tmp_path_factory.mktemp("chain"))
+  done, = _Workers(data, workdir, 1, **_CHAIN).end()
+  assert done.returncode == 0, done.stderr
+  return workdir
+
+
+class _Workers:
+  """The processes of one run; one alone is an ordinary run."""
+
+  def __init__(self, data, workdir, number, *, differing=None, **flags):
+    """Starts them; `differing` has flags of the last one alone."""
+    self.workdir = workdir
+    sockets = [socket.socket() for _ in range(number)]
+    for one in sockets:
+      one.bind(("127.0.0.1", 0))
+    addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    for one in sockets:
+      one.close()
+    self.processes = []
+    for index in range(number):
+      environment = dict(os.environ)
+      given = {**_FLAGS, "data": data, "workdir": workdir, **flags}
+      if number > 1:
+        given["distribution_strategy"] = "multi_worker_mirrored"
+        environment["TF_CONFIG"] = json.dumps({
+            "cluster": {"worker": addresses},
+            "task": {"type": "worker", "index": index}})
+      if index == number - 1:
+        given.update(differing or {})
+      self.processes.append(subprocess.Popen(
+          [sys.executable, "-m", "kdwsd.train",
+           *(f"--{k}={v}" for k, v in given.items())],
+          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+          env=environment))
+
+  def until(self, step):
+    """Waits until all have come to a step."""
+    deadline = time.time() + _LONG
+    while time.time() < deadline and not any(
+        entry["step"] >= step for entry in history.read(self.workdir)):
+      assert all(one.poll() is None for one in self.processes), self.end()
+      time.sleep(0.02)
+    return self
+
+  def tell(self, index, number):
+    """Sends one of them a signal."""
+    assert self.processes[index].poll() is None, "ended before it was told"
+    self.processes[index].send_signal(number)
+    return self
+
+  def end(self):
+    """A `CompletedProcess` for each."""
+    done = []
+    for process in self.processes:
+      out, err = process.communicate(timeout=_LONG)
+      done.append(subprocess.CompletedProcess(
+          process.args, process.returncode, out, err))
+    return done
+
+
+def _weights(workdir):
+  path = tf.train.latest_checkpoint(os.path.join(workdir, "checkpoints"))
+  reader = tf.train.load_checkpoint(path)
+  # The rest is bookkeeping: where the file was saved, and how often.
+  return {name: reader.get_tensor(name)
+          for name in reader.get_variable_to_shape_map()
+          if name.startswith(("model/", "optimizer/"))}
+
+
+def _assert_close(expected, received):
+  expected, received = _weights(expected), _weights(received)
+  assert expected.keys() == received.keys()
+  assert len(expected) > 20
+  for name, value in expected.items():
+    # As a whole: some gradients are sums of large numbers that cancel out.
+    distance = np.linalg.norm(np.float64(received[name]) - value)
+    assert distance <= 1e-3 * np.linalg.norm(value), name
+
+
+def test_two_workers_are_one_whatever_happens_to_them(data, alone, tmp_path):
+  workdir = str(tmp_path)
+
+  # One dies: the other says so, and ends.
+  running = _Workers(data, workdir, 2).until(6).tell(1, signal.SIGKILL)
+  start = time.monotonic()
+  survivor, _ = running.end()
+  assert time.monotonic() - start < 60
+  assert survivor.returncode == 75, survivor.stderr
+  assert "error: lost worker 1 (127.0.0.1:" in survivor.stderr
+  assert "Traceback" not in survivor.stderr
+
+  # One is told to stop: both do, after the same step, with one checkpoint.
+  done = _Workers(data, workdir, 2).until(14).tell(1, signal.SIGTERM).end()
+  steps = []
+  for one, reason in zip(done, ("what stopped worker 1", "SIGTERM")):
+    assert one.returncode == 143, one.stderr
+    assert "Traceback" not in one.stderr
+    steps.append(int(re.search(
+        rf"Stopped at step (\d+)\D* by {reason}; the same", one.stderr)[1]))
+  assert "Going on from" in done[0].stderr
+  assert steps[0] == steps[1]
+  folder = "checkpoints" if steps[0] != 20 else "unvalidated"
+  assert tf.train.latest_checkpoint(
+      os.path.join(workdir, folder)).endswith(f"-{steps[0]}")
+
+  for one in _Workers(data, workdir, 2).end():
+    assert one.returncode == 0, one.stderr
+  _assert_close(alone, workdir)
+
+
+@pytest.mark.parametrize("flags, said", [
+    ({"learning_rate": 2e-3}, "--learning_rate 0.001 of worker 0, 0.002 of"),
+    ({"train_split": "test"}, "--train_split trainval of worker 0, test of")])
+def test_workers_with_other_flags_are_refused(flags, said, data, tmp_path):
+  workdir = str(tmp_path / "run")
+  for one in _Workers(data, workdir, 2, differing=flags).end():
+    assert one.returncode == 2, one.stderr
+    assert "expected the same settings in all workers." in one.stderr
+    assert said in one.stderr
+    assert "Traceback" not in one.stderr
+  assert not os.path.exists(workdir) or "checkpoints" not in os.listdir(workdir)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number, cache", [
+    (4, "none"), (2, "memory"), (2, "disk")])
+def test_many_workers_and_caches_are_one(number, cache, data, alone, tmp_path):
+  for one in _Workers(data, str(tmp_path), number, cache=cache).end():
+    assert one.returncode == 0, one.stderr
+  _assert_close(alone, str(tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", ["nothing", "teacher"])
+def test_a_chain_of_two_workers_is_that_of_one(
+    given, data, chain_alone, tmp_path):
+  flags = dict(_CHAIN)
+  if given == "teacher":
+    flags["teacher"] = os.path.join(chain_alone, "wsd")
+  for one in _Workers(data, str(tmp_path), 2, **flags).end():
+    assert one.returncode == 0, one.stderr
+  for stage in _STAGES:
+    _assert_close(os.path.join(chain_alone, stage),
+                  os.path.join(str(tmp_path), stage))
