@@ -73,8 +73,10 @@ def check_card(path, card):
     errors.InputError: classes or counts are missing or of another type.
   """
   classes = card.get("classes")
-  checks = [("classes", "names", isinstance(classes, list) and classes and all(
-      isinstance(name, str) for name in classes))]
+  named = isinstance(classes, list) and classes and all(
+      isinstance(name, str) for name in classes)
+  checks = [("classes", "names", named), (
+      "classes", "each name once", named and len(set(classes)) == len(classes))]
   for key, least in (("num_images", 0), ("num_shards", 1)):
     value = card.get(key)
     checks.append((key, f"a whole number from {least} on", isinstance(

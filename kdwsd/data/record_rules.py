@@ -56,7 +56,7 @@ def odd_key(example, features):
       came = (feature.WhichOneof("kind") or f"{kind}_list").split("_")[0]
       count = len(getattr(feature, f"{came}_list").value)
     if came != kind or (scalar and count != 1):
-      return (f"{'one ' if scalar else ''}{kind} under {key}",
+      return (f"{'one value' if scalar else 'values'} of {kind} under {key}",
               came if came == "none" else f"{count} {came}")
   return None
 

@@ -316,14 +316,18 @@ def open_split(directory, split):
         f"{path}: expected records of format {FORMAT_VERSION}. Received: "
         f"format {version!r}; convert the data again.")
   record_files.check_card(path, card)
-  num_shards = card["num_shards"]
-  paths = tuple(
-      shard_path(directory, split, i, num_shards) for i in range(num_shards))
-  missing = [p for p in paths if not os.path.exists(p)]
-  if missing:
-    raise errors.InputError(
-        f"{path}: expected {num_shards} shards. Received: {len(missing)} "
-        f"missing, first {missing[0]}.")
+  num_shards, paths = card["num_shards"], []
+  # One by one, for a damaged card may speak of any number.
+  for i in range(num_shards):
+    paths.append(shard_path(directory, split, i, num_shards))
+    if not os.path.exists(paths[-1]):
+      there = glob.glob(os.path.join(
+          glob.escape(directory),
+          f"{glob.escape(split)}-*-of-{num_shards:05d}.tfrecord"))
+      raise errors.InputError(
+          f"{path}: expected {num_shards} shards. Received: "
+          f"{num_shards - len(there)} missing, first {paths[-1]}.")
+  paths = tuple(paths)
   record_files.check(path, card, paths, TRAINING_FEATURES)
   return RecordSet(directory=directory, split=split, paths=paths, card=card)
 

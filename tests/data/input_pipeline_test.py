@@ -10,6 +10,7 @@ from kdwsd import boxes
 from kdwsd import errors
 from kdwsd import files
 from kdwsd.data import input_pipeline
+from kdwsd.data import record_faults
 from kdwsd.data import records
 from tests.data import marked_records
 
@@ -253,6 +254,27 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
       file.truncate(length)
     self._assert_same(_take(_train(self.record_set), 12), _take(
         _train(self.record_set, cache="disk", cache_directory=cache), 12))
+
+  def test_damaged_disk_cache_goes_and_is_made_anew(self):
+    cache = os.path.join(self.directory, "cache")
+
+    def read():
+      with input_pipeline.disk_cache_mended(cache):
+        with record_faults.named(self.record_set):
+          return _take(_train(
+              self.record_set, cache="disk", cache_directory=cache), 12)
+
+    plain = read()
+    (name,) = [name for name in os.listdir(cache) if ".data-" in name]
+    path = os.path.join(cache, name)
+    content = bytearray(_content(path))
+    content[len(content) // 2] ^= 1
+    files.write_bytes(path, bytes(content))
+    with self.assertRaisesRegex(
+        errors.InputError, f"{cache}: expected the decoded images.*removed"):
+      read()
+    self.assertEmpty(os.listdir(cache))
+    self._assert_same(plain, read())
 
   def test_disk_cache_of_other_records_is_not_used(self):
     cache = os.path.join(self.directory, "cache")

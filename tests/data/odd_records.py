@@ -46,7 +46,7 @@ def _not_a_jpeg(feature):
 # {what: (change of a record's features, the words that name the fault)}. Box 0
 # of the proposals comes first in both lists.
 IN_TRAINING = {
-    "no image": (_without("image/encoded"), "one bytes under image/encoded"),
+    "no image": (_without("image/encoded"), "one value of bytes under image/"),
     "no labels": (_without("labels/ids"), "int64 under labels/ids"),
     "labels of another type": (
         _kind("labels/ids"), "int64 under labels/ids. Received: 1 bytes"),

@@ -68,6 +68,9 @@ def test_whole_split_opens(tmp_path):
     ({"num_images": True}, "whole number from 0 on under 'num_images'"),
     ({"classes": [1]}, r"expected names under 'classes'. Received: \[1\]"),
     ({"classes": None}, "expected names under 'classes'"),
+    ({"classes": ["cat", "dog", "cat"]}, "expected each name once under 'cla"),
+    ({"num_shards": 2 ** 40}, "expected 1099511627776 shards. Received: 10995"),
+    ({"shard_bytes": 17}, "expected a list, or nothing, under 'shard_bytes'"),
 ])
 def test_card_that_does_not_fit_is_refused(tmp_path, changes, message):
   fake_records.write(str(tmp_path), "train", 3)
@@ -96,6 +99,6 @@ def test_records_that_lack_a_list_are_refused(tmp_path):
       example = tf.train.Example.FromString(content)
       del example.features.feature["proposals/boxes"]
       writer.write(example.SerializeToString())
-  with pytest.raises(errors.InputError, match="record 0 .*expected float under "
-                     "proposals/boxes. Received: none"):
+  with pytest.raises(errors.InputError, match="record 0 .*expected values of "
+                     "float under proposals/boxes. Received: none"):
     records.open_split(str(tmp_path), "train")

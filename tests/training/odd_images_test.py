@@ -144,6 +144,28 @@ class OddImagesTest(tf.test.TestCase, parameterized.TestCase):
     for image in ("no proposal", "neither"):
       self.assertEqual(soft[_row(image)], 0)
 
+  @parameterized.parameters("wsd", "cls", "kd_feature", "kd_prediction")
+  def test_weights_that_diverged_show_in_loss_or_gradient(self, stage):
+    # What the inner loop looks at; tf.maximum, for one, may hide a NaN.
+    teacher, student = self._teacher(), self._student(6)
+    trainee = trainee_lib.Trainee(student, student_temperature=5.0)
+    loss_on_labels = cls.hard_loss(fake_config.make())
+    step, model = {
+        "wsd": lambda: (wsd.make_step(teacher.model), teacher.model),
+        "cls": lambda: (cls.make_step(student, loss_on_labels), student),
+        "kd_feature": lambda: (
+            kd_feature.make_step(trainee, teacher), student),
+        "kd_prediction": lambda: (kd_prediction.make_step(
+            trainee, teacher, loss_on_labels), student)}[stage]()
+    model.trainable = True
+    for value in (np.nan, np.inf):
+      model.fc7.kernel.assign(tf.fill(model.fc7.kernel.shape, value))
+      with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(step(self.batch, self.seeds)["loss"])
+      norm = tf.linalg.global_norm([g for g in tape.gradient(
+          loss, model.trainable_variables) if g is not None])
+      self.assertFalse(np.isfinite(loss.numpy()) and np.isfinite(norm.numpy()))
+
   def test_5000_proposals(self):
     random = np.random.RandomState(0)
     corners = np.sort(random.rand(1, 5000, 2, 2), axis=2)

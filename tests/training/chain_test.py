@@ -1,0 +1,80 @@
+"""Tests of kdwsd.training.chain: which stages it trains again, and its lock.
+
+Whole chains are in tests/train_chain_test.py; here nothing is trained.
+"""
+
+import dataclasses
+import os
+from unittest import mock
+
+import pytest
+import tensorflow as tf
+
+from kdwsd import errors
+from kdwsd.training import chain
+from kdwsd.training import checkpoints
+from kdwsd.training import config as config_lib
+from kdwsd.training import run as run_lib
+from kdwsd.training import workdir_lock
+from tests.training import fake_config
+
+_STAGES = ("wsd", "cls", "kd_feature", "kd_prediction")
+
+
+def _settings():
+  settings = {}
+  for stage in _STAGES:
+    values = dataclasses.asdict(fake_config.make(stage=stage, eval_split=""))
+    del values["classes"]
+    settings[stage] = values
+  return settings
+
+
+@pytest.fixture(name="workdir")
+def fixture_workdir(tmp_path):
+  """A chain whose stages are done, each with a last and a best checkpoint."""
+  workdir = str(tmp_path)
+  checkpoint = tf.train.Checkpoint(variable=tf.Variable([1.0] * 100))
+  for stage in _STAGES:
+    directory = os.path.join(workdir, stage)
+    config_lib.write(fake_config.make(stage=stage, eval_split=""), directory)
+    for name, steps in ((checkpoints.LAST, (8, 10)), (checkpoints.BEST, (8,))):
+      manager = checkpoints.make_manager(
+          checkpoint, os.path.join(directory, name), keep=3)
+      for step in steps:
+        manager.save(checkpoint_number=step)
+  return workdir
+
+
+def _trained_again(workdir):
+  """Stages that `chain.run` trains, in order."""
+  trained = []
+
+  def run(directory, **_):
+    assert os.path.exists(os.path.join(workdir, workdir_lock.FILE))
+    trained.append(os.path.basename(directory))
+
+  one_device = tf.distribute.get_strategy()
+  with mock.patch.object(run_lib, "run", run):
+    with mock.patch.object(chain.strategies, "make", lambda *_: one_device):
+      chain.run(workdir, _settings())
+  assert not os.path.exists(os.path.join(workdir, workdir_lock.FILE))
+  return trained
+
+
+def test_stages_that_are_done_are_not_trained_again(workdir):
+  assert _trained_again(workdir) == []
+
+
+@pytest.mark.parametrize("name", [
+    "checkpoints/ckpt-10.data-00000-of-00001", "checkpoints/ckpt-10.index",
+    "best/ckpt-8.data-00000-of-00001", "best/ckpt-8.index"])
+def test_stage_with_a_damaged_checkpoint_is_gone_back_to(workdir, name):
+  os.truncate(os.path.join(workdir, "kd_feature", name), 9)
+  assert _trained_again(workdir) == ["kd_feature"]
+
+
+def test_chain_is_refused_where_another_trains(workdir):
+  with workdir_lock.hold(workdir):
+    with pytest.raises(errors.InputError, match="one held by process"):
+      _trained_again(workdir)
