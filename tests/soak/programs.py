@@ -100,8 +100,8 @@ def conversion(split="trainval", name="records"):
       needs=("VOCdevkit",),
       aims=(
           moments.Aim("a shard", "records", r"\.partial-.*\.tfrecord"),
-          moments.Aim("the counts of a shard",
-                      f"records/.{split}.progress", r"\.partial-.*"),
+          moments.Aim("the counts of a shard", f"records/.{split}.progress",
+                      r"(\.partial-[^-]*-)?shard-\d+\.json"),
           moments.Aim("the card", "records", rf"\.partial-[^-]*-{split}\.json"),
       ))
 
