@@ -136,8 +136,10 @@ def read_text(path, what):
     errors.InputError: the file is missing, unreadable or not UTF-8.
   """
   try:
-    with open(path, encoding="utf-8-sig") as file:
-      return file.read()
+    # As bytes: a file opened as text loses the beginning of a mark of UTF-8.
+    with open(path, "rb") as file:
+      text = file.read().decode("utf-8-sig")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
   except OSError as error:
     raise errors.InputError(
         f"{path}: expected {what}. Received: {error.strerror}.") from error

@@ -101,6 +101,7 @@ class ClassListTest(parameterized.TestCase):
         (self._file("x.json", '{"classes": ["a", 1]}'), "list `classes`"),
         (self._file("x.json", '{"classes": ["\\ud800"]}'), "control"),
         (self._file("x.txt", "a\0\n"), "control"),
+        (self._file("x.txt", b"\xef\xbb"), "UTF-8. Received: byte 0xef at 0"),
         (["a\x1b[31m"], "control")):
       with self.assertRaisesRegex(errors.InputError, message):
         sources.read_classes(value)
