@@ -144,7 +144,7 @@ def test_what_takes_too_much_memory_is_found(tmp_path):
 
 
 def test_a_crash_and_a_hang_are_found_and_kept_and_the_rest_goes_on(tmp_path):
-  runner = supervisor.Supervisor(str(tmp_path), 0, silence_seconds=4)
+  runner = supervisor.Supervisor(str(tmp_path), 0, silence_seconds=8)
   counts, found = runner.run("tests.fuzz.planted", 6)
   assert counts.tried == 6
   assert {one.signature for one in found} == {

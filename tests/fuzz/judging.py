@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import resource
 import signal
 import sys
@@ -131,5 +132,6 @@ def _signature(error):
       place = f"{os.path.relpath(path, _ROOT)}:{frame.name}:{frame.lineno}"
   kind = type(error).__name__
   if isinstance(error, oracle.Broken):
-    kind += " " + str(error).split(":")[0][:60]
+    # Without numbers, which make of one fault many.
+    kind += " " + re.sub(r"\d+", "N", str(error).split(":")[0][:60])
   return f"{kind} at {place}"
