@@ -80,9 +80,9 @@ def test_a_file_taken_for_abandoned_before_its_lock_is_made_anew(tmp_path):
     real(lock, operation)
 
   with mock.patch.object(fcntl, "flock", late):
-    files.write_text(tmp_path / "x.txt", "text")
-  assert taken
-  assert (tmp_path / "x.txt").read_text(encoding="utf-8") == "text"
+    with files.atomic_path(tmp_path / "x.txt") as temporary:
+      assert os.listdir(tmp_path) == [os.path.basename(temporary)]
+      assert [path.name for path in taken] != os.listdir(tmp_path)
 
 
 def test_without_locks_only_what_is_old_goes(tmp_path):

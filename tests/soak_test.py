@@ -75,6 +75,7 @@ def _weights(reference, place, **flags):
       again.folder, "run/kd_prediction/checkpoints/ckpt-8"))
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_result_wherever_images_are_kept(student, tmp_path):
   expected = state.weights(os.path.join(
       student.folder, "run/kd_prediction/checkpoints/ckpt-8"))
@@ -82,6 +83,7 @@ def test_one_seed_gives_one_result_wherever_images_are_kept(student, tmp_path):
       expected, _weights(student, tmp_path, cache="disk")) == []
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_result(student, tmp_path):
   expected = state.weights(os.path.join(
       student.folder, "run/kd_prediction/checkpoints/ckpt-8"))
