@@ -127,9 +127,10 @@ def _assert_close(expected, received):
   assert expected.keys() == received.keys()
   assert len(expected) > 20
   for name, value in expected.items():
-    # As a whole: some gradients are sums of large numbers that cancel out.
+    # As a whole: some gradients are sums of large numbers that cancel out; that
+    # of a bias under a softmax is zero but for rounding.
     distance = np.linalg.norm(np.float64(received[name]) - value)
-    assert distance <= 1e-3 * np.linalg.norm(value), name
+    assert distance <= 1e-3 * np.linalg.norm(value) + 1e-6, name
 
 
 def test_two_workers_are_one_whatever_happens_to_them(data, alone, tmp_path):
