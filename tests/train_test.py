@@ -2,8 +2,8 @@
 
 import json
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -46,21 +46,10 @@ def _command(data, workdir, flags):
           *(f"--{k}={v}" for k, v in {**_FLAGS, **flags}.items())]
 
 
-def _start(data, workdir, environment=None, **flags):
+def _start(data, workdir, **flags):
   return subprocess.Popen(
       _command(data, workdir, flags), stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE, text=True,
-      env={**os.environ, **(environment or {})})
-
-
-def _free_ports(count):
-  sockets = [socket.socket() for _ in range(count)]
-  for one in sockets:
-    one.bind(("127.0.0.1", 0))
-  ports = [one.getsockname()[1] for one in sockets]
-  for one in sockets:
-    one.close()
-  return ports
+      stderr=subprocess.PIPE, text=True)
 
 
 def _finish(process):
@@ -75,6 +64,13 @@ def _weights(workdir):
   return {name: reader.get_tensor(name)
           for name in reader.get_variable_to_shape_map()
           if name.startswith(("model/", "optimizer/"))}
+
+
+def _assert_equal(expected, received):
+  assert expected.keys() == received.keys()
+  assert len(expected) > 20
+  for name, value in expected.items():
+    np.testing.assert_array_equal(received[name], value, err_msg=name)
 
 
 def _assert_close(expected, received):
@@ -113,33 +109,51 @@ def test_killed_run_ends_with_the_same_weights(data, undisturbed, tmp_path):
   done = _finish(_start(data, workdir))
   assert done.returncode == 0, done.stderr
   assert "Going on from" in done.stderr
-  expected, received = _weights(undisturbed), _weights(workdir)
-  assert expected.keys() == received.keys()
-  assert len(expected) > 20
-  for name, value in expected.items():
-    np.testing.assert_array_equal(received[name], value, err_msg=name)
+  _assert_equal(_weights(undisturbed), _weights(workdir))
   steps = [e["step"] for e in history.read(workdir) if "loss" in e]
   assert steps == list(range(2, 25, 2))
+
+
+def test_run_that_is_told_to_stop_ends_with_the_same_weights(
+    data, undisturbed, tmp_path):
+  workdir = str(tmp_path)
+  process = _start(data, workdir)
+  deadline = time.time() + 240
+  while time.time() < deadline and process.poll() is None and not any(
+      entry["step"] >= 6 for entry in history.read(workdir)):
+    time.sleep(0.05)
+  assert process.poll() is None, "ended before it could be told"
+  process.send_signal(signal.SIGTERM)
+  done = _finish(process)
+  assert done.returncode == 143, done.stderr
+  step = int(re.search(
+      r"Stopped at step (\d+).* by SIGTERM; the same command goes on\.$",
+      done.stderr.strip())[1])
+  assert step >= 6
+  done = _finish(_start(data, workdir))
+  assert done.returncode == 0, done.stderr
+  assert f"-{step}.\n" in done.stderr
+  _assert_equal(_weights(undisturbed), _weights(workdir))
+  steps = [e["step"] for e in history.read(workdir) if "loss" in e]
+  assert steps == sorted({*range(2, 25, 2), step})
+
+
+def test_rate_scales_with_the_batch(data, tmp_path):
+  done = _finish(_start(data, str(tmp_path), rate_batch=2, train_steps=2,
+                        eval_split=""))
+  assert done.returncode == 0, done.stderr
+  assert "0.001 for batches of 2, hence 0.002 for those of 4" in done.stderr
+  entry, = history.read(str(tmp_path))
+  assert entry["learning_rate"] == pytest.approx(2e-3)
+  with open(tmp_path / "config.json", encoding="utf-8") as file:
+    config = json.load(file)
+  assert (config["learning_rate"], config["rate_batch"]) == (1e-3, 2)
 
 
 def test_two_replicas_are_one(data, undisturbed, tmp_path):
   workdir = str(tmp_path)
   done = _finish(_start(data, workdir, num_replicas=2))
   assert done.returncode == 0, done.stderr
-  _assert_close(_weights(undisturbed), _weights(workdir))
-
-
-def test_two_workers_are_one(data, undisturbed, tmp_path):
-  workdir = str(tmp_path)
-  workers = [f"127.0.0.1:{port}" for port in _free_ports(2)]
-  processes = [
-      _start(data, workdir, {"TF_CONFIG": json.dumps({
-          "cluster": {"worker": workers},
-          "task": {"type": "worker", "index": index}})},
-             distribution_strategy="multi_worker_mirrored")
-      for index in range(2)]
-  for done in [_finish(process) for process in processes]:
-    assert done.returncode == 0, done.stderr
   _assert_close(_weights(undisturbed), _weights(workdir))
 
 
