@@ -1,0 +1,204 @@
+"""Whole runs of kdwsd.train that meet what days bring: full disks, bad bytes.
+
+Each run is a process of its own, as users start them. What is put right goes
+on by the same command and ends with the weights of an undisturbed run.
+"""
+
+import glob
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kdwsd import files
+from kdwsd.data import records
+from kdwsd.training import checkpoints
+from kdwsd.training import history
+from kdwsd.training import repair
+from tests.data import fake_records
+from tests.data import odd_records
+
+_FLAGS = {
+    "stage": "cls", "backbone": "small", "backbone_weights": "none",
+    "fc_units": 0, "eval_size": 32, "student_size": 32, "num_proposals": 8,
+    "train_sizes": 32, "global_batch_size": 4, "train_steps": 12,
+    "steps_per_loop": 2, "checkpoint_interval": 2, "eval_interval": 6,
+    "learning_rate": 1e-3,
+}
+
+
+@pytest.fixture(scope="module", name="data")
+def fixture_data(tmp_path_factory):
+  directory = str(tmp_path_factory.mktemp("records"))
+  fake_records.write(directory, "trainval", 10)
+  fake_records.write(directory, "test", 4, seed=1)
+  return directory
+
+
+@pytest.fixture(scope="module", name="undisturbed")
+def fixture_undisturbed(data, tmp_path_factory):
+  workdir = str(tmp_path_factory.mktemp("undisturbed"))
+  _finish(_start(data, workdir), 0)
+  return workdir
+
+
+@pytest.fixture(name="small_disk")
+def fixture_small_disk(tmp_path):
+  """A function that mounts, or changes, a file system in memory."""
+  path = tmp_path / "disk"
+  path.mkdir()
+  mounted = False
+
+  def mount(options):
+    nonlocal mounted
+    remount = "remount," if mounted else ""
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", remount + options, "tmpfs", path],
+        capture_output=True, text=True, check=False)
+    if done.returncode:
+      pytest.skip(f"needs to mount a small disk: {done.stderr.strip()}")
+    mounted = True
+    return str(path / "run")
+
+  if os.geteuid() != 0 or not shutil.which("mount"):
+    pytest.skip("needs root, to mount a small disk")
+  yield mount
+  if mounted:
+    subprocess.run(["umount", "-l", path], check=True)
+
+
+def _start(data, workdir, **flags):
+  return subprocess.Popen(
+      [sys.executable, "-m", "kdwsd.train", f"--data={data}",
+       f"--workdir={workdir}",
+       *(f"--{k}={v}" for k, v in {**_FLAGS, **flags}.items())],
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _finish(process, code):
+  """Waits for a process; returns what it said, in one line if it failed."""
+  out, err = process.communicate(timeout=900)
+  assert process.returncode == code, err
+  assert "Traceback" not in err, err
+  if code:
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("error: "), err
+    assert ": expected " in last and " Received: " in last, err
+    return last
+  return out + err
+
+
+def _assert_same_end(workdir, undisturbed):
+  found = []
+  for directory in (undisturbed, workdir):
+    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(
+        os.path.join(directory, checkpoints.LAST)))
+    found.append({name: reader.get_tensor(name)
+                  for name in reader.get_variable_to_shape_map()
+                  if name.startswith(("model/", "optimizer/"))})
+  expected, received = found
+  assert expected.keys() == received.keys()
+  assert len(expected) > 20
+  for name, value in expected.items():
+    np.testing.assert_array_equal(received[name], value, err_msg=name)
+  entries = [[(e["step"], e.get("loss"), e.get("figures"))
+              for e in history.read(directory)]
+             for directory in (undisturbed, workdir)]
+  assert entries[0] == entries[1]
+
+
+def _checkpoint_file(workdir, name):
+  return os.path.join(workdir, checkpoints.LAST, name)
+
+
+def test_damaged_files_change_nothing_in_the_end(data, undisturbed, tmp_path):
+  workdir = str(tmp_path / "run")
+  shutil.copytree(undisturbed, workdir)
+  os.truncate(_checkpoint_file(workdir, "ckpt-12.data-00000-of-00001"), 3000)
+  with open(_checkpoint_file(
+      workdir, "ckpt-10.data-00000-of-00001"), "r+b") as file:
+    file.seek(1000)
+    byte = file.read(1)[0]
+    file.seek(1000)
+    file.write(bytes([byte ^ 32]))
+  os.truncate(_checkpoint_file(workdir, "checkpoint"), 0)
+  files.write_json(
+      os.path.join(workdir, checkpoints.BEST, repair.FIGURE), "not a figure")
+  with open(history.path(workdir), "a", encoding="utf-8") as file:
+    file.write('{"step": 14, "lo')
+  words = _finish(_start(data, workdir), 0)
+  for said in ("expected TensorFlow's list of checkpoints",
+               "trying the one before. .*ckpt-12",
+               "trying the one before. .*ckpt-10",
+               "Going on from .*ckpt-8", "by the history it was"):
+    assert re.search(said, words), f"{said} is not in: {words}"
+  _assert_same_end(workdir, undisturbed)
+
+
+def test_full_disk_is_told_and_with_space_freed_the_run_goes_on(
+    data, undisturbed, small_disk):
+  checkpoint = sum(map(os.path.getsize, glob.glob(
+      os.path.join(undisturbed, checkpoints.LAST, "ckpt-12.*"))))
+  workdir = small_disk(f"size={int(3.5 * checkpoint)}")
+  said = _finish(_start(data, workdir), 2)
+  assert "No space left on device" in said
+  paths = checkpoints.listed(os.path.join(workdir, checkpoints.LAST))
+  assert paths and checkpoints.is_readable(paths[-1])
+  small_disk("size=64m")
+  _finish(_start(data, workdir), 0)
+  _assert_same_end(workdir, undisturbed)
+
+
+@pytest.mark.slow
+def test_full_disk_for_decoded_images_is_told(
+    data, undisturbed, small_disk, tmp_path):
+  workdir = str(tmp_path / "run")
+  os.makedirs(workdir)
+  os.symlink(os.path.dirname(small_disk("size=40k")),
+             os.path.join(workdir, "cache"))
+  said = _finish(_start(data, workdir, cache="disk"), 2)
+  assert "cache/" in said
+  assert "No space left on device" in said
+  small_disk("size=64m")
+  _finish(_start(data, workdir, cache="disk"), 0)
+  _assert_same_end(workdir, undisturbed)
+
+
+def test_read_only_place_is_told_before_anything_is_computed(
+    data, small_disk):
+  workdir = small_disk("size=1m")
+  small_disk("ro")
+  said = _finish(_start(data, workdir), 2)
+  assert f"{os.path.dirname(workdir)}" in said
+  assert "Read-only file system" in said
+
+
+def test_second_process_is_refused(data, tmp_path):
+  workdir = str(tmp_path / "run")
+  first = _start(data, workdir, train_steps=100000)
+  try:
+    deadline = time.time() + 300
+    while not history.read(workdir) and time.time() < deadline:
+      assert first.poll() is None, first.communicate()[1]
+      time.sleep(0.1)
+    said = _finish(_start(data, workdir), 2)
+  finally:
+    first.kill()
+    first.communicate()
+  assert f"held by process {first.pid} on " in said
+
+
+def test_damaged_record_is_named(data, tmp_path):
+  directory = str(tmp_path / "data")
+  shutil.copytree(data, directory)
+  record_set = records.open_split(directory, "trainval")
+  odd_records.flip(record_set, 3)
+  said = _finish(_start(directory, str(tmp_path / "run")), 2)
+  assert (f"{record_set.paths[0]}: record 3 (counted from 0): expected bytes "
+          "that fit their checksum") in said, said
