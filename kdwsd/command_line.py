@@ -47,7 +47,19 @@ def run(main):
       return _fail(str(error))
 
   interruption.install()
-  app.run(guarded)
+  app.run(guarded, flags_parser=_parse)
+
+
+def _parse(argv):
+  """Parses flags; what absl does not refuse itself becomes one line, too.
+
+  A flagfile that is no text, a number after --noflag, a name without end.
+  """
+  try:
+    return app.parse_flags_with_usage(argv)
+  except (ValueError, RecursionError) as error:
+    return _fail("expected flags. Received: "
+                 f"{' '.join(str(error).split())[:200]}.")
 
 
 def _end(interrupted):

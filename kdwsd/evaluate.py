@@ -94,8 +94,8 @@ def main(_):
     metrics["corloc"] = summary.measure_corloc(score, corloc_set, **options)
   metrics["settings"]["checkpoint"] = FLAGS.checkpoint
   output = FLAGS.output or os.path.join(FLAGS.workdir, "evaluation", split)
+  print(summary.table(metrics))  # First: a full disk must not keep it back.
   paths = summary.write(metrics, results, record_set, output)
-  print(summary.table(metrics))
   print("Written: " + "\n         ".join(paths))
 
 

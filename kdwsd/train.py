@@ -12,6 +12,7 @@ overrides them. The same command goes on where a stopped run ended.
 
 import copy
 import os
+import re
 import sys
 
 from absl import flags
@@ -20,6 +21,7 @@ from absl import logging
 from kdwsd import command_line
 from kdwsd import demo
 from kdwsd import errors
+from kdwsd.data import texts
 
 # The run.
 flags.DEFINE_enum("stage", "wsd", ["wsd", "cls", "kd_feature",
@@ -202,10 +204,19 @@ def _data_has_workdir(values):
   return not values["data"] or bool(values["workdir"])
 
 
-for _name in ("train_sizes", "schedule_boundaries"):
-  flags.register_validator(
-      _name, lambda values: all(v.strip().isdigit() for v in values),
-      message="expected whole numbers, separated by commas")
+def _are_numbers(values, least):
+  """Whether a list has whole numbers only, of nine digits at most."""
+  return all(re.fullmatch(r"\s*[0-9]{1,9}\s*", value) and int(value) >= least
+             for value in values)
+
+
+flags.register_validator(
+    "train_sizes", lambda values: values and _are_numbers(values, 32),
+    message="expected whole numbers from 32, separated by commas")
+
+flags.register_validator(
+    "schedule_boundaries", lambda values: _are_numbers(values, 1),
+    message="expected whole numbers from 1, separated by commas")
 
 flags.register_validator(
     "asymmetric_gammas",
@@ -282,9 +293,11 @@ def _read_recipe(path, names):
     alone[flag.name] = flag
   try:
     alone([sys.argv[0], f"--flagfile={path}"])
-  except flags.Error as error:
+  # What absl lets pass: other encodings, numbers where none may be, NUL.
+  except (flags.Error, ValueError, RecursionError) as error:
     raise errors.InputError(
-        f"{path}: expected flags of kdwsd.train. Received: {error}.") from error
+        f"{path}: expected flags of kdwsd.train. Received: "
+        f"{texts.shown(str(error))}.") from error
   return {name: alone[name].value for name in names}
 
 

@@ -104,7 +104,9 @@ def convert(source, *, output, split, proposal_settings, problems,
           source, split=split, counts=counts, num_shards=num_shards,
           proposal_settings=proposal_settings, skipped=len(skipped),
           skipped_list=skipped_list, shuffle_seed=shuffle_seed,
-          max_pixels=max_pixels, fingerprint=fingerprint)
+          max_pixels=max_pixels, fingerprint=fingerprint,
+          shard_bytes=[os.path.getsize(records.shard_path(
+              output, split, i, num_shards)) for i in range(num_shards)])
       files.write_json(records.card_path(output, split), card)
       notes.card = card
   return notes.card

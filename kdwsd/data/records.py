@@ -36,6 +36,7 @@ from kdwsd import errors
 from kdwsd import files
 from kdwsd.data import record_files
 from kdwsd.data import record_rules
+from kdwsd.data import texts
 
 FORMAT_VERSION = 1
 
@@ -314,7 +315,7 @@ def open_split(directory, split):
   if version != FORMAT_VERSION:
     raise errors.InputError(
         f"{path}: expected records of format {FORMAT_VERSION}. Received: "
-        f"format {version!r}; convert the data again.")
+        f"format {texts.quoted(version)}; convert the data again.")
   record_files.check_card(path, card)
   num_shards, paths = card["num_shards"], []
   # One by one, for a damaged card may speak of any number.

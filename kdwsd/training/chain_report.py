@@ -12,6 +12,7 @@ import kdwsd
 from kdwsd import errors
 from kdwsd import files
 from kdwsd.reporting import comparison
+from kdwsd.reporting import measured
 from kdwsd.reporting import page
 from kdwsd.reporting import page_data
 from kdwsd.training import config as config_lib
@@ -72,6 +73,7 @@ def read_stages(workdir):
     directory = os.path.join(workdir, name)
     if os.path.exists(config_lib.path(directory)):
       config = files.read_json(config_lib.path(directory))
+      measured.check_config(config, config_lib.path(directory))
       stages.append(page_data.Stage(
           name=name, config=config, history=history.read(directory),
           command=train_command(config, directory)))

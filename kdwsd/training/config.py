@@ -1,6 +1,7 @@
 """What a run was asked to do: one frozen value, kept beside its checkpoints."""
 
 import dataclasses
+import math
 import os
 import typing
 from typing import Optional
@@ -106,6 +107,11 @@ class Config:
   rate_batch: int = 0
 
   def __post_init__(self):
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      if isinstance(value, float) and not math.isfinite(value):
+        raise errors.InputError(
+            f"--{field.name}: expected a finite number. Received: {value}.")
     if (self.steps_per_loop < 1
         or self.checkpoint_interval % self.steps_per_loop):
       raise errors.InputError(
@@ -163,7 +169,10 @@ def read(workdir):
       raise errors.InputError(
           f"{path(workdir)}: expected {_named(field.type)} under "
           f"{field.name!r}. Received: {value!r:.100}.")
-  return Config(**content)
+  try:
+    return Config(**content)
+  except errors.InputError as error:
+    raise errors.InputError(f"{path(workdir)}: {error}") from error
 
 
 def _fits(value, kind):

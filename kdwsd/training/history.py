@@ -63,7 +63,7 @@ def _parse(line):
   """The object of a line, or None."""
   try:
     entry = json.loads(line)
-  except ValueError:
+  except (ValueError, RecursionError):
     return None
   if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
     return None

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import interruption
+from kdwsd.training import loss_scaling
 from kdwsd.training import workers
 
 
@@ -54,6 +55,9 @@ class Trainer(orbit.StandardTrainer):
       self._means = {
           name: tf.keras.metrics.Mean(name, dtype=tf.float32)
           for name in (*loss_names, "gradient_norm")}
+      self._skipped = None
+      if isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
+        self._skipped = loss_scaling.SkippedSteps(optimizer)
 
   def create_train_loop_fn(self):
     """Makes the loop, which is left after a step where that is asked for.
@@ -91,6 +95,8 @@ class Trainer(orbit.StandardTrainer):
       raise self.interrupted
     for mean in self._means.values():
       mean.reset_state()
+    if self._skipped:
+      self._skipped.reset_state()
     self._first_step = int(self._global_step.numpy())
     self._started = time.perf_counter()
 
@@ -103,12 +109,10 @@ class Trainer(orbit.StandardTrainer):
     index = tf.cast(batch["example_index"] % tf.int32.max, tf.int32)
     dropout_seeds = tf.stack(
         [tf.fill(tf.shape(index), self._seed), index], axis=1)    # [b, 2]
-    scaling = isinstance(
-        self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
     with tf.GradientTape() as tape:
       losses = self._step(batch, dropout_seeds)                   # each [b]
       loss = tf.reduce_sum(losses["loss"]) / self._global_batch_size
-      if scaling:
+      if self._skipped:
         loss = self._optimizer.get_scaled_loss(loss)
     variables = self._variables
     gradients = tape.gradient(loss, variables)
@@ -117,28 +121,32 @@ class Trainer(orbit.StandardTrainer):
       raise ValueError(
           "Expected a gradient for every trainable variable. Received: none "
           f"for {', '.join(missing)}.")
-    if scaling:
+    if self._skipped:
       gradients = self._optimizer.get_unscaled_gradients(gradients)
     gradients = tf.distribute.get_replica_context().all_reduce(
         tf.distribute.ReduceOp.SUM, gradients)
     self._optimizer.apply_gradients(
         zip(gradients, variables), skip_gradients_aggregation=True)
-    for name, values in losses.items():
-      self._means[name].update_state(values)
-    norm = tf.linalg.global_norm(gradients)
-    # Loss scaling skips a step whose gradients overflow, so it does not count.
-    counts = tf.math.is_finite(norm) if scaling else True
-    self._means["gradient_norm"].update_state(
-        tf.where(counts, norm, 0.0), sample_weight=tf.cast(counts, tf.float32))
+    figures = {**losses, "gradient_norm": tf.linalg.global_norm(gradients)}
+    for name, values in figures.items():
+      if self._skipped:
+        loss_scaling.update_mean(self._means[name], values)
+      else:
+        self._means[name].update_state(values)
+    if self._skipped:
+      self._skipped.update_state(gradients)
 
   def train_loop_end(self):
     """Gives the figures of the loop; a loss that is not finite is an error."""
-    figures = {name: float(mean.result().numpy())
+    figures = {name: loss_scaling.mean(mean)
                for name, mean in self._means.items()}
     seconds = time.perf_counter() - self._started
     step = int(self._global_step.numpy())
+    if self._skipped:
+      figures.update(self._skipped.figures(self._first_step + 1, step))
     for name in ("loss", "gradient_norm"):
-      if not np.isfinite(figures[name]):
+      # What loss scaling skips is told and, if nothing else comes, an error.
+      if not np.isfinite(figures[name]) and not self._skipped:
         raise errors.InputError(
             f"steps {self._first_step + 1} to {step}: expected a finite "
             f"{name.replace('_', ' ')}. Received: {figures[name]}. The last "

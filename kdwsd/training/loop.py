@@ -255,9 +255,13 @@ class _Progress:
         max(rate, 0.7 * self._rate + 0.3 * rate))
     remaining = (self._train_steps - step) * self._global_batch_size
     eta = datetime.timedelta(seconds=round(remaining / self._rate))
+    skipped = ""
+    if output.get("skipped_steps"):
+      skipped = (f" | {output['skipped_steps']} steps skipped, loss scale "
+                 f"{output['loss_scale']:g}")
     logging.info(
-        "step %d/%d | loss %.4f | rate %.2e | gradient norm %.3g | "
+        "step %d/%d | loss %.4f | rate %.2e | gradient norm %.3g%s | "
         "%.2f images/s | ETA %s", step, self._train_steps, output["loss"],
-        output["learning_rate"], output["gradient_norm"], rate, eta)
+        output["learning_rate"], output["gradient_norm"], skipped, rate, eta)
     if self._workdir:
       history.append(self._workdir, {"step": step, **output})
