@@ -153,7 +153,6 @@ def write(metrics, results, record_set, output):
   """
   paths = [os.path.join(output, name) for name in (
       METRICS, TABLE, prediction_files.FILE, CURVES, BARS)]
-  files.write_json(paths[0], metrics)
   files.write_text(paths[1], table(metrics))
   prediction_files.write(paths[2], prediction_files.from_results(results))
   classes = record_set.classes
@@ -174,6 +173,7 @@ def write(metrics, results, record_set, output):
     paths.append(os.path.join(output, PICTURE))
     pictures.write_png(
         paths[-1], pictures.detection_sheet(record_set, results.detections))
+  files.write_json(paths[0], metrics)  # Last: it says that all is there.
   return paths
 
 

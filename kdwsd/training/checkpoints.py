@@ -6,6 +6,7 @@ lists it in the directory's `checkpoint` file only when it is whole. Where that
 list cannot be read, the files that are there count (`repair` writes it anew).
 """
 
+import atexit
 import glob
 import os
 import re
@@ -68,6 +69,7 @@ def make_manager(checkpoint, directory, *, keep, chief=True):
     _remove_partial(directory)
   else:
     directory = tempfile.mkdtemp(prefix="kdwsd-worker-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
   return _Manager(checkpoint, directory, max_to_keep=keep)
 
 
@@ -268,6 +270,6 @@ def _remove_partial(directory):
   """Removes what a save left that was cut off."""
   for partial in glob.glob(os.path.join(glob.escape(directory), "*_temp")):
     shutil.rmtree(partial, ignore_errors=True)
-  for partial in glob.glob(os.path.join(
-      glob.escape(directory), "checkpoint.tmp*")):
-    os.remove(partial)
+  for name in ("checkpoint.tmp*", "figure.json.tmp*"):
+    for partial in glob.glob(os.path.join(glob.escape(directory), name)):
+      os.remove(partial)

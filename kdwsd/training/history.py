@@ -70,9 +70,11 @@ def _parse(line):
   return entry
 
 
-def rewind(workdir, step):
-  """Drops the lines after `step`."""
-  entries = [entry for entry in read(workdir) if entry["step"] <= step]
+def rewind(workdir, step, *, validated=True):
+  """Drops the lines after `step`, and unless it is `validated` its figures."""
+  entries = [
+      entry for entry in read(workdir) if entry["step"] < step or (
+          entry["step"] == step and (validated or "figures" not in entry))]
   files.write_text(path(workdir), "".join(
       json.dumps(entry) + "\n" for entry in entries))
 

@@ -92,7 +92,10 @@ def run(*, make_trainer, strategy, model, variables, optimizer, global_step,
   else:
     manager.save(checkpoint_number=0)
   if chief:
-    history.rewind(workdir, int(global_step.numpy()))
+    history.rewind(
+        workdir, int(global_step.numpy()), validated=not unvalidated)
+    if not unvalidated:  # What is there was validated, or is half a save.
+      shutil.rmtree(unvalidated_directory, ignore_errors=True)
 
   new_best = orbit.actions.NewBestMetric(
       lambda figures: figures[best_figure], write_metric=chief,

@@ -66,3 +66,13 @@ def test_full_disk_is_told_with_the_path(tmp_path):
   with pytest.raises(errors.InputError, match=(
       "history.jsonl: expected room to write. Received: No space left on dev")):
     history.append(str(tmp_path), _entry(1))
+
+
+def test_rewind_drops_figures_of_a_step_not_validated(tmp_path):
+  workdir = str(tmp_path)
+  history.append(workdir, {"step": 4, "loss": 1.0})
+  history.append(workdir, {"step": 4, "figures": {"a": 1.0}})
+  history.rewind(workdir, 4)
+  assert len(history.read(workdir)) == 2
+  history.rewind(workdir, 4, validated=False)
+  assert history.read(workdir) == [{"step": 4, "loss": 1.0}]
