@@ -1,8 +1,9 @@
 """What every test runs under: a quiet TensorFlow, and two CPU devices."""
 
-import contextlib
 import os
 import sys
+
+import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -19,7 +20,10 @@ def pytest_collection_finish(session):
   if tf is None:
     return
   cpu = tf.config.list_physical_devices("CPU")[0]
-  # RuntimeError: a test file ran an operation when it was imported.
-  with contextlib.suppress(RuntimeError):
+  try:
     tf.config.set_logical_device_configuration(
         cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+  except RuntimeError as error:  # Else tests of two replicas would be skipped.
+    raise pytest.UsageError(
+        "expected test files that run no TensorFlow operation when they are "
+        "imported. Received: one that does, such as a tf.constant.") from error

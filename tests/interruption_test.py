@@ -132,7 +132,7 @@ def test_a_main_thread_that_python_cannot_reach_is_ended():
   code, out, err = _Program("""
       interruption._PATIENCE = 1
       # With all signals blocked; another thread notices them.
-      say("busy")
+      threading.Timer(0.5, say, ["busy"]).start()
       ctypes.CDLL(None).sigsuspend(ctypes.create_string_buffer(
           b"\\xff" * 128))
       """).until("busy").tell(signal.SIGTERM).end()

@@ -5,6 +5,7 @@ import os
 import tempfile
 
 from absl.testing import parameterized
+import numpy as np
 import tensorflow as tf
 
 from kdwsd import errors
@@ -14,7 +15,7 @@ from kdwsd.training import run
 from tests.training import fake_config
 from tests.training import fake_teacher
 
-_SEEDS = tf.constant([[0, 1], [0, 2]])
+_SEEDS = np.array([[0, 1], [0, 2]], np.int32)
 
 
 class FrozenMapsTest(tf.test.TestCase, parameterized.TestCase):

@@ -14,7 +14,7 @@ from kdwsd.training.stages import kd_feature
 from tests.training import fake_config
 from tests.training import fake_teacher
 
-_SEEDS = tf.constant([[0, 1], [0, 2]])
+_SEEDS = np.array([[0, 1], [0, 2]], np.int32)
 
 
 def _batch(count=6):
