@@ -55,6 +55,7 @@ def test_killed_conversion_ends_with_the_same_bytes(conversion, tmp_path):
   assert sum(".tfrecord" in name for name in conversion.state) == 6
 
 
+@pytest.mark.slow
 def test_killed_run_ends_with_the_same_weights(student, tmp_path):
   assert _killed_at(
       student, tmp_path, "the image scores of kd_prediction",

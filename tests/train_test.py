@@ -138,6 +138,7 @@ def test_run_that_is_told_to_stop_ends_with_the_same_weights(
   assert steps == sorted({*range(2, 25, 2), step})
 
 
+@pytest.mark.slow
 def test_rate_scales_with_the_batch(data, tmp_path):
   done = _finish(_start(data, str(tmp_path), rate_batch=2, train_steps=2,
                         eval_split=""))
