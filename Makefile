@@ -4,7 +4,8 @@
 # make bench   images/s, memory, share of the machine's matmul peak
 # make bench-serving   latency and throughput of exports and of the server
 # make soak    kill programs again and again, train with one seed again and
-#              again: an hour;  make soak SOAK="--kills=100 --seed=7"
+#              again, read 100,000 damaged inputs: hours;
+#              make soak SOAK="--kills=100 --seed=7"
 # make clean   remove what make made, but not runs/
 #
 # The first of them makes .venv with the versions of .ci/constraints.txt. It
@@ -47,6 +48,7 @@ bench-serving: venv
 
 soak: venv
 	$(RUN) -m tests.soak $(SOAK)
+	$(RUN) -m tests.fuzz --inputs=100000
 
 build-file: venv
 	$(RUN) .ci/build_file.py
