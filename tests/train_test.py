@@ -151,6 +151,7 @@ def test_rate_scales_with_the_batch(data, tmp_path):
   assert (config["learning_rate"], config["rate_batch"]) == (1e-3, 2)
 
 
+@pytest.mark.slow
 def test_two_replicas_are_one(data, undisturbed, tmp_path):
   workdir = str(tmp_path)
   done = _finish(_start(data, workdir, num_replicas=2))
