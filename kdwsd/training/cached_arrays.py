@@ -15,7 +15,6 @@ import json
 import os
 import re
 import shutil
-import struct
 import sys
 import time
 
@@ -26,6 +25,7 @@ import tqdm
 import kdwsd
 from kdwsd import errors
 from kdwsd import files
+from kdwsd.data import record_files
 from kdwsd.data import records
 
 _ABOUT = "about.json"
@@ -58,7 +58,7 @@ class CachedArray:
     self.directory = directory
     self.folder = os.path.join(
         directory, f"{self.split}-{kind}-{_fingerprint(settings)}")
-    self.counts = [_count_records(path) for path in record_set.paths]
+    self.counts = [record_files.count(path) for path in record_set.paths]
     self.starts = np.cumsum([0, *self.counts])              # [num_shards + 1]
     if self.starts[-1] != record_set.num_images:
       card = records.card_path(record_set.directory, record_set.split)
@@ -252,20 +252,6 @@ class CachedArray:
 def _fingerprint(settings):
   return hashlib.sha256(
       json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _count_records(path):
-  """Goes from frame to frame of a TFRecord file, without reading the data.
-
-  A frame is the data's length (uint64), the length's CRC (4 bytes), the data,
-  and the data's CRC (4 bytes).
-  """
-  count = 0
-  with open(path, "rb", buffering=0) as file:
-    while len(length := file.read(8)) == 8:
-      file.seek(4 + struct.unpack("<Q", length)[0] + 4, os.SEEK_CUR)
-      count += 1
-  return count
 
 
 def _gigabytes(num_bytes):
