@@ -9,19 +9,15 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-import time
 
-import numpy as np
 import pytest
-import tensorflow as tf
 
 from kdwsd import files
 from kdwsd.data import records
 from kdwsd.training import checkpoints
 from kdwsd.training import history
 from kdwsd.training import repair
-from tests.data import fake_records
+from tests import whole_runs
 from tests.data import odd_records
 
 _FLAGS = {
@@ -35,10 +31,7 @@ _FLAGS = {
 
 @pytest.fixture(scope="module", name="data")
 def fixture_data(tmp_path_factory):
-  directory = str(tmp_path_factory.mktemp("records"))
-  fake_records.write(directory, "trainval", 10)
-  fake_records.write(directory, "test", 4, seed=1)
-  return directory
+  return whole_runs.write_records(tmp_path_factory)
 
 
 @pytest.fixture(scope="module", name="undisturbed")
@@ -74,11 +67,8 @@ def fixture_small_disk(tmp_path):
 
 
 def _start(data, workdir, **flags):
-  return subprocess.Popen(
-      [sys.executable, "-m", "kdwsd.train", f"--data={data}",
-       f"--workdir={workdir}",
-       *(f"--{k}={v}" for k, v in {**_FLAGS, **flags}.items())],
-      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+  return whole_runs.start(
+      {"data": data, "workdir": workdir, **_FLAGS, **flags})
 
 
 def _finish(process, code):
@@ -95,18 +85,7 @@ def _finish(process, code):
 
 
 def _assert_same_end(workdir, undisturbed):
-  found = []
-  for directory in (undisturbed, workdir):
-    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(
-        os.path.join(directory, checkpoints.LAST)))
-    found.append({name: reader.get_tensor(name)
-                  for name in reader.get_variable_to_shape_map()
-                  if name.startswith(("model/", "optimizer/"))})
-  expected, received = found
-  assert expected.keys() == received.keys()
-  assert len(expected) > 20
-  for name, value in expected.items():
-    np.testing.assert_array_equal(received[name], value, err_msg=name)
+  whole_runs.assert_equal_weights(undisturbed, workdir)
   entries = [[(e["step"], e.get("loss"), e.get("figures"))
               for e in history.read(directory)]
              for directory in (undisturbed, workdir)]
@@ -183,10 +162,7 @@ def test_second_process_is_refused(data, tmp_path):
   workdir = str(tmp_path / "run")
   first = _start(data, workdir, train_steps=100000)
   try:
-    deadline = time.time() + 300
-    while not history.read(workdir) and time.time() < deadline:
-      assert first.poll() is None, first.communicate()[1]
-      time.sleep(0.1)
+    whole_runs.wait_for_step([first], workdir, 0, seconds=300)
     said = _finish(_start(data, workdir), 2)
   finally:
     first.kill()

@@ -3,16 +3,11 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 
-import numpy as np
 import pytest
-import tensorflow as tf
 
 from kdwsd.training import history
-from tests.data import fake_records
+from tests import whole_runs
 
 _STAGES = ("wsd", "cls", "kd_feature", "kd_prediction")
 
@@ -27,10 +22,7 @@ _FLAGS = {
 
 @pytest.fixture(scope="module", name="data")
 def fixture_data(tmp_path_factory):
-  directory = str(tmp_path_factory.mktemp("records"))
-  fake_records.write(directory, "trainval", 10)
-  fake_records.write(directory, "test", 4, seed=1)
-  return directory
+  return whole_runs.write_records(tmp_path_factory)
 
 
 @pytest.fixture(scope="module", name="undisturbed")
@@ -41,27 +33,14 @@ def fixture_undisturbed(data, tmp_path_factory):
 
 
 def _start(data, workdir, **flags):
-  return subprocess.Popen(
-      [sys.executable, "-m", "kdwsd.train", f"--data={data}",
-       f"--workdir={workdir}", *(
-           f"--{k}={v}"
-           for k, v in {"stage": "all", **_FLAGS, **flags}.items())],
-      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+  return whole_runs.start({"data": data, "workdir": workdir, "stage": "all",
+                           **_FLAGS, **flags})
 
 
 def _finish(process, code=0):
   out, err = process.communicate(timeout=500)
   assert process.returncode == code, err
   return out, err
-
-
-def _weights(workdir, stage):
-  path = tf.train.latest_checkpoint(
-      os.path.join(workdir, stage, "checkpoints"))
-  reader = tf.train.load_checkpoint(path)
-  return {name: reader.get_tensor(name)
-          for name in reader.get_variable_to_shape_map()
-          if name.startswith(("model/", "optimizer/"))}
 
 
 def test_chain_leaves_models_table_and_report(undisturbed):
@@ -90,10 +69,7 @@ def test_killed_chain_goes_on_and_ends_with_the_same_weights(
   workdir = str(tmp_path)
   process = _start(data, workdir)
   last = os.path.join(workdir, "kd_prediction")
-  deadline = time.time() + 400
-  while time.time() < deadline and process.poll() is None and not any(
-      entry["step"] >= 2 for entry in history.read(last)):
-    time.sleep(0.05)
+  whole_runs.wait_for_step([process], last, 2, seconds=400)
   assert process.poll() is None, "ended before it could be killed"
   process.send_signal(signal.SIGKILL)
   process.communicate()
@@ -102,13 +78,8 @@ def test_killed_chain_goes_on_and_ends_with_the_same_weights(
     assert f"Stage {stage} is done" in err
   assert "Going on from" in err
   for stage in _STAGES:
-    expected = _weights(undisturbed[0], stage)
-    received = _weights(workdir, stage)
-    assert expected.keys() == received.keys()
-    assert len(expected) > 20
-    for name, value in expected.items():
-      np.testing.assert_array_equal(
-          received[name], value, err_msg=f"{stage}: {name}")
+    whole_runs.assert_equal_weights(
+        os.path.join(undisturbed[0], stage), os.path.join(workdir, stage))
 
 
 @pytest.mark.slow
@@ -125,12 +96,9 @@ def test_students_of_two_replicas_are_those_of_one(
                  stage="kd_feature"))
   for stage, workdir in (("cls", tmp_path), ("kd_prediction", tmp_path),
                          ("kd_feature", tmp_path / "alone")):
-    expected = _weights(undisturbed[0], stage)
-    received = _weights(str(workdir), stage)
-    assert expected.keys() == received.keys()
-    for name, value in expected.items():
-      distance = np.linalg.norm(np.float64(received[name]) - value)
-      assert distance <= 1e-3 * np.linalg.norm(value), f"{stage}: {name}"
+    whole_runs.assert_close_weights(
+        os.path.join(undisturbed[0], stage), os.path.join(workdir, stage),
+        relative=1e-3)
 
 
 def test_recipe_has_settings_for_each_stage(data, tmp_path):

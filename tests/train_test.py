@@ -5,15 +5,13 @@ import os
 import re
 import signal
 import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from kdwsd.training import history
-from tests.data import fake_records
+from tests import whole_runs
 
 _FLAGS = {
     "backbone": "small", "backbone_weights": "none", "fc_units": 16,
@@ -26,10 +24,7 @@ _FLAGS = {
 
 @pytest.fixture(scope="module", name="data")
 def fixture_data(tmp_path_factory):
-  directory = str(tmp_path_factory.mktemp("records"))
-  fake_records.write(directory, "trainval", 10)
-  fake_records.write(directory, "test", 4, seed=1)
-  return directory
+  return whole_runs.write_records(tmp_path_factory)
 
 
 @pytest.fixture(scope="module", name="undisturbed")
@@ -40,45 +35,14 @@ def fixture_undisturbed(data, tmp_path_factory):
   return workdir
 
 
-def _command(data, workdir, flags):
-  return [sys.executable, "-m", "kdwsd.train", f"--data={data}",
-          f"--workdir={workdir}",
-          *(f"--{k}={v}" for k, v in {**_FLAGS, **flags}.items())]
-
-
 def _start(data, workdir, **flags):
-  return subprocess.Popen(
-      _command(data, workdir, flags), stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE, text=True)
+  return whole_runs.start(
+      {"data": data, "workdir": workdir, **_FLAGS, **flags})
 
 
 def _finish(process):
   out, err = process.communicate(timeout=300)
   return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-
-def _weights(workdir):
-  path = tf.train.latest_checkpoint(os.path.join(workdir, "checkpoints"))
-  reader = tf.train.load_checkpoint(path)
-  # The rest is bookkeeping: where the file was saved, and how often.
-  return {name: reader.get_tensor(name)
-          for name in reader.get_variable_to_shape_map()
-          if name.startswith(("model/", "optimizer/"))}
-
-
-def _assert_equal(expected, received):
-  assert expected.keys() == received.keys()
-  assert len(expected) > 20
-  for name, value in expected.items():
-    np.testing.assert_array_equal(received[name], value, err_msg=name)
-
-
-def _assert_close(expected, received):
-  assert expected.keys() == received.keys()
-  assert len(expected) > 20
-  for name, value in expected.items():
-    np.testing.assert_allclose(
-        received[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 def test_run_leaves_everything_a_user_looks_for(undisturbed):
@@ -99,17 +63,14 @@ def test_run_leaves_everything_a_user_looks_for(undisturbed):
 def test_killed_run_ends_with_the_same_weights(data, undisturbed, tmp_path):
   workdir = str(tmp_path)
   process = _start(data, workdir)
-  deadline = time.time() + 240
-  while time.time() < deadline and process.poll() is None and not any(
-      entry["step"] >= 6 for entry in history.read(workdir)):
-    time.sleep(0.05)
+  whole_runs.wait_for_step([process], workdir, 6, seconds=240)
   assert process.poll() is None, "ended before it could be killed"
   process.send_signal(signal.SIGKILL)
   process.communicate()
   done = _finish(_start(data, workdir))
   assert done.returncode == 0, done.stderr
   assert "Going on from" in done.stderr
-  _assert_equal(_weights(undisturbed), _weights(workdir))
+  whole_runs.assert_equal_weights(undisturbed, workdir)
   steps = [e["step"] for e in history.read(workdir) if "loss" in e]
   assert steps == list(range(2, 25, 2))
 
@@ -118,10 +79,7 @@ def test_run_that_is_told_to_stop_ends_with_the_same_weights(
     data, undisturbed, tmp_path):
   workdir = str(tmp_path)
   process = _start(data, workdir)
-  deadline = time.time() + 240
-  while time.time() < deadline and process.poll() is None and not any(
-      entry["step"] >= 6 for entry in history.read(workdir)):
-    time.sleep(0.05)
+  whole_runs.wait_for_step([process], workdir, 6, seconds=240)
   assert process.poll() is None, "ended before it could be told"
   process.send_signal(signal.SIGTERM)
   done = _finish(process)
@@ -133,7 +91,7 @@ def test_run_that_is_told_to_stop_ends_with_the_same_weights(
   done = _finish(_start(data, workdir))
   assert done.returncode == 0, done.stderr
   assert f"-{step}.\n" in done.stderr
-  _assert_equal(_weights(undisturbed), _weights(workdir))
+  whole_runs.assert_equal_weights(undisturbed, workdir)
   steps = [e["step"] for e in history.read(workdir) if "loss" in e]
   assert steps == sorted({*range(2, 25, 2), step})
 
@@ -156,7 +114,9 @@ def test_two_replicas_are_one(data, undisturbed, tmp_path):
   workdir = str(tmp_path)
   done = _finish(_start(data, workdir, num_replicas=2))
   assert done.returncode == 0, done.stderr
-  _assert_close(_weights(undisturbed), _weights(workdir))
+  for name, value, other in whole_runs.pairs_of_weights(undisturbed, workdir):
+    np.testing.assert_allclose(
+        other, value, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 def test_non_finite_loss_stops_and_leaves_the_last_checkpoint(data, tmp_path):

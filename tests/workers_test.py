@@ -6,15 +6,12 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
-from kdwsd.training import history
-from tests.data import fake_records
+from tests import whole_runs
 
 _FLAGS = {
     "backbone": "small", "backbone_weights": "none", "fc_units": 16,
@@ -37,10 +34,7 @@ _LONG = 1200
 
 @pytest.fixture(scope="module", name="data")
 def fixture_data(tmp_path_factory):
-  directory = str(tmp_path_factory.mktemp("records"))
-  fake_records.write(directory, "trainval", 10)
-  fake_records.write(directory, "test", 4, seed=1)
-  return directory
+  return whole_runs.write_records(tmp_path_factory)
 
 
 @pytest.fixture(scope="module", name="alone")
@@ -73,7 +67,7 @@ class _Workers:
       one.close()
     self.processes = []
     for index in range(number):
-      environment = dict(os.environ)
+      environment = {}
       given = {**_FLAGS, "data": data, "workdir": workdir, **flags}
       if number > 1:
         given["distribution_strategy"] = "multi_worker_mirrored"
@@ -82,19 +76,11 @@ class _Workers:
             "task": {"type": "worker", "index": index}})
       if index == number - 1:
         given.update(differing or {})
-      self.processes.append(subprocess.Popen(
-          [sys.executable, "-m", "kdwsd.train",
-           *(f"--{k}={v}" for k, v in given.items())],
-          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-          env=environment))
+      self.processes.append(whole_runs.start(given, environment))
 
   def until(self, step):
     """Waits until all have come to a step."""
-    deadline = time.time() + _LONG
-    while time.time() < deadline and not any(
-        entry["step"] >= step for entry in history.read(self.workdir)):
-      assert all(one.poll() is None for one in self.processes), self.end()
-      time.sleep(0.02)
+    whole_runs.wait_for_step(self.processes, self.workdir, step, _LONG)
     return self
 
   def tell(self, index, number):
@@ -113,24 +99,9 @@ class _Workers:
     return done
 
 
-def _weights(workdir):
-  path = tf.train.latest_checkpoint(os.path.join(workdir, "checkpoints"))
-  reader = tf.train.load_checkpoint(path)
-  # The rest is bookkeeping: where the file was saved, and how often.
-  return {name: reader.get_tensor(name)
-          for name in reader.get_variable_to_shape_map()
-          if name.startswith(("model/", "optimizer/"))}
-
-
 def _assert_close(expected, received):
-  expected, received = _weights(expected), _weights(received)
-  assert expected.keys() == received.keys()
-  assert len(expected) > 20
-  for name, value in expected.items():
-    # As a whole: some gradients are sums of large numbers that cancel out; that
-    # of a bias under a softmax is zero but for rounding.
-    distance = np.linalg.norm(np.float64(received[name]) - value)
-    assert distance <= 1e-3 * np.linalg.norm(value) + 1e-6, name
+  whole_runs.assert_close_weights(
+      expected, received, relative=1e-3, absolute=1e-6)
 
 
 def test_two_workers_are_one_whatever_happens_to_them(data, alone, tmp_path):
