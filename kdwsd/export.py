@@ -60,6 +60,7 @@ def main(_):
   # pylint: disable=import-outside-toplevel
   import tensorflow as tf
 
+  from kdwsd.data import record_faults
   from kdwsd.serving import description
   from kdwsd.serving import examples
   from kdwsd.serving import formats
@@ -87,7 +88,7 @@ def main(_):
 
   # Before the model is built: a place that cannot be written is told at once.
   with saved_model.new_version(FLAGS.output, FLAGS.version) as (
-      directory, version):
+      directory, version), record_faults.named(*(sets or ())):
     # Whatever it was trained in: variables are float32 in every checkpoint.
     tf.keras.mixed_precision.set_global_policy("float32")
     model, _ = checkpoints.load_model(FLAGS.workdir, path)

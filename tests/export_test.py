@@ -18,6 +18,7 @@ from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib
 from kdwsd.training import models
 from tests.data import fake_records
+from tests.data import odd_records
 from tests.training import fake_config
 
 # Starting TensorFlow takes longer than a small export.
@@ -208,6 +209,24 @@ def test_bad_input_is_told_and_leaves_nothing(place, tmp_path):
     assert "\n" not in answer
   assert sorted(os.listdir(tmp_path)) == ["empty", "file"]
   assert os.listdir(place / "models" / "student") == ["1"]
+
+
+def test_damaged_record_is_named(place, tmp_path):
+  faults = [odd_records.IN_TRAINING[what]
+            for what in ("half a JPEG", "no image")]
+  commands = []
+  for number, (change, _) in enumerate(faults):
+    data = str(tmp_path / f"records{number}")
+    os.makedirs(data)
+    fake_records.write(data, "trainval", 2)
+    fake_records.write(data, "test", 3, seed=1)
+    odd_records.spoil(records.open_split(data, "test"), 1, change)
+    commands.append([f"--workdir={place}/student", f"--data={data}",
+                     f"--output={tmp_path}/new"])
+  for (_, words), answer in zip(faults, _export(*commands)):
+    assert "record 1 (counted from 0)" in answer
+    assert words in answer
+  assert not os.path.exists(tmp_path / "new")
 
 
 def test_student_without_classifier_is_refused_in_one_line(place, tmp_path):

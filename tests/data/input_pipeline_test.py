@@ -8,25 +8,14 @@ import tensorflow as tf
 
 from kdwsd import boxes
 from kdwsd import errors
-from kdwsd import files
 from kdwsd.data import input_pipeline
-from kdwsd.data import record_faults
 from kdwsd.data import records
+from tests.data import input_pipeline_case as case
 from tests.data import marked_records
 
 _NUM_IMAGES = marked_records.NUM_IMAGES
 
-_SETTINGS = {"global_batch_size": 4, "sizes": (8, 12, 16), "num_proposals": 4,
-             "seed": 3, "shuffle_buffer": 5}
-
-
-def _take(dataset, count):
-  return list(dataset.take(count).as_numpy_iterator())
-
-
-def _train(record_set, **settings):
-  return input_pipeline.training_batches(
-      record_set, **{**_SETTINGS, **settings})
+_take, _train = case.take, case.train
 
 
 def _join(parts):
@@ -35,26 +24,7 @@ def _join(parts):
           for key in parts[0]}
 
 
-class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
-
-  @classmethod
-  def setUpClass(cls):
-    super().setUpClass()
-    cls.records = [marked_records.record(i) for i in range(_NUM_IMAGES)]
-    cls.serialized = [records.serialize(r) for r in cls.records]
-
-  def setUp(self):
-    super().setUp()
-    self.directory = os.path.join(self.get_temp_dir(), self.id())
-    os.makedirs(self.directory, exist_ok=True)
-    self.record_set = marked_records.write(self.directory, self.serialized)
-
-  def _assert_same(self, first, second):
-    self.assertEqual(len(first), len(second))
-    for step, (one, other) in enumerate(zip(first, second)):
-      self.assertEqual(set(one), set(other))
-      for key in one:
-        self.assertAllEqual(one[key], other[key], msg=f"{key}, step {step}")
+class InputPipelineTest(case.InputPipelineCase):
 
   def _source(self, batch):
     """Index of the record behind each image: labels and scores tell."""
@@ -77,7 +47,7 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
   def test_shapes_and_types(self):
     for batch in _take(_train(self.record_set), 6):
       side = batch["image"].shape[1]
-      self.assertIn(side, _SETTINGS["sizes"])
+      self.assertIn(side, case.SETTINGS["sizes"])
       expected = {
           "image": ((4, side, side, 3), np.float32),
           "proposals": ((4, 4, 4), np.float32),
@@ -174,7 +144,7 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
     parts = _take(_train(self.record_set, num_replicas=2), 60)
     sides = [part["image"].shape[1] for part in parts]
     self.assertEqual(sides[::2], sides[1::2])
-    counts = [sides[::2].count(side) for side in _SETTINGS["sizes"]]
+    counts = [sides[::2].count(side) for side in case.SETTINGS["sizes"]]
     self.assertEqual(sum(counts), 30)
     self.assertAllGreater(counts, 3)
 
@@ -207,82 +177,6 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
     batch, = _take(_train(self.record_set, global_batch_size=25), 1)
     counts = np.bincount(self._source(batch))
     self.assertEqual((min(counts), max(counts)), (2, 3))
-
-  @parameterized.parameters("memory", "disk")
-  def test_cache_changes_nothing(self, cache):
-    plain = _take(_train(self.record_set), 12)
-    for _ in range(2):  # The second run finds the first one's cache.
-      cached = _train(self.record_set, cache=cache,
-                      cache_directory=os.path.join(self.directory, "cache"))
-      self._assert_same(plain, _take(cached, 12))
-
-  @parameterized.parameters("memory", "disk")
-  def test_cache_spares_the_second_epoch_the_records(self, cache):
-    plain = _take(_train(self.record_set), 16)
-    iterator = _train(
-        self.record_set, cache=cache,
-        cache_directory=os.path.join(self.directory, "cache")
-    ).as_numpy_iterator()
-    seen = [next(iterator) for _ in range(6)]  # Into the third epoch.
-    for path in self.record_set.paths:
-      os.remove(path)
-    seen += [next(iterator) for _ in range(10)]
-    self._assert_same(plain, seen)
-
-  def test_half_written_disk_cache_is_no_hindrance(self):
-    cache = os.path.join(self.directory, "cache")
-    plain = _take(_train(self.record_set), 12)
-    # Killed in the first epoch: what its iterator leaves behind.
-    iterator = iter(_train(self.record_set, cache="disk",
-                           cache_directory=cache, shuffle_buffer=1))
-    next(iterator)
-    left = os.listdir(cache)
-    self.assertNotEmpty(left)
-    copies = {name: _content(os.path.join(cache, name)) for name in left}
-    del iterator
-    for name, content in copies.items():
-      files.write_bytes(os.path.join(cache, name), content)
-    self._assert_same(plain, _take(
-        _train(self.record_set, cache="disk", cache_directory=cache), 12))
-
-  @parameterized.parameters(0, 30)
-  def test_disk_cache_whose_index_was_cut_off_is_made_anew(self, length):
-    cache = os.path.join(self.directory, "cache")
-    _take(_train(self.record_set, cache="disk", cache_directory=cache), 12)
-    (index,) = [name for name in os.listdir(cache) if name.endswith(".index")]
-    with open(os.path.join(cache, index), "rb+") as file:
-      file.truncate(length)
-    self._assert_same(_take(_train(self.record_set), 12), _take(
-        _train(self.record_set, cache="disk", cache_directory=cache), 12))
-
-  def test_damaged_disk_cache_goes_and_is_made_anew(self):
-    cache = os.path.join(self.directory, "cache")
-
-    def read():
-      with input_pipeline.disk_cache_mended(cache):
-        with record_faults.named(self.record_set):
-          return _take(_train(
-              self.record_set, cache="disk", cache_directory=cache), 12)
-
-    plain = read()
-    (name,) = [name for name in os.listdir(cache) if ".data-" in name]
-    path = os.path.join(cache, name)
-    content = bytearray(_content(path))
-    content[len(content) // 2] ^= 1
-    files.write_bytes(path, bytes(content))
-    with self.assertRaisesRegex(
-        errors.InputError, f"{cache}: expected the decoded images.*removed"):
-      read()
-    self.assertEmpty(os.listdir(cache))
-    self._assert_same(plain, read())
-
-  def test_disk_cache_of_other_records_is_not_used(self):
-    cache = os.path.join(self.directory, "cache")
-    _take(_train(self.record_set, cache="disk", cache_directory=cache), 12)
-    other = marked_records.write(self.directory, self.serialized[::-1])
-    self._assert_same(
-        _take(_train(other), 12),
-        _take(_train(other, cache="disk", cache_directory=cache), 12))
 
   def test_mirror_flips_image_and_boxes(self):
     plain = _take(_train(self.record_set, mirror=False), 12)
@@ -411,11 +305,6 @@ class InputPipelineTest(tf.test.TestCase, parameterized.TestCase):
       _train(empty)
     self.assertEmpty(_take(input_pipeline.evaluation_batches(
         empty, size=8, num_proposals=4), 1))
-
-
-def _content(path):
-  with open(path, "rb") as file:
-    return file.read()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,102 @@
+"""Decoded images kept in memory or on disk: `input_pipeline`'s `cache`."""
+
+import os
+
+from absl.testing import parameterized
+import tensorflow as tf
+
+from kdwsd import errors
+from kdwsd import files
+from kdwsd.data import input_pipeline
+from kdwsd.data import record_faults
+from tests.data import input_pipeline_case as case
+from tests.data import marked_records
+
+_take, _train = case.take, case.train
+
+
+class InputCacheTest(case.InputPipelineCase):
+
+  @parameterized.parameters("memory", "disk")
+  def test_cache_changes_nothing(self, cache):
+    plain = _take(_train(self.record_set), 12)
+    for _ in range(2):  # The second run finds the first one's cache.
+      cached = _train(self.record_set, cache=cache,
+                      cache_directory=os.path.join(self.directory, "cache"))
+      self._assert_same(plain, _take(cached, 12))
+
+  @parameterized.parameters("memory", "disk")
+  def test_cache_spares_the_second_epoch_the_records(self, cache):
+    plain = _take(_train(self.record_set), 16)
+    iterator = _train(
+        self.record_set, cache=cache,
+        cache_directory=os.path.join(self.directory, "cache")
+    ).as_numpy_iterator()
+    seen = [next(iterator) for _ in range(6)]  # Into the third epoch.
+    for path in self.record_set.paths:
+      os.remove(path)
+    seen += [next(iterator) for _ in range(10)]
+    self._assert_same(plain, seen)
+
+  def test_half_written_disk_cache_is_no_hindrance(self):
+    cache = os.path.join(self.directory, "cache")
+    plain = _take(_train(self.record_set), 12)
+    # Killed in the first epoch: what its iterator leaves behind.
+    iterator = iter(_train(self.record_set, cache="disk",
+                           cache_directory=cache, shuffle_buffer=1))
+    next(iterator)
+    left = os.listdir(cache)
+    self.assertNotEmpty(left)
+    copies = {name: _content(os.path.join(cache, name)) for name in left}
+    del iterator
+    for name, content in copies.items():
+      files.write_bytes(os.path.join(cache, name), content)
+    self._assert_same(plain, _take(
+        _train(self.record_set, cache="disk", cache_directory=cache), 12))
+
+  @parameterized.parameters(0, 30)
+  def test_disk_cache_whose_index_was_cut_off_is_made_anew(self, length):
+    cache = os.path.join(self.directory, "cache")
+    _take(_train(self.record_set, cache="disk", cache_directory=cache), 12)
+    (index,) = [name for name in os.listdir(cache) if name.endswith(".index")]
+    with open(os.path.join(cache, index), "rb+") as file:
+      file.truncate(length)
+    self._assert_same(_take(_train(self.record_set), 12), _take(
+        _train(self.record_set, cache="disk", cache_directory=cache), 12))
+
+  def test_damaged_disk_cache_goes_and_is_made_anew(self):
+    cache = os.path.join(self.directory, "cache")
+
+    def read():
+      with input_pipeline.disk_cache_mended(cache):
+        with record_faults.named(self.record_set):
+          return _take(_train(
+              self.record_set, cache="disk", cache_directory=cache), 12)
+
+    plain = read()
+    (name,) = [name for name in os.listdir(cache) if ".data-" in name]
+    path = os.path.join(cache, name)
+    content = bytearray(_content(path))
+    content[len(content) // 2] ^= 1
+    files.write_bytes(path, bytes(content))
+    with self.assertRaisesRegex(
+        errors.InputError, f"{cache}: expected the decoded images.*removed"):
+      read()
+    self.assertEmpty(os.listdir(cache))
+    self._assert_same(plain, read())
+
+  def test_disk_cache_of_other_records_is_not_used(self):
+    cache = os.path.join(self.directory, "cache")
+    _take(_train(self.record_set, cache="disk", cache_directory=cache), 12)
+    other = marked_records.write(self.directory, self.serialized[::-1])
+    self._assert_same(
+        _take(_train(other), 12),
+        _take(_train(other, cache="disk", cache_directory=cache), 12))
+
+
+def _content(path):
+  with open(path, "rb") as file:
+    return file.read()
+
+if __name__ == "__main__":
+  tf.test.main()
