@@ -121,6 +121,10 @@ flags.DEFINE_enum("feature_adapter", "none", ["none", "linear"],
 flags.DEFINE_enum("roi_weight", "uniform", ["uniform", "teacher"],
                   "kd_feature: weight of a region, the same for all or the "
                   "teacher's score.")
+flags.DEFINE_enum("student_factor", "teacher", ["teacher", "one"],
+                  "kd_feature: what the student's pooled features are "
+                  "multiplied by, what the teacher's are or 1, as when it "
+                  "classifies.")
 flags.DEFINE_integer("top_k_rois", 0, "kd_feature: regions of each image, "
                      "those that the teacher scores highest. 0: all.",
                      lower_bound=0)
@@ -229,6 +233,7 @@ _CAFFE_PARITY = {
     "spatial_weight": 0.0, "optimizer": "sgd", "hard_loss": "sigmoid",
     "teacher_dropout": True, "teacher_cache": "off",
     "feature_layers": ["fc7"], "roi_weight": "uniform", "top_k_rois": 0,
+    "student_factor": "teacher",
     "teacher_temperature": 0.5, "student_temperature": 5.0,
     "hard_weight": 1.0, "soft_weight": 1.0,
 }

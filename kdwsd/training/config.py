@@ -105,6 +105,7 @@ class Config:
   init_from: str = ""
   frozen_cache: bool = False
   rate_batch: int = 0
+  student_factor: str = "teacher"
 
   def __post_init__(self):
     for field in dataclasses.fields(self):

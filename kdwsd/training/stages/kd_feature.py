@@ -57,7 +57,8 @@ def make(config, train_set):
       variables=_trained(trainee, names),
       step=make_step(
           trainee, teacher, layers=names, top_k=config.top_k_rois,
-          roi_weight=config.roi_weight, cached=cached,
+          roi_weight=config.roi_weight,
+          student_factor=config.student_factor, cached=cached,
           teacher_dropout=config.teacher_dropout),
       loss_names=loss_names(names),
       sizes=(config.eval_size,),
@@ -85,7 +86,8 @@ def loss_names(layers):
 
 
 def make_step(trainee, teacher, *, layers=("fc7",), top_k=0,
-              roi_weight="uniform", cached=False, teacher_dropout=False):
+              roi_weight="uniform", student_factor="teacher", cached=False,
+              teacher_dropout=False):
   """Makes the step function of the stage.
 
   Args:
@@ -96,6 +98,9 @@ def make_step(trainee, teacher, *, layers=("fc7",), top_k=0,
       highest; 0 for all.
     roi_weight: `uniform`, or `teacher`: by the teacher's score of the RoI's
       best class, with a mean of 1 over the image.
+    student_factor: what the student's pooled features are multiplied by:
+      `teacher`, what the teacher's are, by their objectness, as in the release;
+      or `one`, as in stage 2 and wherever it classifies an image.
     cached: whether batches have the teacher's features, see `teacher_cache`.
     teacher_dropout: whether the teacher drops units, as in the release.
 
@@ -106,6 +111,8 @@ def make_step(trainee, teacher, *, layers=("fc7",), top_k=0,
 
   def step(batch, dropout_seeds):
     proposals, factor = batch["proposals"], teacher.model.factor(batch)
+    if student_factor == "one":
+      factor = tf.ones_like(factor)
     if cached:
       targets = batch["teacher_layers"]
       scores, valid = batch["roi_scores"], batch["roi_valid"]     # [B, K]
