@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import types
 from unittest import mock
 
@@ -136,9 +137,10 @@ def test_what_takes_too_long_is_ended_and_found(tmp_path):
 
 
 def test_what_takes_too_much_memory_is_found(tmp_path):
+  held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
   with mock.patch.object(judging, "MEBIBYTES", 50):
     verdict = judging.judge(
-        _target(lambda _: len(b"x" * (200 * 2 ** 20))), {"x": b""},
+        _target(lambda _: len(b"x" * (held + 200 * 2 ** 20))), {"x": b""},
         str(tmp_path / "case"))
   assert verdict.signature == "too much memory"
 

@@ -64,6 +64,7 @@ def test_chain_leaves_models_table_and_report(undisturbed):
     assert len(json.load(file)["models"]) == 3
 
 
+@pytest.mark.slow
 def test_killed_chain_goes_on_and_ends_with_the_same_weights(
     data, undisturbed, tmp_path):
   workdir = str(tmp_path)

@@ -105,7 +105,7 @@ class HardLossTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.parameters(*student_losses.HARD_LOSSES)
   def test_two_replicas_see_what_one_sees(self, name):
     loss = student_losses.hard_loss(name)
-    strategy = tf.distribute.MirroredStrategy(environment.two_cpus())
+    strategy = environment.two_replicas()
     labels, logits = _labels_and_logits(2)
 
     def of_replica(context):

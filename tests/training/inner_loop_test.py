@@ -24,7 +24,7 @@ def _trainer(overflows, *, scaling=True):
   Returns:
     The trainer, the weight and the optimizer.
   """
-  strategy = tf.distribute.MirroredStrategy(environment.two_cpus())
+  strategy = environment.two_replicas()
   with strategy.scope():
     weight = tf.Variable(1.0, name="fc/kernel")
     optimizer = tf.keras.optimizers.SGD(0.125)

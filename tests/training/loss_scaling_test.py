@@ -18,7 +18,7 @@ class _Loop:
   """
 
   def __init__(self):
-    self.strategy = tf.distribute.MirroredStrategy(environment.two_cpus())
+    self.strategy = environment.two_replicas()
     with self.strategy.scope():
       self.weight = tf.Variable(0.0)
       self.optimizer = tf.keras.mixed_precision.LossScaleOptimizer(

@@ -1,29 +1,18 @@
 """A small run for tests of optimizers, on one replica or two."""
 
-import contextlib
-import unittest
-
 import numpy as np
 import tensorflow as tf
 
 from kdwsd.training import optimizers
 from kdwsd.training import schedules
-
-# At import, since all tests are imported before one starts TensorFlow.
-with contextlib.suppress(RuntimeError):
-  tf.config.set_logical_device_configuration(
-      tf.config.list_physical_devices("CPU")[0],
-      [tf.config.LogicalDeviceConfiguration()] * 2)
+from tests import environment
 
 
 def _strategy(replicas):
   """One or two replicas on the CPU."""
   if replicas == 1:
     return tf.distribute.OneDeviceStrategy("CPU:0")
-  if len(tf.config.list_logical_devices("CPU")) < 2:
-    raise unittest.SkipTest(
-        "TensorFlow has been started with one logical CPU device.")
-  return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+  return environment.two_replicas()
 
 
 def make(name, learning_rate=0.01, **kwargs):

@@ -18,6 +18,7 @@ from kdwsd.training import cached_arrays
 from kdwsd.training import frozen_maps
 from kdwsd.training import teacher as teacher_lib
 from kdwsd.training import teacher_cache
+from tests import environment
 from tests.training import fake_teacher
 
 _COUNTS = (4, 3, 2)
@@ -110,7 +111,7 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
           rtol=1e-5, atol=1e-6)
 
   def test_scores_made_under_a_strategy_are_the_same(self):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = environment.two_replicas()
     with strategy.scope(), tempfile.TemporaryDirectory() as directory:
       mirrored = fake_teacher.make(directory)
       scores = self._scores(
@@ -232,7 +233,7 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
           one["teacher_image_scores"], other["teacher_image_scores"])
 
   def test_two_replicas_get_their_own_targets(self):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = environment.two_replicas()
 
     def batches(context):
       dataset = self._training_batches(input_context=context)
