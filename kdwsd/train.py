@@ -88,6 +88,8 @@ flags.DEFINE_float("spatial_weight", 0.0, "Of WSDDN's spatial regulariser, "
 # The student.
 flags.DEFINE_integer("student_size", 224, "Side of the student's images, made "
                      "from those of --eval_size.", lower_bound=32)
+flags.DEFINE_float("feature_scale", 1.0, "The student's pooled features of an "
+                   "image are multiplied by this.")
 flags.DEFINE_integer("randaugment_layers", 0, "Operations of RandAugment on "
                      "the student's images; not in kd_feature.", lower_bound=0)
 flags.DEFINE_integer("randaugment_magnitude", 10, "Their strength.",
@@ -121,10 +123,10 @@ flags.DEFINE_enum("feature_adapter", "none", ["none", "linear"],
 flags.DEFINE_enum("roi_weight", "uniform", ["uniform", "teacher"],
                   "kd_feature: weight of a region, the same for all or the "
                   "teacher's score.")
-flags.DEFINE_enum("student_factor", "teacher", ["teacher", "one"],
-                  "kd_feature: what the student's pooled features are "
-                  "multiplied by, what the teacher's are or 1, as when it "
-                  "classifies.")
+flags.DEFINE_enum("student_factor", "teacher", ["teacher", "image"],
+                  "kd_feature: what the student's pooled features of a region "
+                  "are multiplied by: as the teacher's are, by its objectness, "
+                  "or as those of a whole image, by --feature_scale.")
 flags.DEFINE_integer("top_k_rois", 0, "kd_feature: regions of each image, "
                      "those that the teacher scores highest. 0: all.",
                      lower_bound=0)
@@ -233,7 +235,7 @@ _CAFFE_PARITY = {
     "spatial_weight": 0.0, "optimizer": "sgd", "hard_loss": "sigmoid",
     "teacher_dropout": True, "teacher_cache": "off",
     "feature_layers": ["fc7"], "roi_weight": "uniform", "top_k_rois": 0,
-    "student_factor": "teacher",
+    "student_factor": "teacher", "feature_scale": 1.0,
     "teacher_temperature": 0.5, "student_temperature": 5.0,
     "hard_weight": 1.0, "soft_weight": 1.0,
 }

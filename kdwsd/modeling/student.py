@@ -33,6 +33,8 @@ class StudentConfig:
     fc_units: width D of fc6 and fc7; 4096 in the paper; 0 for no fc6 and fc7.
     dropout_rate: after fc6 and fc7, or after the mean over the map.
     roi_pooling: one of `roi_pooling.NAMES`.
+    feature_scale: by which the pooled features of an image are multiplied, as
+      those of a region are by its factor.
     frozen_stages: leading backbone stages that are not trained.
     seed: of the initialisers.
   """
@@ -43,6 +45,7 @@ class StudentConfig:
   fc_units: int = 4096
   dropout_rate: float = 0.5
   roi_pooling: str = "crop_and_resize"
+  feature_scale: float = 1.0
   frozen_stages: int = 0
   seed: int = 0
 
@@ -56,6 +59,7 @@ class StudentConfig:
         ("dropout_rate", "at least 0, below 1", 0 <= self.dropout_rate < 1),
         ("roi_pooling", "one of " + ", ".join(roi_pooling.NAMES),
          self.roi_pooling in roi_pooling.NAMES),
+        ("feature_scale", "more than 0", self.feature_scale > 0),
     )
     for name, expected, holds in checks:
       if not holds:
@@ -107,6 +111,7 @@ class Student(tf.keras.Model):
       pooled = _pool5(feature_map)                          # [B, 7, 7, ch]
     else:
       pooled = feature_map
+    pooled *= tf.cast(self.config.feature_scale, pooled.dtype)
     features = self._describe(
         pooled[:, tf.newaxis], training, dropout_seeds)["dropped"]
     return self.fc8(tf.cast(features[:, 0], tf.float32))

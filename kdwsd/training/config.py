@@ -14,7 +14,7 @@ _FILE = "config.json"
 # Fields that shape variables or their meaning: a run cannot go on with others.
 _FIXED = ("stage", "classes", "backbone", "backbone_width", "fc_units",
           "roi_pooling", "score_scale", "score_bias", "class_temperature",
-          "detection_temperature", "student_size",
+          "detection_temperature", "student_size", "feature_scale",
           "feature_layers", "feature_adapter", "ema_decay", "optimizer",
           "schedule", "mixed_precision")
 
@@ -106,6 +106,7 @@ class Config:
   frozen_cache: bool = False
   rate_batch: int = 0
   student_factor: str = "teacher"
+  feature_scale: float = 1.0
 
   def __post_init__(self):
     for field in dataclasses.fields(self):

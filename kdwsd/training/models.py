@@ -55,6 +55,7 @@ def student_config(config):
       fc_units=config.fc_units,
       dropout_rate=config.dropout_rate,
       roi_pooling=config.roi_pooling,
+      feature_scale=config.feature_scale,
       frozen_stages=config.frozen_stages,
       seed=config.seed)
 

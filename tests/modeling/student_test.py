@@ -63,12 +63,14 @@ class StudentTest(tf.test.TestCase, parameterized.TestCase):
     self.assertEqual(logits.shape, [2, 3])
     self.assertEqual(logits.dtype, tf.float32)
 
-  def test_whole_image_as_region_is_the_image(self):
+  @parameterized.parameters(1.0, 0.25)
+  def test_whole_image_as_region_is_the_image(self, scale):
     # 112 / 8 = 14 cells: RoI samples fall on cells, and 2 x 2 max is pool5.
-    model = student.build(_config())
+    model = student.build(_config(feature_scale=scale))
     images = _images()
     described = model.regions(
-        images, tf.tile([[[0.0, 0.0, 1.0, 1.0]]], [2, 1, 1]), tf.ones([2, 1]))
+        images, tf.tile([[[0.0, 0.0, 1.0, 1.0]]], [2, 1, 1]),
+        tf.fill([2, 1], scale))
     self.assertAllClose(model.fc8(described["fc7"][:, 0]), model(images),
                         rtol=1e-4, atol=1e-5)
 

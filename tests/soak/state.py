@@ -26,8 +26,8 @@ _EVENTS = re.compile(r"events\.out\.tfevents\.[^/]*")
 
 # Decided by the clock, or a path, or how often a process has saved.
 _VOLATILE = frozenset((
-    "images_per_second", "made", "seconds", "sha256", "fingerprint",
-    "max_difference"))
+    "images_per_second", "made", "exported", "seconds", "sha256",
+    "fingerprint", "max_difference"))
 _NAME_ONLY = (".html", ".pb", ".index", "tf_serving_warmup_requests")
 _DATA = re.compile(r"\.data-\d{5}-of-\d{5}$")
 _WEIGHTS = ("model/", "optimizer/", "global_step/", "weights/")

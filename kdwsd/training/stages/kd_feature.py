@@ -98,9 +98,9 @@ def make_step(trainee, teacher, *, layers=("fc7",), top_k=0,
       highest; 0 for all.
     roi_weight: `uniform`, or `teacher`: by the teacher's score of the RoI's
       best class, with a mean of 1 over the image.
-    student_factor: what the student's pooled features are multiplied by:
-      `teacher`, what the teacher's are, by their objectness, as in the release;
-      or `one`, as in stage 2 and wherever it classifies an image.
+    student_factor: what the student's pooled features of a region are
+      multiplied by: `teacher`, what the teacher's are, by its objectness, as in
+      the release; or `image`, what those of a whole image are in stage 2.
     cached: whether batches have the teacher's features, see `teacher_cache`.
     teacher_dropout: whether the teacher drops units, as in the release.
 
@@ -111,8 +111,9 @@ def make_step(trainee, teacher, *, layers=("fc7",), top_k=0,
 
   def step(batch, dropout_seeds):
     proposals, factor = batch["proposals"], teacher.model.factor(batch)
-    if student_factor == "one":
-      factor = tf.ones_like(factor)
+    if student_factor == "image":
+      factor = tf.fill(
+          tf.shape(factor), trainee.student.config.feature_scale)
     if cached:
       targets = batch["teacher_layers"]
       scores, valid = batch["roi_scores"], batch["roi_valid"]     # [B, K]

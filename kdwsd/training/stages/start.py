@@ -15,7 +15,8 @@ from kdwsd.training import config as config_lib
 from kdwsd.training import models
 
 # What the shapes of a model's weights, and their meaning, depend on.
-_SAME = ("classes", "backbone", "backbone_width", "fc_units", "student_size")
+_SAME = ("classes", "backbone", "backbone_width", "fc_units", "student_size",
+         "feature_scale")
 _SAME_TEACHER = ("classes", "backbone", "backbone_width", "fc_units")
 
 

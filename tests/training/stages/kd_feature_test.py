@@ -1,5 +1,6 @@
 """Stage 1 of the distillation: which regions, which layers, which weights."""
 
+import dataclasses
 import tempfile
 
 from absl.testing import parameterized
@@ -63,18 +64,22 @@ class KdFeatureTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllClose(
         self._step()(batch, _SEEDS)["loss"], expected, rtol=1e-4)
 
-  def test_factor_of_one_leaves_the_students_features_as_they_are(self):
+  @parameterized.parameters(0, 6)
+  def test_factor_may_be_that_of_an_image(self, top_k):
+    student = student_lib.build(dataclasses.replace(
+        self.student.config, feature_scale=0.25))
     batch = _batch()
     targets = teacher_lib.run(self.teacher, batch)["layers"]["fc7"]
-    found = self.student.regions(
+    found = student.regions(
         batch["student_image"], batch["proposals"],
-        tf.cast(batch["valid"], tf.float32))["fc7"]
+        tf.where(batch["valid"], 0.25, 0.0))["fc7"]
     distances = np.square(np.float64(targets) - np.float64(found)).sum(axis=2)
-    for top_k in (0, 6):
-      self.assertAllClose(
-          self._step(student_factor="one", top_k=top_k)(
-              batch, _SEEDS)["loss"],
-          [distances[0].mean() / 2, distances[1, :4].mean() / 2], rtol=1e-4)
+    step = kd_feature.make_step(
+        trainee_lib.Trainee(student), self.teacher, student_factor="image",
+        top_k=top_k)
+    self.assertAllClose(
+        step(batch, _SEEDS)["loss"],
+        [distances[0].mean() / 2, distances[1, :4].mean() / 2], rtol=1e-4)
 
   def test_all_rois_as_best_rois_are_all_rois(self):
     batch = _batch()
