@@ -4,7 +4,8 @@ Bit for bit equal must be: two runs of one command; and runs whose images are
 decoded anew, kept in memory, or kept on disk. What is kept in float16, the
 teacher's features and the maps of frozen stages, and what the teacher computes
 in batches of one, may move the last bits; how far is measured against the way
-that training has moved the weights. Another seed must give other weights.
+that training has moved the weights. All RoIs are taught, for a last bit may
+change which are the best. Another seed must give other weights.
 """
 
 import dataclasses
@@ -20,12 +21,13 @@ from tests.soak import state
 _COMMON = {
     "optimizer": "sgd", "learning_rate": 1e-2, "schedule": "cosine",
     "eval_interval": 0, "keep_checkpoints": 9, "cutout_size": 8,
-    "teacher_cache": "off", "train_sizes": "32,48",
+    "teacher_cache": "off", "train_sizes": "32,48", "top_k_rois": 8,
 }
 _FROZEN = {"train_sizes": "48", "frozen_stages": 1, "cutout_size": 0}
 
-# Share of the way from the first weights to the last.
-CLOSE = 1e-2
+# Share of the way from the first weights to the last. Maps in float16 moved
+# `cls` by 0.019 to 0.027 with four seeds; in float32 they move it by 3e-7.
+CLOSE = 5e-2
 
 
 @dataclasses.dataclass(frozen=True)
