@@ -27,10 +27,12 @@ from tests.fuzz.targets import images
 from tests.fuzz.targets import nuswide
 from tests.fuzz.targets import proposals_mat
 from tests.fuzz.targets import proposals_npz
+from tests.fuzz.targets import run_files
 from tests.fuzz.targets import voc
 
 _MANY = {datalist: 400, csv_labels: 400, voc: 400, coco: 300, nuswide: 300,
-         class_lists: 300, proposals_npz: 300, proposals_mat: 200, images: 300}
+         class_lists: 300, proposals_npz: 300, proposals_mat: 200, images: 300,
+         run_files: 300}
 
 
 def _short_name(target):
@@ -55,7 +57,7 @@ def test_bad_input_is_read_or_refused_in_words(target, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["cards", "records", "json_bodies", "served_images"])
+    "name", ["cards", "records", "reports", "json_bodies", "served_images"])
 def test_bad_input_of_what_needs_tensorflow_is_too(name, tmp_path):
   counts, failures = running.run(
       worker.load(name), 40, 1, str(tmp_path / "case"))

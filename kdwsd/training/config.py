@@ -159,7 +159,7 @@ def read(workdir):
   if not isinstance(content, dict) or not needed <= set(content) <= names:
     odd = "?"
     if isinstance(content, dict):
-      odd = sorted((needed - set(content)) | (set(content) - names))
+      odd = _listed(sorted((needed - set(content)) | (set(content) - names)))
     raise errors.InputError(
         f"{path(workdir)}: expected the fields of this version of kdwsd. "
         f"Received: a file that differs in {odd}.")
@@ -175,6 +175,12 @@ def read(workdir):
     return Config(**content)
   except errors.InputError as error:
     raise errors.InputError(f"{path(workdir)}: {error}") from error
+
+
+def _listed(names, most=6):
+  """Names for a message: of a file that is none of ours there may be many."""
+  shown = ", ".join(f"{name!r:.40}" for name in names[:most])
+  return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _fits(value, kind):
