@@ -111,9 +111,10 @@ class Config:
   def __post_init__(self):
     for field in dataclasses.fields(self):
       value = getattr(self, field.name)
-      if isinstance(value, float) and not math.isfinite(value):
-        raise errors.InputError(
-            f"--{field.name}: expected a finite number. Received: {value}.")
+      for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, float) and not math.isfinite(number):
+          raise errors.InputError(
+              f"--{field.name}: expected finite numbers. Received: {value}.")
     if (self.steps_per_loop < 1
         or self.checkpoint_interval % self.steps_per_loop):
       raise errors.InputError(

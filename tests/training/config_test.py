@@ -26,8 +26,24 @@ def test_config_of_another_version_names_the_field(tmp_path):
   content["warp"] = content.pop("seed")
   with open(config_lib.path(str(tmp_path)), "w", encoding="utf-8") as file:
     json.dump(content, file)
-  with pytest.raises(errors.InputError, match=r"differs in \['seed', 'warp'\]"):
+  with pytest.raises(errors.InputError, match="differs in 'seed', 'warp'."):
     config_lib.read(str(tmp_path))
+
+
+@pytest.mark.parametrize("field, value", [
+    ("learning_rate", float("nan")), ("teacher_temperature", float("inf")),
+    ("asymmetric_gammas", (0.0, float("inf")))])
+def test_numbers_that_are_not_finite_are_refused(field, value):
+  with pytest.raises(errors.InputError, match=f"^--{field}: expected finite"):
+    fake_config.make(**{field: value})
+
+
+def test_foreign_config_is_refused_in_few_words(tmp_path):
+  with open(config_lib.path(str(tmp_path)), "w", encoding="utf-8") as file:
+    json.dump({"9" * 5000: 1}, file)
+  with pytest.raises(errors.InputError, match="and [0-9]+ more") as caught:
+    config_lib.read(str(tmp_path))
+  assert len(str(caught.value)) < 600
 
 
 def test_config_of_before_a_field_came_is_read(tmp_path):

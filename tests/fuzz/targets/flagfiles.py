@@ -76,6 +76,7 @@ def _check():
     values = train._read_recipe("x.flags", _FIELDS)  # pylint: disable=protected-access
     for name, kind in train._LISTS.items():  # pylint: disable=protected-access
       values[name] = tuple(kind(value) for value in values[name])
+    config_lib.Config(classes=("cat",), deterministic=False, **values)
   except SystemExit as error:
     raise oracle.Broken(f"exits with {error.code}: in place of a message"
                         ) from error
