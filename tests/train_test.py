@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kdwsd import train
 from kdwsd.training import history
 from tests import whole_runs
 
+_README = pathlib.Path(__file__).parent.parent / "README.md"
 _FLAGS = {
     "backbone": "small", "backbone_weights": "none", "fc_units": 16,
     "train_sizes": "32,48", "eval_size": 32, "num_proposals": 8,
@@ -139,6 +142,18 @@ def test_missing_data_is_a_clear_error(tmp_path):
   assert done.returncode == 2
   assert "nowhere: expected a directory of records" in done.stderr
   assert not os.path.exists(tmp_path / "work")
+
+
+def test_readme_lists_what_caffe_parity_sets():
+  text = _README.read_text(encoding="utf-8")
+  table = text[text.index("`--caffe_parity` sets"):]
+  table = table[:table.index("\n\n", table.index("|---"))]
+  # Of "--name" alone the value is empty.
+  listed = dict(re.findall(r"--(\w+)=?([^ `|]*)", table))
+  texts = {bool: lambda value: "", list: ",".join, float: "{:g}".format}
+  assert listed == {
+      name: texts.get(type(value), str)(value) for name, value
+      in train._CAFFE_PARITY.items()}  # pylint: disable=protected-access
 
 
 def test_caffe_parity_sets_what_the_readme_lists(data, tmp_path):
