@@ -147,7 +147,8 @@ def test_missing_data_is_a_clear_error(tmp_path):
 def test_readme_lists_what_caffe_parity_sets():
   text = _README.read_text(encoding="utf-8")
   table = text[text.index("`--caffe_parity` sets"):]
-  table = table[:table.index("\n\n", table.index("|---"))]
+  table = table[table.index("| what |"):]
+  table = table[:table.index("\n\n")]
   # Of "--name" alone the value is empty.
   listed = dict(re.findall(r"--(\w+)=?([^ `|]*)", table))
   texts = {bool: lambda value: "", list: ",".join, float: "{:g}".format}
