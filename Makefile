@@ -31,7 +31,8 @@ demo: venv
 	$(RUN) -m kdwsd.train --flagfile=$(FLAGFILE)
 
 test: venv
-	$(RUN) -m pytest -q --numprocesses=auto --dist=loadfile $(TESTS)
+	$(RUN) -m pytest -q --numprocesses=auto --dist=loadfile \
+	  --no-loadscope-reorder $(TESTS)
 
 test-slow: venv
 	$(RUN) -m pytest -q -m slow $(TESTS)

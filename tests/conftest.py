@@ -9,6 +9,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 
+def pytest_collection_modifyitems(items):
+  """Whole runs first, so that no long test is left for one process alone."""
+  here = os.path.dirname(os.path.abspath(__file__))
+  items.sort(key=lambda item: os.path.dirname(str(item.path)) != here)
+
+
 def pytest_collection_finish(session):
   """Splits the CPU in two, for the tests with two replicas.
 

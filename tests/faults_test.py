@@ -158,6 +158,7 @@ def test_read_only_place_is_told_before_anything_is_computed(
   assert "Read-only file system" in said
 
 
+@pytest.mark.slow
 def test_second_process_is_refused(data, tmp_path):
   workdir = str(tmp_path / "run")
   first = _start(data, workdir, train_steps=100000)

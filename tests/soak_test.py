@@ -49,6 +49,7 @@ def _killed_at(reference, place, *names):
   return differences
 
 
+@pytest.mark.slow
 def test_killed_conversion_ends_with_the_same_bytes(conversion, tmp_path):
   assert _killed_at(conversion, tmp_path, "a shard",
                     "the counts of a shard") == []

@@ -38,8 +38,8 @@ def test_the_teacher_cache_may_move_the_students_a_little_only():
   found = _compare("teacher cache", _trained(), _trained(kd_feature=1e-4))
   assert found.problems == []
   assert "kd_feature 1.0e-04" in found.measured[0]
-  found = _compare("teacher cache", _trained(), _trained(kd_prediction=0.02))
-  assert "expected at most 1e-02" in found.problems[0]
+  found = _compare("teacher cache", _trained(), _trained(kd_prediction=0.1))
+  assert "expected at most 5e-02" in found.problems[0]
   found = _compare("teacher cache", _trained(), _trained(wsd=1e-9))
   assert "differs from cache none in wsd" in found.problems[0]
 
