@@ -157,6 +157,7 @@ def test_readme_lists_what_caffe_parity_sets():
       in train._CAFFE_PARITY.items()}  # pylint: disable=protected-access
 
 
+@pytest.mark.slow
 def test_caffe_parity_sets_what_the_readme_lists(data, tmp_path):
   done = _finish(_start(data, str(tmp_path), caffe_parity=True, train_steps=2,
                         eval_split="", momentum=0.8, soft_weight=3))

@@ -10,6 +10,7 @@ from unittest import mock
 
 from absl.testing import parameterized
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from kdwsd import errors
@@ -74,6 +75,7 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
         make(*arguments, **options)
     return fill.call_args.args[0].folder
 
+  @pytest.mark.slow
   def test_answers_from_kept_maps_are_the_same(self):
     teacher = fake_teacher.make(
         self.root, frozen_stages=2, frozen_cache=True, data=self.root)
