@@ -120,6 +120,7 @@ def test_damaged_files_change_nothing_in_the_end(data, undisturbed, tmp_path):
   _assert_same_end(workdir, undisturbed)
 
 
+@pytest.mark.slow
 def test_full_disk_is_told_and_with_space_freed_the_run_goes_on(
     data, undisturbed, small_disk):
   checkpoint = sum(map(os.path.getsize, glob.glob(

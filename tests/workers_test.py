@@ -104,6 +104,7 @@ def _assert_close(expected, received):
       expected, received, relative=1e-3, absolute=1e-6)
 
 
+@pytest.mark.slow
 def test_two_workers_are_one_whatever_happens_to_them(data, alone, tmp_path):
   workdir = str(tmp_path)
 
@@ -135,7 +136,6 @@ def test_two_workers_are_one_whatever_happens_to_them(data, alone, tmp_path):
   _assert_close(alone, workdir)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("flags, said", [
     ({"learning_rate": 2e-3}, "--learning_rate 0.001 of worker 0, 0.002 of"),
     ({"train_split": "test"}, "--train_split trainval of worker 0, test of")])
