@@ -4,7 +4,7 @@
 # make bench   images/s, memory, share of the machine's matmul peak
 # make bench-serving   latency and throughput of exports and of the server
 # make soak    kill programs again and again, train with one seed again and
-#              again, read 100,000 damaged inputs: hours;
+#              again, read 100,000 damaged inputs: half an hour or more;
 #              make soak SOAK="--kills=100 --seed=7"
 # make clean   remove what make made, but not runs/
 #
