@@ -3,9 +3,7 @@
 import dataclasses
 import os
 import re
-import resource
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -14,11 +12,12 @@ import warnings
 from kdwsd import errors
 from tests.fuzz import cases
 from tests.fuzz import oracle
+from tests.fuzz import peak_memory
 
 ACCEPTED, REFUSED, FAILED = "accepted", "refused", "failed"
 
 SECONDS = 5.0  # Of CPU: a busy machine must not look like a slow parser.
-MEBIBYTES = 400  # Beyond the most the process has ever held.
+MEBIBYTES = 400  # Beyond what the process holds before; see `peak_memory`.
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
@@ -58,19 +57,18 @@ def judge(target, case, folder):
     A `Verdict`.
   """
   cases.write(case, folder)
-  before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  peak_memory.forget()
+  before = peak_memory.read()
   started = time.process_time()
   outcome, signature, details = _outcome(target, folder)
   seconds = time.process_time() - started
-  grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-  if sys.platform != "darwin":
-    grown *= 1024
+  grown = peak_memory.read() - before
   if outcome != FAILED and seconds > SECONDS:
     outcome, signature = FAILED, "too slow"
     details = f"took {seconds:.1f} s of CPU"
   if outcome != FAILED and grown > MEBIBYTES * 2 ** 20:
     outcome, signature = FAILED, "too much memory"
-    details = f"took {grown / 2 ** 20:.0f} MiB more than any case before"
+    details = f"took {grown / 2 ** 20:.0f} MiB more than there was before"
   return Verdict(outcome, signature, details, seconds)
 
 
