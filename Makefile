@@ -1,4 +1,4 @@
-# make demo    train the embedded demo, some 20 minutes on 2 cores
+# make demo    train the embedded demo, 16 to 20 minutes on 2 cores
 # make test    the tests;  make test-slow  the ones that take minutes
 # make lint    ruff, and that BUILD is up to date
 # make bench   images/s, memory, share of the machine's matmul peak
