@@ -111,6 +111,43 @@ def test_recipe_has_settings_for_each_stage(data, tmp_path):
   assert "kd_prediction.flags" in err
 
 
+def test_unfit_teacher_is_told_before_a_stage_is_trained(
+    data, undisturbed, tmp_path):
+  teacher, work = tmp_path / "teacher", tmp_path / "work"
+  teacher.mkdir()
+  with open(os.path.join(undisturbed[0], "wsd", "config.json"),
+            encoding="utf-8") as file:
+    config = json.load(file)
+  (teacher / "config.json").write_text(
+      json.dumps({**config, "classes": ["zebra"]}), encoding="utf-8")
+  _, err = _finish(_start(data, str(work), teacher=teacher), code=2)
+  assert "expected the classes of the student's data" in err
+  assert "Received: zebra." in err
+  # Nor is the work directory bound to that teacher.
+  assert not os.path.lexists(work / "wsd")
+  assert not os.path.exists(work / "cls")
+
+
+@pytest.mark.parametrize("stage, flags, said", [
+    ("kd_feature", "--fc_units=8\n", "expected the student of kd_feature"),
+    ("kd_prediction", "--teacher_cache=on\n--teacher_dropout\n",
+     "expected --noteacher_dropout"),
+    ("kd_prediction", "--train_split=nowhere\n", "nowhere.json: expected"),
+    ("kd_prediction", "--checkpoint_interval=3\n--steps_per_loop=2\n",
+     "expected a multiple of --steps_per_loop")])
+def test_bad_settings_of_a_late_stage_are_told_at_once(
+    stage, flags, said, data, tmp_path):
+  for each in _STAGES:
+    lines = "".join(f"--{name}={value}\n" for name, value in _FLAGS.items())
+    (tmp_path / f"{each}.flags").write_text(
+        lines + (flags if each == stage else ""), "utf-8")
+  process = whole_runs.start({"data": data, "workdir": tmp_path / "work",
+                              "stage": "all", "recipe": tmp_path})
+  _, err = _finish(process, code=2)
+  assert said in err
+  assert not os.path.exists(tmp_path / "work" / "wsd")
+
+
 def test_recipe_does_not_silence_the_log(data, tmp_path):
   for stage in _STAGES:
     (tmp_path / f"{stage}.flags").write_text("--fc_units=8\n", "utf-8")

@@ -19,7 +19,9 @@ from kdwsd.training import config as config_lib
 from kdwsd.training import models
 from kdwsd.training import run as run_lib
 from kdwsd.training import strategies
+from kdwsd.training import teacher as teacher_lib
 from kdwsd.training import workdir_lock
+from kdwsd.training.stages import start
 
 COMPARISON = "comparison.json"
 
@@ -52,6 +54,7 @@ def run(workdir, settings):
 
 def _run(workdir, settings, strategy):
   shared = settings["cls"]
+  _check(workdir, settings)
   if "wsd" not in settings:
     _link(settings["kd_prediction"]["teacher"], os.path.join(workdir, "wsd"))
   for stage, values in settings.items():
@@ -77,6 +80,23 @@ def _run(workdir, settings, strategy):
   print(f"Report: {path}")
 
 
+def _check(workdir, settings):
+  """Tells what would stop a later stage before the first is trained."""
+  todo = {stage: values for stage, values in settings.items()
+          if not _is_trained(os.path.join(workdir, stage), values)}
+  configs = {}
+  for stage, values in todo.items():
+    train_set, _ = run_lib.open_sets(values)
+    values = {**values, "feature_student": ""}  # The chain's own.
+    configs[stage] = config_lib.Config(classes=train_set.classes, **values)
+    run_lib.STAGES[stage].check(configs[stage])
+    if stage.startswith("kd_") and "wsd" not in settings:
+      teacher_lib.check(values["teacher"], values["teacher_checkpoint"],
+                        train_set.classes)
+  if "kd_feature" in todo and "kd_prediction" in todo:
+    start.check_stages(configs["kd_feature"], configs["kd_prediction"])
+
+
 def _link(teacher, path):
   """Makes a path stand for the teacher's work directory."""
   config_lib.read(teacher)  # A mistyped path is told now.
@@ -92,10 +112,7 @@ def _link(teacher, path):
 
 def _is_done(workdir, values):
   """Whether a stage was trained to its end, and measured."""
-  if not os.path.exists(config_lib.path(workdir)):
-    return False
-  step = checkpoints.last_step(workdir)
-  if step is None or step < values["train_steps"]:
+  if not _is_trained(workdir, values):
     return False
   for name in (checkpoints.LAST, checkpoints.BEST):
     paths = checkpoints.listed(os.path.join(workdir, name))
@@ -113,6 +130,13 @@ def _is_done(workdir, values):
   return values["stage"] == "kd_feature" or not values["eval_split"] or (
       os.path.exists(os.path.join(
           summary.directory(workdir, values["eval_split"]), summary.METRICS)))
+
+
+def _is_trained(workdir, values):
+  if not os.path.exists(config_lib.path(workdir)):
+    return False
+  step = checkpoints.last_step(workdir)
+  return step is not None and step >= values["train_steps"]
 
 
 def _measure_cost(workdir):

@@ -59,11 +59,7 @@ def run(workdir, *, strategy=None, **values):
     errors.InputError: bad settings or data, a loss that is not finite, a full
       disk, or another process that trains in the work directory.
   """
-  train_set = records.open_split(values["data"], values["train_split"])
-  eval_set = None
-  if values["eval_split"] and values["stage"] != "kd_feature":
-    eval_set = records.open_split(values["data"], values["eval_split"])
-    _check_same_classes(train_set, eval_set)
+  train_set, eval_set = open_sets(values)
   strategy = strategy or strategies.make(
       values["distribution_strategy"], values["num_replicas"])
   with contextlib.ExitStack() as stack:
@@ -76,6 +72,23 @@ def run(workdir, *, strategy=None, **values):
           _cache_directory(workdir)))
     stack.enter_context(record_faults.named(train_set, eval_set))
     return _run(workdir, strategy, train_set, eval_set, values)
+
+
+def open_sets(values):
+  """The records that a run trains on, and those that it is measured on or None.
+
+  Args:
+    values: see `run`.
+
+  Raises:
+    errors.InputError: no such records, or of other classes than each other.
+  """
+  train_set = records.open_split(values["data"], values["train_split"])
+  if not values["eval_split"] or values["stage"] == "kd_feature":
+    return train_set, None
+  eval_set = records.open_split(values["data"], values["eval_split"])
+  _check_same_classes(train_set, eval_set)
+  return train_set, eval_set
 
 
 def _cache_directory(workdir):

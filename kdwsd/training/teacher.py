@@ -42,6 +42,25 @@ def load(workdir, checkpoint, classes):
     A `Teacher`.
 
   Raises:
+    errors.InputError: see `check`; or the checkpoint is damaged.
+  """
+  check(workdir, checkpoint, classes)
+  path = checkpoints.find(workdir, checkpoint)
+  model, config = checkpoints.load_model(workdir, path)
+  model.trainable = False
+  logging.info("Teacher: %s.", path)
+  return Teacher(model, config, path)
+
+
+def check(workdir, checkpoint, classes):
+  """Checks that a run can be a student's teacher, without loading it.
+
+  Args:
+    workdir: see `load`.
+    checkpoint: see `load`.
+    classes: see `load`.
+
+  Raises:
     errors.InputError: no such run, checkpoint or stage, or other classes.
   """
   if not workdir:
@@ -57,11 +76,7 @@ def load(workdir, checkpoint, classes):
     raise errors.InputError(
         f"--teacher: {workdir}: expected the classes of the student's data, "
         f"{', '.join(classes)}. Received: {', '.join(config.classes)}.")
-  path = checkpoints.find(workdir, checkpoint)
-  model, _ = checkpoints.load_model(workdir, path)
-  model.trainable = False
-  logging.info("Teacher: %s.", path)
-  return Teacher(model, config, path)
+  checkpoints.find(workdir, checkpoint)
 
 
 def image_scores(teacher, batch, *, temperature, dropout_seeds=None):

@@ -9,6 +9,8 @@ from kdwsd.training.stages import students
 
 LOSS_NAMES = ("loss",)
 
+check = students.check  # There are no settings of this stage alone to check.
+
 
 def make(config, train_set):
   """Makes the stage; call it in the strategy's scope.
@@ -23,7 +25,7 @@ def make(config, train_set):
   Raises:
     errors.InputError: see `students.check`.
   """
-  students.check(config)
+  check(config)
   student = models.build(config)
   return stage.Stage(
       model=trainee_lib.Trainee(student),

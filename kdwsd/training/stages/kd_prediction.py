@@ -18,6 +18,8 @@ from kdwsd.training.stages import students
 
 LOSS_NAMES = ("loss", "hard_loss", "soft_loss")
 
+check = students.check  # There are no settings of this stage alone to check.
+
 
 def make(config, train_set):
   """Makes the stage; call it in the strategy's scope.
@@ -32,7 +34,7 @@ def make(config, train_set):
   Raises:
     errors.InputError: the teacher is missing or does not fit.
   """
-  students.check(config)
+  check(config)
   teacher = teacher_lib.load(
       config.teacher, config.teacher_checkpoint, config.classes)
   student = models.build(config)

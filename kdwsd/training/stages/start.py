@@ -63,6 +63,20 @@ def check(config):
     _check_feature_student(config)
 
 
+def check_stages(first, second):
+  """Checks that stage 2 can go on from a stage 1 that is yet to be trained.
+
+  Args:
+    first: `config.Config` of stage 1.
+    second: that of stage 2.
+
+  Raises:
+    errors.InputError: they have different students.
+  """
+  _check_same(second, first, _SAME,
+              "kd_prediction: expected the student of kd_feature.")
+
+
 def _check_init_from(config):
   workdir = config.init_from
   before = config_lib.read(workdir)

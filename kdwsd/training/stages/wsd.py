@@ -23,12 +23,9 @@ def make(config, train_set):
     A `stage.Stage`.
 
   Raises:
-    errors.InputError: what to start from is missing or does not fit, or maps
-      that cannot be kept are to be.
+    errors.InputError: see `check`.
   """
-  start.check(config)
-  if config.frozen_cache:
-    frozen_maps.check(config, config.train_sizes)
+  check(config)
   model = models.build(config)
 
   def add_to_batches(dataset):
@@ -48,6 +45,18 @@ def make(config, train_set):
       score=models.scorer(model),
       add_to_batches=add_to_batches)
 
+
+
+def check(config):
+  """Checks the settings of this stage, before anything is built.
+
+  Raises:
+    errors.InputError: what to start from is missing or does not fit, or maps
+      that cannot be kept are to be.
+  """
+  start.check(config)
+  if config.frozen_cache:
+    frozen_maps.check(config, config.train_sizes)
 
 def make_step(model, *, spatial_weight=0.0):
   """Makes the step function of the stage.
