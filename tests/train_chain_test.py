@@ -133,6 +133,7 @@ def test_unfit_teacher_is_told_before_a_stage_is_trained(
     ("kd_prediction", "--teacher_cache=on\n--teacher_dropout\n",
      "expected --noteacher_dropout"),
     ("kd_prediction", "--train_split=nowhere\n", "nowhere.json: expected"),
+    ("wsd", "--fc_units=8\n", "expected the teacher's width, 8, or --feature_"),
     ("kd_prediction", "--checkpoint_interval=3\n--steps_per_loop=2\n",
      "expected a multiple of --steps_per_loop")])
 def test_bad_settings_of_a_late_stage_are_told_at_once(

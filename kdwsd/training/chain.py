@@ -21,6 +21,7 @@ from kdwsd.training import run as run_lib
 from kdwsd.training import strategies
 from kdwsd.training import teacher as teacher_lib
 from kdwsd.training import workdir_lock
+from kdwsd.training.stages import kd_feature
 from kdwsd.training.stages import start
 
 COMPARISON = "comparison.json"
@@ -93,8 +94,15 @@ def _check(workdir, settings):
     if stage.startswith("kd_") and "wsd" not in settings:
       teacher_lib.check(values["teacher"], values["teacher_checkpoint"],
                         train_set.classes)
-  if "kd_feature" in todo and "kd_prediction" in todo:
-    start.check_stages(configs["kd_feature"], configs["kd_prediction"])
+  if "kd_feature" in todo:
+    first = configs["kd_feature"]
+    if "kd_prediction" in todo:
+      start.check_stages(first, configs["kd_prediction"])
+    teacher = configs.get("wsd") or config_lib.read(
+        os.path.join(workdir, "wsd") if "wsd" in settings else first.teacher)
+    kd_feature.check_layers(models.outline(first), models.outline(teacher),
+                            first.feature_layers, first.feature_adapter)
+    tf.keras.backend.clear_session()
 
 
 def _link(teacher, path):

@@ -21,6 +21,20 @@ def build(config):
   return student.build(student_config(config))
 
 
+def outline(config):
+  """The model of a run whose head has no weights yet: quickly made.
+
+  Args:
+    config: `config.Config`.
+
+  Returns:
+    As `build`.
+  """
+  if config.stage == "wsd":
+    return wsddn.WSDDN(wsddn_config(config))
+  return student.Student(student_config(config))
+
+
 def as_saved(model, config):
   """The model where checkpoints have it: a student is part of a trainee."""
   if config.stage == "wsd":

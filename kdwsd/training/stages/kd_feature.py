@@ -36,7 +36,7 @@ def make(config, train_set):
       config.teacher, config.teacher_checkpoint, config.classes)
   student = models.build(config)
   trainee = trainee_lib.Trainee(student, adapters=_adapters(
-      student, teacher, config.feature_layers, config.feature_adapter))
+      student, teacher.model, config.feature_layers, config.feature_adapter))
   cached = config.teacher_cache == "on"
   if cached:
     features = teacher_cache.roi_features(
@@ -78,6 +78,32 @@ def check(config):
         "--teacher_cache=on: expected --top_k_rois in this stage, for features "
         "of all RoIs take too much room. Received: --top_k_rois=0.")
   students.check(config)
+
+
+def check_layers(student, teacher, layers, adapter):
+  """Checks that the layers of two models can be compared.
+
+  Args:
+    student: `student.Student`; its weights are not looked at.
+    teacher: `wsddn.WSDDN`, likewise.
+    layers: names.
+    adapter: `--feature_adapter`.
+
+  Raises:
+    errors.InputError: the student has no such layer, or one of another width
+      and nothing to adapt it.
+  """
+  ours, theirs = _widths(student), _widths(teacher)
+  for name in layers:
+    if name not in ours:
+      raise errors.InputError(
+          f"--feature_layers: expected some of {', '.join(ours)} for this "
+          f"student. Received: {name!r}.")
+    if adapter != "linear" and ours[name] != theirs[name]:
+      raise errors.InputError(
+          f"--feature_layers: {name}: expected the teacher's width, "
+          f"{theirs[name]}, or --feature_adapter=linear. Received: a student "
+          f"with {ours[name]}.")
 
 
 def loss_names(layers):
@@ -176,31 +202,22 @@ def _mean_one(scores, valid):
 
 def _adapters(student, teacher, layers, kind):
   """{layer: linear map from the student's channels to the teacher's}."""
-  ours = _widths(student.config.fc_units, student.backbone.num_channels)
-  theirs = _widths(
-      teacher.model.config.fc_units, teacher.model.backbone.num_channels)
+  check_layers(student, teacher, layers, kind)
+  ours, theirs = _widths(student), _widths(teacher)
   adapters = {}
   for name in layers:
-    if name not in ours:
-      raise errors.InputError(
-          f"--feature_layers: expected some of {', '.join(ours)} for this "
-          f"student. Received: {name!r}.")
-    if kind == "linear" and ours[name] != theirs[name]:
+    if ours[name] != theirs[name]:
       adapters[name] = tf.keras.layers.Dense(
           theirs[name], dtype="float32", name=f"adapter_{name}",
           kernel_initializer=tf.keras.initializers.GlorotUniform(
               1000 * student.config.seed + 990 + len(adapters)))
       adapters[name](tf.zeros([1, ours[name]]))
-    elif ours[name] != theirs[name]:
-      raise errors.InputError(
-          f"--feature_layers: {name}: expected the teacher's width, "
-          f"{theirs[name]}, or --feature_adapter=linear. Received: a student "
-          f"with {ours[name]}.")
   return adapters
 
 
-def _widths(fc_units, channels):
+def _widths(model):
   """Width of each layer that can be compared."""
+  fc_units, channels = model.config.fc_units, model.backbone.num_channels
   if not fc_units:
     return {"pool": channels, "fc7": channels}
   return {"pool": channels, "fc6": fc_units, "fc7": fc_units}

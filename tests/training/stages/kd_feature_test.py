@@ -116,11 +116,12 @@ class KdFeatureTest(tf.test.TestCase, parameterized.TestCase):
   def test_adapter_maps_to_the_teachers_width(self):
     compact = student_lib.build(student_lib.StudentConfig(
         num_classes=3, image_size=64, backbone="small", fc_units=0))
+    teacher = self.teacher.model
     with self.assertRaisesRegex(errors.InputError, "width, 6, or.*with 128"):
-      kd_feature._adapters(compact, self.teacher, ("fc7",), "none")
+      kd_feature._adapters(compact, teacher, ("fc7",), "none")
     with self.assertRaisesRegex(errors.InputError, "Received: 'fc6'"):
-      kd_feature._adapters(compact, self.teacher, ("fc6",), "linear")
-    adapters = kd_feature._adapters(compact, self.teacher, ("fc7",), "linear")
+      kd_feature._adapters(compact, teacher, ("fc6",), "linear")
+    adapters = kd_feature._adapters(compact, teacher, ("fc7",), "linear")
     self.assertEqual(adapters["fc7"].kernel.shape, [128, 6])
     self.assertEqual(adapters["fc7"].kernel.name, "adapter_fc7/kernel:0")
 
