@@ -82,13 +82,18 @@ def _run(workdir, settings, strategy):
 
 
 def _check(workdir, settings):
-  """Tells what would stop a later stage before the first is trained."""
+  """Tells, before the first stage is trained, what would stop a later one.
+
+  Raises:
+    errors.InputError: bad records or settings of a stage that is not trained
+      yet, a teacher that does not fit, or models that do not fit together.
+  """
   todo = {stage: values for stage, values in settings.items()
           if not _is_trained(os.path.join(workdir, stage), values)}
   configs = {}
   for stage, values in todo.items():
     train_set, _ = run_lib.open_sets(values)
-    values = {**values, "feature_student": ""}  # The chain's own.
+    values = {**values, "feature_student": ""}  # It will be the chain's.
     configs[stage] = config_lib.Config(classes=train_set.classes, **values)
     run_lib.STAGES[stage].check(configs[stage])
     if stage.startswith("kd_") and "wsd" not in settings:

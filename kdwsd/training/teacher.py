@@ -44,8 +44,7 @@ def load(workdir, checkpoint, classes):
   Raises:
     errors.InputError: see `check`; or the checkpoint is damaged.
   """
-  check(workdir, checkpoint, classes)
-  path = checkpoints.find(workdir, checkpoint)
+  path = check(workdir, checkpoint, classes)
   model, config = checkpoints.load_model(workdir, path)
   model.trainable = False
   logging.info("Teacher: %s.", path)
@@ -59,6 +58,9 @@ def check(workdir, checkpoint, classes):
     workdir: see `load`.
     checkpoint: see `load`.
     classes: see `load`.
+
+  Returns:
+    The path of its checkpoint.
 
   Raises:
     errors.InputError: no such run, checkpoint or stage, or other classes.
@@ -76,7 +78,7 @@ def check(workdir, checkpoint, classes):
     raise errors.InputError(
         f"--teacher: {workdir}: expected the classes of the student's data, "
         f"{', '.join(classes)}. Received: {', '.join(config.classes)}.")
-  checkpoints.find(workdir, checkpoint)
+  return checkpoints.find(workdir, checkpoint)
 
 
 def image_scores(teacher, batch, *, temperature, dropout_seeds=None):

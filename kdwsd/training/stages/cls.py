@@ -9,7 +9,7 @@ from kdwsd.training.stages import students
 
 LOSS_NAMES = ("loss",)
 
-check = students.check  # There are no settings of this stage alone to check.
+check = students.check  # There is nothing that only this stage needs.
 
 
 def make(config, train_set):

@@ -46,7 +46,6 @@ def make(config, train_set):
       add_to_batches=add_to_batches)
 
 
-
 def check(config):
   """Checks the settings of this stage, before anything is built.
 
@@ -57,6 +56,7 @@ def check(config):
   start.check(config)
   if config.frozen_cache:
     frozen_maps.check(config, config.train_sizes)
+
 
 def make_step(model, *, spatial_weight=0.0):
   """Makes the step function of the stage.
