@@ -56,7 +56,11 @@ def decode(image_bytes, size, *, max_pixels=MAX_PIXELS, name="image_bytes"):
       1).with_options(_options()).get_single_element()
   with tf.control_dependencies(_check(
       indices, problems, image_bytes, count, name)):
-    images = tf.reshape(images, [-1, size, size, 3])
+    # The images themselves must wait for the check. Of a `tf.reshape` only the
+    # constant shape would, and the graph optimiser drops a reshape to the
+    # shape that is there already.
+    images = tf.identity(images)
+  images = tf.ensure_shape(images, [None, size, size, 3])
   return _upright(images, exif.orientations(image_bytes))
 
 

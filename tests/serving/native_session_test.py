@@ -82,6 +82,24 @@ def test_what_a_server_does_not_check_the_graph_does(
   assert error.value.code == _INVALID_ARGUMENT
 
 
+@pytest.mark.parametrize("name, inputs", [
+    ("serving_default", {"image_bytes": [fakes.truncated_jpeg()] * 2}),
+    ("classify", {"inputs": [fakes.example(fakes.truncated_jpeg())] * 2}),
+])
+def test_images_that_all_fail_are_named_every_time(student, name, inputs):
+  # The session's optimiser may drop what only orders a check and what follows
+  # it; then the two race. Threads, for the order varies more on busy cores.
+  def message(_):
+    with pytest.raises(c_api.NativeError) as error:
+      student[2].run(name, inputs)
+    return str(error.value)
+
+  with futures.ThreadPoolExecutor(8) as pool:
+    messages = list(pool.map(message, range(300)))
+  assert all("[0]: expected a whole JPEG or PNG" in m for m in messages), {
+      m[:200] for m in messages}
+
+
 def test_strings_of_every_size_go_in_and_out(tmp_path):
   # Up to 22 bytes a TF_TString holds itself, longer ones elsewhere.
   module = tf.Module()
