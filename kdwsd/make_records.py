@@ -98,6 +98,8 @@ def main(_):
       "datalist" if _FORMAT.value == "datalist" else "edge_boxes")
   _check_flags(method)
   source = _read_source(sources.read_classes(_CLASSES.value), problems)
+  for notice in source.notices:
+    print(notice)
 
   from kdwsd.data import cards
   from kdwsd.data import conversion

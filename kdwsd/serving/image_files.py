@@ -4,9 +4,7 @@ import dataclasses
 import glob
 import os
 
-# By their names: what Pillow may read of them is `images.decode`'s business.
-EXTENSIONS = (".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm",
-              ".tif", ".tiff", ".webp")
+from kdwsd.data import image_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +67,7 @@ def _of_folder(folder, leave_out):
         name for name in folders if not name.startswith(".")
         and os.path.realpath(os.path.join(directory, name)) != left_out)
     for name in sorted(names):
-      if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
+      if image_names.is_image(name) and not name.startswith("."):
         path = os.path.join(directory, name)
         found.append(ImageFile(path, os.path.relpath(path, folder)))
   found += [ImageFile(
@@ -77,8 +75,8 @@ def _of_folder(folder, leave_out):
       f"expected a folder that can be read. Received: {problem.strerror}.")
             for problem in problems]
   return found or [ImageFile(
-      folder, "", f"expected images in the folder ({' '.join(EXTENSIONS)}). "
-      "Received: none.")]
+      folder, "", "expected images in the folder "
+      f"({' '.join(image_names.EXTENSIONS)}). Received: none.")]
 
 
 def _of_pattern(pattern):

@@ -97,10 +97,13 @@ class Source:
     items: list of `Item`, in the source's order.
     description: what the card says of the source: format, name and the
       arguments it was read with.
+    notices: lines to tell the user: what was found by looking, left out,
+      clipped or passed over, each with its count.
   """
   classes: tuple
   items: list
   description: dict
+  notices: tuple = ()
 
 
 class Problems:
@@ -202,26 +205,47 @@ def check_classes(names, where):
 
 
 def choose_classes(classes, there, where):
-  """Checks the class list asked for against the classes of the data.
+  """Settles the class list: the one asked for, or that of the data.
+
+  A list that was asked for is taken as it is, so that every split of a data
+  set numbers its classes alike: its classes may be missing in this split.
 
   Args:
-    classes: names asked for, or None for all.
+    classes: names asked for, or None for those of the data.
     there: names the data has, in its order.
     where: what names them, for the message.
 
   Returns:
     Tuple of names.
+
+  Raises:
+    errors.InputError: no class asked for is in data that has classes, or an
+      unfit name.
   """
-  check_classes(tuple(there), where)
   if classes is None:
+    check_classes(tuple(there), where)
     return tuple(there)
-  known = set(there)
-  strange = [name for name in classes if name not in known]
-  if strange:
+  if there and not set(classes) & set(there):
     raise errors.InputError(
-        f"--classes: expected classes of {where}: {_some(there)}. Received: "
-        f"{_some(strange)}.")
+        f"--classes: expected at least one class of {where}: {_some(there)}. "
+        f"Received: {_some(classes)}.")
   return tuple(classes)
+
+
+def left_out_notice(counts):
+  """Says which names of the data a class list leaves out.
+
+  Args:
+    counts: images, or objects, by name; only names that are left out.
+
+  Returns:
+    A line, or None where nothing is left out.
+  """
+  if not counts:
+    return None
+  names = sorted(counts, key=lambda name: (-counts[name], name))
+  return (f"--classes leaves out {len(names)} of the data's names: "
+          + _some([f"{name} ({counts[name]})" for name in names]) + ".")
 
 
 def objects_of(rows, frame=None):
