@@ -97,7 +97,8 @@ def main(_):
   method = _PROPOSALS.value or (
       "datalist" if _FORMAT.value == "datalist" else "edge_boxes")
   _check_flags(method)
-  source = _read_source(sources.read_classes(_CLASSES.value), problems)
+  source = _READERS[_FORMAT.value](
+      classes=sources.read_classes(_CLASSES.value), problems=problems)
   for notice in source.notices:
     print(notice)
 
@@ -148,28 +149,43 @@ def _check_flags(method):
         f"--input: expected the {_FORMAT.value} data set. Received: none.")
 
 
-def _read_source(classes, problems):
-  image_set = _IMAGE_SET.value or _SPLIT.value
-  common = {"classes": classes, "problems": problems}
-  if _FORMAT.value == "voc":
-    from kdwsd.data.sources import voc
-    return voc.read(_INPUT.value, year=_YEAR.value, image_set=image_set,
-                    **common)
-  if _FORMAT.value == "coco":
-    from kdwsd.data.sources import coco
-    return coco.read(_INPUT.value, image_set=image_set,
-                     annotations=_ANNOTATIONS.value, images=_IMAGES.value,
-                     **common)
-  if _FORMAT.value == "nuswide":
-    from kdwsd.data.sources import nuswide
-    return nuswide.read(_INPUT.value, image_set=image_set,
-                        images=_IMAGES.value, **common)
-  if _FORMAT.value == "datalist":
-    from kdwsd.data.sources import datalist
-    return datalist.read(_INPUT.value, images=_IMAGES.value,
-                         frame=_DATALIST_FRAME.value or "original", **common)
+def _read_voc(**common):
+  from kdwsd.data.sources import voc
+  return voc.read(_INPUT.value, year=_YEAR.value, image_set=_image_set(),
+                  **common)
+
+
+def _read_coco(**common):
+  from kdwsd.data.sources import coco
+  return coco.read(_INPUT.value, image_set=_image_set(),
+                   annotations=_ANNOTATIONS.value, images=_IMAGES.value,
+                   **common)
+
+
+def _read_nuswide(**common):
+  from kdwsd.data.sources import nuswide
+  return nuswide.read(_INPUT.value, image_set=_image_set(),
+                      images=_IMAGES.value, **common)
+
+
+def _read_datalist(**common):
+  from kdwsd.data.sources import datalist
+  return datalist.read(_INPUT.value, images=_IMAGES.value,
+                       frame=_DATALIST_FRAME.value or "original", **common)
+
+
+def _read_csv(**common):
   from kdwsd.data.sources import csv_labels
   return csv_labels.read(_INPUT.value, images=_IMAGES.value, **common)
+
+
+# What reads each --format; imported when called for, as --help needs none.
+_READERS = {"voc": _read_voc, "coco": _read_coco, "nuswide": _read_nuswide,
+            "datalist": _read_datalist, "csv": _read_csv}
+
+
+def _image_set():
+  return _IMAGE_SET.value or _SPLIT.value
 
 
 def _cores():

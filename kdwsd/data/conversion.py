@@ -26,6 +26,7 @@ import tqdm
 from kdwsd import errors
 from kdwsd import files
 from kdwsd.data import cards
+from kdwsd.data import image_listing
 from kdwsd.data import images
 from kdwsd.data import preparation
 from kdwsd.data import progress_notes
@@ -69,7 +70,7 @@ def convert(source, *, output, split, proposal_settings, problems,
     raise errors.InputError(
         "--num_shards and --workers: expected 0 or more. Received: "
         f"{num_shards} and {num_workers}.")
-  items = _present_items(source.items, problems)
+  items = image_listing.present(source, problems)
   num_shards = num_shards or min(
       max(1, math.ceil(len(items) / _IMAGES_PER_SHARD)), _MOST_SHARDS)
   if num_shards > len(items):
@@ -110,32 +111,6 @@ def convert(source, *, output, split, proposal_settings, problems,
       files.write_json(records.card_path(output, split), card)
       notes.card = card
   return notes.card
-
-
-def _present_items(items, problems):
-  """Items whose file is there and not empty, each image id once."""
-  good, seen = [], {}
-  for item in items:
-    wrong = images.missing(item.image_path)
-    try:
-      if wrong:
-        raise errors.InputError(
-            f"{item.where}: {item.image_path}: expected an image file. "
-            f"Received: {wrong}.")
-      if item.image_id in seen:
-        raise errors.InputError(
-            f"{item.where}: expected every image once. Received: "
-            f"{item.image_id}, also at {seen[item.image_id]}.")
-      seen[item.image_id] = item.where
-      good.append(item)
-    except errors.InputError as error:
-      problems.add(error)
-  if not good:
-    raise errors.InputError(
-        f"expected at least one image to convert. Received: none of "
-        f"{len(problems.messages)} listed can be used"
-        + (f", first {problems.messages[0]}" if problems.messages else "."))
-  return good
 
 
 def _digest(items):

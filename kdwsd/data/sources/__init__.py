@@ -99,11 +99,14 @@ class Source:
       arguments it was read with.
     notices: lines to tell the user: what was found by looking, left out,
       clipped or passed over, each with its count.
+    image_folder: what relative paths of images start from, where `--images`
+      can name another; a message about a missing file tells it.
   """
   classes: tuple
   items: list
   description: dict
   notices: tuple = ()
+  image_folder: str = None
 
 
 class Problems:

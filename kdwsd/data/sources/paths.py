@@ -1,0 +1,42 @@
+"""Where an image listed in a data set lies: one rule for every format.
+
+A path is taken as it is written, from the folder of the images. If no such file
+exists, its backslashes are read as separators: lists written on Windows have
+them, and a file name on Linux hardly ever does. Absolute paths of Windows name
+no file here and are refused.
+"""
+
+import os
+import re
+
+from kdwsd import errors
+from kdwsd.data import texts
+
+_ABSOLUTE_ON_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+
+
+def locate(folder, name, where):
+  """Finds the file that a path in a data set means; it may be missing.
+
+  Args:
+    folder: of the images; what relative paths start from.
+    name: the path as written.
+    where: what lists it, for messages: `train.csv:17`.
+
+  Returns:
+    (path, name): the file, and the path as it was read, which is `name` with
+    forward slashes where backslashes were separators.
+
+  Raises:
+    errors.InputError: an absolute path of Windows.
+  """
+  path = os.path.join(folder, name)
+  if "\\" not in name and name[1:2] != ":" or os.path.exists(path):
+    return path, name
+  if _ABSOLUTE_ON_WINDOWS.match(name):
+    raise errors.InputError(
+        f"{where}: expected a path that starts from the folder of the images; "
+        "write the paths so, and name the folder with --images. Received: "
+        f"{texts.quoted(name)}, an absolute path of Windows.")
+  name = name.replace("\\", "/")
+  return os.path.join(folder, name), name
