@@ -12,6 +12,11 @@
 | shard_bytes | size of each shard, by which a strange one is told |
 | num_objects | annotated objects; null where the source has no boxes |
 | objects_per_class | by name; null likewise |
+| num_images_with_boxes_known | images whose objects are known, even if none |
+| boxes_clipped | boxes that stuck out of their image |
+| boxes_scaled | boxes of annotations made for the image in another size |
+| boxes_dropped | boxes without valid coordinates, area or part in the image |
+| first_box_fault | the first of these three in words, or null |
 | proposals | method, settings, per_image {mean, min, max}, recall |
 | proposals.recall | by IoU, share of the objects that a proposal covers |
 | source | format and arguments |
@@ -38,13 +43,18 @@ class Counts:
   """Sums over the images of one or more shards.
 
   Attributes: all sums, but `proposals_min` and `proposals_max`;
-    `num_with_truth` counts images whose objects are known.
+    `num_with_truth` counts images whose objects are known; `first_box_fault`
+    is a text.
   """
   images_per_class: np.ndarray   # [C]
   unknown_per_class: np.ndarray  # [C]
   objects_per_class: np.ndarray  # [C]
   num_images: int = 0
   num_with_truth: int = 0
+  boxes_clipped: int = 0
+  boxes_scaled: int = 0
+  boxes_dropped: int = 0
+  first_box_fault: str = ""
   num_judged: int = 0
   num_matched: tuple = (0,) * len(preparation.RECALL_IOUS)
   proposals_sum: int = 0
@@ -64,18 +74,24 @@ class Counts:
     other.unknown_per_class[list(item.unknown_label_ids)] = 1
     other.num_images = 1
     other.proposals_sum = other.proposals_min = other.proposals_max = num
-    if item.objects is not None:
-      other.num_with_truth = 1
-      np.add.at(other.objects_per_class, item.objects.class_ids, 1)
+    truth = prepared.truth
+    if truth is not None:
+      other.boxes_clipped, other.boxes_dropped = truth.clipped, truth.dropped
+      other.boxes_scaled, other.first_box_fault = truth.scaled, truth.fault
       other.num_judged = prepared.num_judged
       other.num_matched = prepared.num_matched
+    if truth is not None and truth.boxes is not None:
+      other.num_with_truth = 1
+      np.add.at(other.objects_per_class, item.objects.class_ids[truth.kept], 1)
     self.add(other)
 
   def add(self, other):
     """Adds the sums of another `Counts`."""
     for name in ("images_per_class", "unknown_per_class", "objects_per_class",
-                 "num_images", "num_with_truth", "num_judged", "proposals_sum"):
+                 "num_images", "num_with_truth", "num_judged", "boxes_clipped",
+                 "boxes_scaled", "boxes_dropped", "proposals_sum"):
       setattr(self, name, getattr(self, name) + getattr(other, name))
+    self.first_box_fault = self.first_box_fault or other.first_box_fault
     self.num_matched = tuple(
         a + b for a, b in zip(self.num_matched, other.num_matched))
     for name, choose in (("proposals_min", min), ("proposals_max", max)):
@@ -149,6 +165,11 @@ def make(source, *, split, counts, num_shards, proposal_settings, skipped,
           if n},
       "objects_per_class": (
           by_class(counts.objects_per_class) if known else None),
+      "num_images_with_boxes_known": counts.num_with_truth,
+      "boxes_clipped": counts.boxes_clipped,
+      "boxes_scaled": counts.boxes_scaled,
+      "boxes_dropped": counts.boxes_dropped,
+      "first_box_fault": counts.first_box_fault or None,
       "proposals": {
           "method": method,
           "settings": settings,
@@ -179,6 +200,7 @@ def summary(card, path):
       ("images", f"{card['num_images']} in {card['num_shards']} shards"),
       ("labels", f"{labels} of {len(card['classes'])} classes"),
       ("objects", "no boxes in the source" if objects is None else objects),
+      *_boxes_lines(card),
       ("proposals", f"{card['proposals']['method']}, an image "
                     f"{per_image['mean']:.1f} "
                     f"({per_image['min']} to {per_image['max']})"),
@@ -190,3 +212,18 @@ def summary(card, path):
       ("card", path),
   ]
   return "\n".join(f"  {name:<10} {value}" for name, value in lines)
+
+
+def _boxes_lines(card):
+  """What became of boxes that could not be taken as they are."""
+  counts = [(card[key], words) for key, words in (
+      ("boxes_clipped", "clipped to their image"),
+      ("boxes_scaled", "scaled with their image"),
+      ("boxes_dropped", "dropped")) if card[key]]
+  if counts:
+    yield "boxes", ", ".join(f"{count} {words}" for count, words in counts) + (
+        f"; first: {card['first_box_fault']}")
+  unknown = card["num_images"] - card["num_images_with_boxes_known"]
+  if unknown and card["num_images_with_boxes_known"]:
+    yield "", (f"{unknown} images whose objects are not known count for labels "
+               "only")

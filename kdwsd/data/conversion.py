@@ -241,10 +241,11 @@ def _write_shard(path, items, results, bar, num_classes, problems):
 
 def _record(item, prepared):
   truth = None
-  if item.objects is not None:
+  if prepared.truth is not None and prepared.truth.boxes is not None:
+    objects, kept = item.objects, prepared.truth.kept
     truth = records.Truth(
-        boxes=prepared.truth_boxes, class_ids=item.objects.class_ids,
-        difficult=item.objects.difficult, crowd=item.objects.crowd)
+        boxes=prepared.truth.boxes, class_ids=objects.class_ids[kept],
+        difficult=objects.difficult[kept], crowd=objects.crowd[kept])
   return records.Record(
       image_id=item.image_id, encoded=prepared.encoded,
       height=prepared.height, width=prepared.width,

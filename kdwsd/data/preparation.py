@@ -1,7 +1,7 @@
 """What the converter's worker processes do with one image.
 
-Decode, propose boxes, and bring boxes into `kdwsd.boxes` fractions of the
-upright image. No TensorFlow here: every worker would pay for its import.
+Decode, propose boxes, and bring annotated boxes into `kdwsd.boxes` fractions of
+the upright image. No TensorFlow here: every worker would pay for its import.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ import numpy as np
 
 from kdwsd import boxes as box_ops
 from kdwsd import errors
+from kdwsd.data import annotated_boxes
 from kdwsd.data import images
 from kdwsd.data import proposal_files
 from kdwsd.data import proposals
@@ -22,9 +23,6 @@ from kdwsd.data import recall
 from kdwsd.data.sources import datalist
 
 RECALL_IOUS = (0.5, 0.7)
-
-# Annotations made with another convention may stick out by a pixel or two.
-_TOLERANCE_PIXELS = 2.0
 
 _settings = {}  # Of this worker process; see `start_worker`.
 
@@ -39,7 +37,7 @@ class Prepared:
     width: pixels.
     boxes: [N, 4] float32 proposals, best first.
     scores: [N] float32.
-    truth_boxes: [M, 4] float32, or None where the source has no boxes.
+    truth: an `annotated_boxes.Placed`, or None where the source has no boxes.
     num_judged: objects that count for recall: not difficult, no crowd.
     num_matched: of these, how many a proposal covers; one number for each of
       `RECALL_IOUS`.
@@ -49,7 +47,7 @@ class Prepared:
   width: int
   boxes: np.ndarray
   scores: np.ndarray
-  truth_boxes: np.ndarray
+  truth: annotated_boxes.Placed
   num_judged: int
   num_matched: tuple
 
@@ -100,20 +98,22 @@ def prepare(item, settings, *, max_pixels, proposal_file=None):
     A `Prepared`.
 
   Raises:
-    errors.InputError: the image, its proposals or its objects are not right.
+    errors.InputError: the image or its proposals are not right.
   """
   image = images.read(item.image_path, max_pixels=max_pixels, where=item.where)
   boxes, scores = _propose(item, image, settings, proposal_file)
   truth, num_judged, num_matched = None, 0, (0,) * len(RECALL_IOUS)
   if item.objects is not None:
-    truth = truth_boxes(item, image)
-    judged = truth[~(item.objects.difficult | item.objects.crowd)]
-    num_judged = len(judged)
-    num_matched = tuple(
-        recall.matched(judged, boxes, iou) for iou in RECALL_IOUS)
+    truth = annotated_boxes.place(item, image)
+    if truth.boxes is not None:
+      set_aside = item.objects.difficult | item.objects.crowd
+      judged = truth.boxes[~set_aside[truth.kept]]
+      num_judged = len(judged)
+      num_matched = tuple(
+          recall.matched(judged, boxes, iou) for iou in RECALL_IOUS)
   return Prepared(
       encoded=image.encoded, height=image.height, width=image.width,
-      boxes=boxes, scores=scores, truth_boxes=truth, num_judged=num_judged,
+      boxes=boxes, scores=scores, truth=truth, num_judged=num_judged,
       num_matched=num_matched)
 
 
@@ -139,47 +139,3 @@ def _propose(item, image, settings, proposal_file):
     return np.array([[0, 0, 1, 1]], np.float32), np.ones([1], np.float32)
   return boxes, scores
 
-
-def truth_boxes(item, image):
-  """Brings the objects of an image into fractions of the upright image.
-
-  The frame of an annotation is the upright image, or the image as stored where
-  only that has the size the annotation gives. Where the annotation's height
-  and width are merely exchanged, its pixels are those of the image.
-
-  Args:
-    item: a `sources.Item` with objects.
-    image: an `images.DecodedImage`.
-
-  Returns:
-    [M, 4] float32 boxes.
-
-  Raises:
-    errors.InputError: a box outside the image, or an annotation of an image of
-      another size.
-  """
-  upright = image.height, image.width
-  stored = upright[::-1] if image.orientation in (5, 6, 7, 8) else upright
-  frame = item.objects.frame or upright
-  turn = frame != upright and frame == stored
-  if frame != upright and not turn:
-    if frame[::-1] != upright:
-      raise errors.InputError(
-          f"{item.where}: {item.image_path}: expected an image of "
-          f"{frame[1]} x {frame[0]} pixels, as its annotation says. Received: "
-          f"{image.width} x {image.height}.")
-    frame = upright
-  edges = item.objects.boxes                                      # [M, 4]
-  limit = np.array([frame[0], frame[1]] * 2, np.float32)          # [4]
-  outside = np.any((edges < -_TOLERANCE_PIXELS)
-                   | (edges > limit + _TOLERANCE_PIXELS), axis=1)
-  if np.any(outside):
-    first = int(np.argmax(outside))
-    raise errors.InputError(
-        f"{item.where}: {item.image_path}: expected objects inside the image "
-        f"of {frame[1]} x {frame[0]} pixels. Received: object {first + 1} with "
-        f"edges ymin, xmin, ymax, xmax = {edges[first].tolist()}.")
-  boxes = box_ops.clip(edges / limit)
-  if turn:
-    boxes = images.turn_boxes(boxes, image.orientation)
-  return box_ops.clip(boxes)

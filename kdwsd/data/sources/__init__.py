@@ -34,12 +34,16 @@ class Objects:
     difficult: [M] bool.
     crowd: [M] bool.
     frame: (height, width) the annotation says the image has, or None.
+    dropped: boxes the source left out: without area, or not four numbers.
+    fault: what was wrong with the first of these, in words.
   """
   boxes: np.ndarray
   class_ids: np.ndarray
   difficult: np.ndarray
   crowd: np.ndarray
   frame: tuple = None
+  dropped: int = 0
+  fault: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,14 +255,14 @@ def left_out_notice(counts):
           + _some([f"{name} ({counts[name]})" for name in names]) + ".")
 
 
-def objects_of(rows, frame=None):
+def objects_of(rows, frame=None, **more):
   """Makes `Objects` of a list of (box, class_id, difficult, crowd)."""
   return Objects(
       boxes=np.array([row[0] for row in rows], np.float32).reshape(-1, 4),
       class_ids=np.array([row[1] for row in rows], np.int64),
       difficult=np.array([row[2] for row in rows], bool),
       crowd=np.array([row[3] for row in rows], bool),
-      frame=frame)
+      frame=frame, **more)
 
 
 def check_directory(path, what):
