@@ -3,7 +3,8 @@
 A record's JPEG is decoded by TensorFlow in training, which knows nothing of
 EXIF, CMYK conventions, palettes or transparency. Files that need no knowledge
 (baseline JPEG, RGB or grey, upright) are recorded as they are; all others are
-decoded here, by Pillow, and encoded again.
+decoded here, by Pillow, and encoded again. Samples of more than 8 bits are
+scaled as `sample_ranges` says; metadata stops no reading, however large.
 """
 
 import contextlib
@@ -14,16 +15,19 @@ import warnings
 
 import numpy as np
 from PIL import Image
-from PIL import ImageChops
 
 from kdwsd import errors
+from kdwsd.data import image_formats
+from kdwsd.data import image_modes
+from kdwsd.data import png_chunks
 
 DEFAULT_MAX_PIXELS = 100_000_000
 JPEG_QUALITY = 95
 
-# Formats that Pillow decodes by itself; EPS, for one, would run a program. JPEG
-# includes the multi-picture files (MPO) of cameras.
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+# An image is called dark whose brightest sample, of 255, is below this: most
+# likely one whose range was not understood.
+DARK = 20
+
 _ORIENTATION = 0x0112
 _MOST_SIDE = 65500  # libjpeg's; no record could hold more.
 _END_OF_IMAGE = b"\xff\xd9"
@@ -37,10 +41,13 @@ class DecodedImage:
     pixels: [H, W, 3] uint8 RGB, upright.
     encoded: JPEG of the same pixels, upright, RGB or grey.
     orientation: EXIF orientation the file had, 1 to 8.
+    taken_for: what the samples of a deeper container were taken for and scaled
+      from, as `12 bits`; "" where the file leaves no question.
   """
   pixels: np.ndarray
   encoded: bytes
   orientation: int
+  taken_for: str = ""
 
   @property
   def height(self):
@@ -51,6 +58,11 @@ class DecodedImage:
   def width(self):
     """Pixels."""
     return self.pixels.shape[1]
+
+  @property
+  def is_dark(self):
+    """Whether no sample reaches `DARK`."""
+    return int(self.pixels.max(initial=0)) < DARK
 
 
 def read(path, *, max_pixels=DEFAULT_MAX_PIXELS, where=""):
@@ -96,9 +108,13 @@ def decode(content, *, max_pixels=DEFAULT_MAX_PIXELS, name="image"):
   if not content:
     raise errors.InputError(
         f"{name}: expected an image file. Received: zero bytes.")
+  readable = content
+  if content.startswith(png_chunks.SIGNATURE):
+    readable = png_chunks.without_metadata(content)
+  formats = image_formats.readable()
   try:
     with _pixel_limit(max_pixels), Image.open(
-        io.BytesIO(content), formats=_FORMATS) as image:
+        io.BytesIO(readable), formats=formats) as image:
       if image.width * image.height > max_pixels:
         raise errors.InputError(
             f"{name}: expected at most {max_pixels} pixels (--max_pixels). "
@@ -111,7 +127,8 @@ def decode(content, *, max_pixels=DEFAULT_MAX_PIXELS, name="image"):
       if image.format in ("JPEG", "MPO") and _lacks_end(content):
         raise OSError("image file is truncated (no end-of-image marker)")
       orientation = _orientation(image)
-      rgb = _upright(_to_rgb(image), orientation)
+      rgb, taken_for = image_modes.to_rgb(image, readable, name)
+      rgb = _upright(rgb, orientation)
       pixels = np.array(rgb, np.uint8)                          # [H, W, 3]
       keep = _plain_jpeg(image) and orientation == 1
   except errors.InputError:
@@ -126,11 +143,12 @@ def decode(content, *, max_pixels=DEFAULT_MAX_PIXELS, name="image"):
     received = str(error).splitlines()[0] if str(error) else repr(error)
     received = received.split(" <_io")[0]
     raise errors.InputError(
-        f"{name}: expected a whole image file ({', '.join(_FORMATS)}). "
-        f"Received: {received}, {len(content)} bytes.") from error
+        f"{name}: expected a whole image file ({', '.join(formats)}). "
+        f"Received: {received}, {len(content)} bytes."
+        f"{image_formats.advice(content)}") from error
   return DecodedImage(pixels=pixels,
                       encoded=content if keep else encode(rgb),
-                      orientation=orientation)
+                      orientation=orientation, taken_for=taken_for)
 
 
 def encode(image):
@@ -201,28 +219,6 @@ def _upright(image, orientation):
       6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
       8: Image.Transpose.ROTATE_90}.get(orientation)
   return image if method is None else image.transpose(method)
-
-
-def _to_rgb(image):
-  if image.mode == "CMYK":
-    # Pillow inverts every CMYK JPEG, as if all came from Adobe's programs.
-    if image.format in ("JPEG", "MPO") and "adobe" not in image.info:
-      image = ImageChops.invert(image)
-    return image.convert("RGB")
-  if image.mode.startswith("I;16"):
-    wide = np.array(image, np.uint32) >> 8
-    return Image.fromarray(wide.astype(np.uint8)).convert("RGB")
-  if image.mode in ("I", "F"):
-    wide = np.nan_to_num(np.array(image, np.float64))
-    top = 255.0 if wide.max(initial=0) <= 255 else 65535.0
-    wide = np.clip(wide * (255.0 / top), 0, 255)
-    return Image.fromarray(wide.astype(np.uint8)).convert("RGB")
-  if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or (
-      "transparency" in image.info):
-    image = image.convert("RGBA")
-    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, image).convert("RGB")
-  return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _plain_jpeg(image):

@@ -10,6 +10,7 @@ bits can name is transparent here (Pillow compares it with other numbers).
 
 import tensorflow as tf
 
+from kdwsd.data import sample_ranges
 from kdwsd.serving import exif
 
 MAX_PIXELS = 50_000_000
@@ -100,8 +101,10 @@ def _decode_jpeg(content):
 
 
 def _decode_png(content, head):
-  """[H, W, 3] uint8; the upper bytes of 16 bits; transparency on white."""
-  image = tf.io.decode_png(content, channels=4)                   # [H, W, 4]
+  """[H, W, 3] uint8; 16 bits scaled; transparency on white."""
+  image = tf.cond(
+      head[24] == 16, lambda: _decode_deep_png(content),
+      lambda: tf.io.decode_png(content, channels=4))              # [H, W, 4]
   # Where there is no alpha TensorFlow makes one, at 1, 2 or 4 bits a pixel
   # with 1, 3 or 15 for what is 255 elsewhere.
   depth = tf.clip_by_value(tf.cast(head[24], tf.int32), 1, 8)
@@ -109,6 +112,23 @@ def _decode_png(content, head):
   return tf.cond(
       tf.reduce_min(image[..., 3]) == opaque,
       lambda: image[..., :3], lambda: _on_white(image))
+
+
+def _decode_deep_png(content):
+  """[H, W, 4] uint8 of 16 bits, by the rule of `sample_ranges`."""
+  image = tf.io.decode_png(content, channels=4, dtype=tf.uint16)  # [H, W, 4]
+
+  def upper_bits(samples):
+    largest = tf.cast(tf.reduce_max(samples), tf.int32)
+    # Two bits for each of the depths above 8 that the samples need.
+    spare = 2 * tf.reduce_sum(tf.cast(
+        largest >= [1 << bits for bits in sample_ranges.DEPTHS[:-1]],
+        tf.int32))
+    return tf.cast(tf.bitwise.right_shift(
+        samples, tf.cast(spare, tf.uint16)), tf.uint8)
+
+  # Alpha has a depth of its own, and 16 bits where TensorFlow makes it.
+  return tf.concat([upper_bits(image[..., :3]), upper_bits(image[..., 3:])], -1)
 
 
 def _on_white(image):

@@ -1,6 +1,7 @@
 """Decoding in the graph, against Pillow's way into the records."""
 
 import tempfile
+import zlib
 
 from absl.testing import parameterized
 import numpy as np
@@ -9,7 +10,9 @@ import tensorflow as tf
 
 from kdwsd.data import images
 from kdwsd.data import input_pipeline
+from kdwsd.data import sample_ranges
 from kdwsd.serving import image_decoding
+from tests.data import deep_images
 from tests.data import fake_records
 from tests.data import fake_sets
 from tests.serving import fakes
@@ -88,6 +91,43 @@ _BAD = {
 }
 
 
+def _deep_pngs():
+  """PNG files of 16 bits whose samples use 8 to 16 of them, by name."""
+  made = {}
+  for bits in sample_ranges.DEPTHS:
+    grey = deep_images.ramp((1 << bits) - 1, 24, 32)
+    colours = np.dstack([grey, grey // 2, grey[::-1]])
+    for alpha_bits in (bits, 16):
+      alpha = deep_images.ramp((1 << alpha_bits) - 1, 24, 32)[:, ::-1]
+      made[f"grey_alpha_{bits}_{alpha_bits}"] = deep_images.png(
+          np.dstack([grey, alpha]), deep_images.GREY_ALPHA)
+      made[f"rgba_{bits}_{alpha_bits}"] = deep_images.png(
+          np.dstack([colours, alpha]), deep_images.RGBA)
+    made[f"grey_{bits}"] = deep_images.png(grey, deep_images.GREY)
+    made[f"rgb_{bits}"] = deep_images.png(colours, deep_images.RGB)
+    made[f"transparent_grey_{bits}"] = deep_images.png(
+        grey, deep_images.GREY, extra=[(b"tRNS", int(
+            grey[5, 5]).to_bytes(2, "big"))])
+    made[f"transparent_rgb_{bits}"] = deep_images.png(
+        colours, deep_images.RGB, extra=[(b"tRNS", b"".join(
+            int(value).to_bytes(2, "big") for value in colours[5, 5]))])
+  return made
+
+
+def _with_metadata():
+  """PNG files with more metadata than pixels, by name."""
+  grey = deep_images.ramp(255, 24, 32)
+  much = b"x" * 9_000_000
+  return {name: deep_images.png(grey, deep_images.GREY, bits=8, extra=extra)
+          for name, extra in {
+              "text": [(b"tEXt", b"key\0" + much)],
+              "packed_text": [(b"zTXt", b"key\0\0" + zlib.compress(much))],
+              "xmp": [(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + much)],
+              "profile": [(b"iCCP", b"icc\0\0" + zlib.compress(much))],
+              "many_texts": [(b"tEXt", b"key%d\0" % i + much[:900_000])
+                             for i in range(80)]}.items()}
+
+
 class ImageDecodingTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_pixels_are_those_of_records(self):
@@ -96,6 +136,21 @@ class ImageDecodingTest(tf.test.TestCase, parameterized.TestCase):
     for name, image in zip(_GOOD, decoded):
       self.assertAllClose(
           image, _expected(_GOOD[name]), atol=1.01, rtol=0, msg=name)
+
+  @parameterized.named_parameters(
+      ("deep", _deep_pngs), ("metadata", _with_metadata))
+  def test_pixels_are_exactly_those_of_records(self, make):
+    made = make()
+    for name, content in made.items():
+      expected = images.decode(content).pixels
+      self.assertGreater(np.ptp(expected), 60, name)
+      decoded = image_decoding.decode([content], 32)[0]
+      self.assertAllClose(
+          decoded, tf.image.resize(expected, [32, 32]), atol=1e-3, msg=name)
+    # Depth is an image's own, not its batch's.
+    together = _decode(list(made.values()))
+    for image, content in zip(together, made.values()):
+      self.assertAllEqual(image, _decode([content])[0])
 
   def test_records_become_what_the_input_pipeline_makes(self):
     record_set = fake_records.write(tempfile.mkdtemp(), "test", 5)
