@@ -51,7 +51,12 @@ _PROPOSALS = flags.DEFINE_enum(
     "--proposals_file, or those of the datalist. The default is edge_boxes; "
     "for --format=datalist it is datalist.")
 _PROPOSALS_FILE = flags.DEFINE_string(
-    "proposals_file", None, "Proposals of --proposals=file, .npz or .mat.")
+    "proposals_file", None, "Proposals of --proposals=file: .npz, .mat, .pkl, "
+    "or a folder of .mat files, one an image.")
+_PROPOSALS_ORDER = flags.DEFINE_enum(
+    "proposals_order", None, ["yxyx", "xyxy", "xywh"],
+    "Order of a box's four numbers in --proposals_file, where it is not the "
+    "one of the file's layout.")
 _MAX_PROPOSALS = flags.DEFINE_integer(
     "max_proposals", 500, "Proposals kept an image, the best.", lower_bound=1)
 _MIN_SIDE = flags.DEFINE_integer(
@@ -89,6 +94,19 @@ def _min_side(computed):
   return {} if computed else {"min_side_pixels": 0}
 
 
+def _given_proposals(source):
+  """Settings of the proposals in a file, checked against the split."""
+  if not _PROPOSALS_FILE.value:
+    return {}
+  from kdwsd.data import proposal_files
+  notice, image_ids = proposal_files.match(
+      _PROPOSALS_FILE.value, [item.image_id for item in source.items],
+      order=_PROPOSALS_ORDER.value)
+  print(notice)
+  return {"file": _PROPOSALS_FILE.value, "order": _PROPOSALS_ORDER.value,
+          "image_ids": image_ids}
+
+
 def main(_):
   """Reads the source, converts it, says what came of it."""
   # Imported here: --help and bad flags need no TensorFlow.
@@ -109,8 +127,8 @@ def main(_):
   computed = method in ("edge_boxes", "selective_search")
   settings = proposals.Settings(
       method=method, max_proposals=_MAX_PROPOSALS.value,
-      **_min_side(computed),
-      file=_PROPOSALS_FILE.value, edge_model=_EDGE_MODEL.value,
+      **_min_side(computed), **_given_proposals(source),
+      edge_model=_EDGE_MODEL.value,
       selective_search_mode=_SELECTIVE_SEARCH_MODE.value)
   if computed:
     proposals.check_opencv()
@@ -136,6 +154,10 @@ def _check_flags(method):
         "--proposals=file and --proposals_file=PATH: expected both or none. "
         f"Received: --proposals={method} --proposals_file="
         f"{_PROPOSALS_FILE.value or ''}.")
+  if _PROPOSALS_ORDER.value and method != "file":
+    raise errors.InputError(
+        "--proposals_order: expected --proposals=file. Received: --proposals="
+        f"{method}, whose boxes are made in our order.")
   if method == "datalist" and _FORMAT.value != "datalist":
     raise errors.InputError(
         "--proposals=datalist: expected --format=datalist. Received: "

@@ -27,12 +27,13 @@ from tests.fuzz.targets import images
 from tests.fuzz.targets import nuswide
 from tests.fuzz.targets import proposals_mat
 from tests.fuzz.targets import proposals_npz
+from tests.fuzz.targets import proposals_pkl
 from tests.fuzz.targets import run_files
 from tests.fuzz.targets import voc
 
 _MANY = {datalist: 400, csv_labels: 400, voc: 400, coco: 300, nuswide: 300,
-         class_lists: 300, proposals_npz: 300, proposals_mat: 200, images: 300,
-         run_files: 300}
+         class_lists: 300, proposals_npz: 300, proposals_mat: 200,
+         proposals_pkl: 300, images: 300, run_files: 300}
 
 
 def _short_name(target):

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import pickle
 import sys
 import tempfile
 
@@ -11,10 +12,11 @@ from absl.testing import absltest
 from absl.testing import flagsaver
 from absl.testing import parameterized
 import numpy as np
+import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import make_records
-from kdwsd.data import proposal_files
+from kdwsd.data import proposal_npz
 from kdwsd.data import records
 from tests.data import fake_sets
 
@@ -99,7 +101,7 @@ class MakeRecordsTest(parameterized.TestCase):
   def test_proposals_of_a_file(self):
     path = self._write("train.csv", "path,cat\na.jpg,1\n")
     mine = os.path.join(self.root, "mine.npz")
-    proposal_files.write(mine, {
+    proposal_npz.write(mine, {
         "a.jpg": (np.array([[0, 0, .1, .1]], np.float32), np.ones([1]))})
     arguments = {"format": "csv", "input": path, "proposals": "file"}
     with self.assertRaisesRegex(errors.InputError, "--proposals_file"):
@@ -109,12 +111,34 @@ class MakeRecordsTest(parameterized.TestCase):
         records.open_split(self.output, "train").card["proposals"]["method"],
         "file")
 
+  def test_proposals_of_a_pickle_with_their_order(self):
+    path = self._write("train.csv", "path,cat\na.jpg,1\nb.jpg,0\n")
+    pixels = fake_sets.pixels()
+    height, width = pixels.shape[:2]
+    mine = self._write("mine.pkl", pickle.dumps(
+        [np.array([[0, 0, width // 2 - 1, height - 1]])] * 2))
+    arguments = {"format": "csv", "input": path, "proposals": "file",
+                 "proposals_file": mine}
+    with self.assertRaisesRegex(errors.InputError, "--proposals_order="):
+      self._run(**arguments)
+    printed = self._run(proposals_order="xyxy", **arguments)
+    self.assertIn("as xmin, ymin, xmax, ymax", printed)
+    self.assertIn("by their order, a.jpg to b.jpg", printed)
+    split = records.open_split(self.output, "train")
+    self.assertEqual(
+        split.card["proposals"]["settings"]["order"], "xyxy")
+    for serialized in tf.data.TFRecordDataset(split.paths):
+      np.testing.assert_allclose(
+          records.parse_for_training(serialized)["proposals"],
+          [[0, 0, 1, 0.5]], atol=1e-6)
+
   @parameterized.parameters(
       ({"output": None}, "--output"), ({}, "--input: expected the voc"),
       ({"format": "csv", "proposals": "datalist", "input": "x"},
        "--format=datalist. Received: --format=csv"),
       ({"format": "coco"}, "--input"),
       ({"proposals_file": "x.npz", "input": "x"}, "both or none"),
+      ({"proposals_order": "xyxy", "input": "x"}, "--proposals=file. Received"),
       ({"format": "datalist", "datalist_frame": "original", "input": "x"},
        "--classes"))
   def test_missing_flags(self, arguments, message):

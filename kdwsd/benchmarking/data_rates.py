@@ -10,7 +10,7 @@ def convert(paths, output, num_proposals, num_cores):
   """Converts images; returns the seconds it took."""
   # pylint: disable=import-outside-toplevel
   from kdwsd.data import conversion
-  from kdwsd.data import proposal_files
+  from kdwsd.data import proposal_npz
   from kdwsd.data import proposals
   from kdwsd.data import sources
   # pylint: enable=import-outside-toplevel
@@ -20,7 +20,7 @@ def convert(paths, output, num_proposals, num_cores):
   settings = proposals.Settings(max_proposals=num_proposals or 1)
   if not num_proposals:
     given = os.path.join(output, "given.npz")
-    proposal_files.write(given, {
+    proposal_npz.write(given, {
         item.image_id: ([[0.0, 0.0, 1.0, 1.0]], [1.0]) for item in items})
     settings = proposals.Settings(
         method="file", file=given, min_side_pixels=0)

@@ -1,4 +1,4 @@
-"""Cells of text and numbers in MATLAB's files of the formats 5 to 7.3.
+"""Numbers, and cells of them, in MATLAB's files of the formats 5 to 7.3.
 
 The formats 5 to 7 are read here and not by SciPy, whose reader in C follows
 what a damaged file says of itself until the process ends: a wrong tag, or cells
@@ -29,24 +29,24 @@ _CELL, _CHAR, _OPAQUE = 1, 4, 17  # Classes of arrays; 6 to 15: numbers.
 _COMPLEX = 0x0800
 
 
-def read_cells(path, names):
-  """Reads cells.
+def read(path, names):
+  """Reads variables.
 
   Args:
     path: of a `.mat` file.
-    names: of the cells wanted; the first holds text.
+    names: of the variables wanted; the first is a cell of text.
 
   Returns:
-    Dict of name to list: of text for the first, of arrays for the others. What
-    is not there is left out.
+    Dict of name to list, for a cell: of text for the first, of arrays for the
+    others; or to array, for numbers. What is not there is left out.
 
   Raises:
     errors.InputError: damaged, too large, or with anything else in its cells.
   """
   import h5py  # pylint: disable=import-outside-toplevel
   try:
-    read = _read_hdf5 if h5py.is_hdf5(path) else _read_level5
-    return read(path, names)
+    read_format = _read_hdf5 if h5py.is_hdf5(path) else _read_level5
+    return read_format(path, names)
   except Exception as error:  # Whatever a damaged file provokes.
     raise errors.InputError(
         f"{path}: expected a MATLAB file with cells of "
@@ -55,8 +55,8 @@ def read_cells(path, names):
 
 
 def _read_level5(path, names):
-  """Cells of a MATLAB 5 to 7 file."""
-  cells, size = {}, os.path.getsize(path)
+  """Variables of a MATLAB 5 to 7 file."""
+  found, size = {}, os.path.getsize(path)
   left = plain_arrays.most_bytes(size)
   with open(path, "rb") as file:
     order = {b"IM": "<", b"MI": ">"}.get(file.read(128)[126:])
@@ -68,12 +68,14 @@ def _read_level5(path, names):
       kind, _, _, name, at = _header(content, order)
       if name not in names:
         continue
-      if kind != _CELL or name in cells:
+      if name in found or kind != _CELL and (
+          name == names[0] or not 6 <= kind <= 15):
         raise ValueError(f"{name}, which is not a cell or comes twice")
-      cells[name] = list(_entries(content, at, order))
-  if not all(isinstance(text, str) for text in cells.get(names[0], ())):
+      found[name] = (list(_entries(content, at, order)) if kind == _CELL
+                     else _leaf(content, order))
+  if not all(isinstance(text, str) for text in found.get(names[0], ())):
     raise ValueError(f"numbers in {names[0]}")
-  return cells
+  return found
 
 
 def _variable(file, left, most, order):
@@ -171,7 +173,7 @@ def _leaf(content, order):
 
 
 def _read_hdf5(path, names):
-  """Cells of a MATLAB 7.3 file, which is HDF5 with its axes reversed."""
+  """Variables of a MATLAB 7.3 file, which is HDF5 with its axes reversed."""
   import h5py  # pylint: disable=import-outside-toplevel
   left = plain_arrays.most_bytes(os.path.getsize(path))
 
@@ -182,16 +184,20 @@ def _read_hdf5(path, names):
       raise ValueError("arrays that are not in the file")
     return dataset
 
-  cells = {}
+  found = {}
   with h5py.File(path, "r") as file:
     for name in names:
-      if name in file:
-        cells[name] = [
-            _transposed(checked(file[reference]))
-            for reference in np.asarray(checked(file[name])).reshape(-1)]
-  if names[0] in cells:
-    cells[names[0]] = [_text(codes) for codes in cells[names[0]]]
-  return cells
+      if name not in file:
+        continue
+      variable = checked(file[name])
+      if h5py.check_dtype(ref=variable.dtype) is None and name != names[0]:
+        found[name] = _transposed(variable)
+      else:
+        found[name] = [_transposed(checked(file[reference]))
+                       for reference in np.asarray(variable).reshape(-1)]
+  if names[0] in found:
+    found[names[0]] = [_text(codes) for codes in found[names[0]]]
+  return found
 
 
 def _transposed(dataset):

@@ -42,7 +42,7 @@ def read(path, what):
         _check(archive, most)
       file.seek(0)
       with np.load(file, allow_pickle=False) as archive:
-        return {name: _checked(archive[name]) for name in archive.files}
+        return {name: checked(archive[name]) for name in archive.files}
   except Exception as error:  # A damaged file provokes nearly any.
     received = (getattr(error, "strerror", None) or str(error)
                 or type(error).__name__)
@@ -56,8 +56,34 @@ def most_bytes(size):
   return max(_LEAST_BYTES, _MOST_TIMES * size)
 
 
-def _checked(array):
-  """An array whose text, if it is that, Python can hold and write."""
+def rows_of_four(array, where):
+  """An array of boxes as [n, 4] float64; `numbers` says what is refused."""
+  array = np.asarray(array)
+  if array.size == 0:
+    return np.zeros([0, 4])
+  if array.ndim != 2 or array.shape[1] != 4:
+    raise errors.InputError(
+        f"{where}: expected boxes as [n, 4] numbers. Received: "
+        f"{list(array.shape)} {array.dtype}.")
+  return numbers(array, where)
+
+
+def numbers(array, where):
+  """An array as float64; complex numbers, truth values and text are refused."""
+  array = np.asarray(array)
+  if array.dtype.kind not in "iuf":
+    raise errors.InputError(
+        f"{where}: expected numbers. Received: {list(array.shape)} "
+        f"{array.dtype}.")
+  return array.astype(np.float64)
+
+
+def checked(array):
+  """An array whose text, if it is that, Python can hold and write.
+
+  Raises:
+    ValueError: text that is none.
+  """
   if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
     # What NumPy makes of other numbers is no text; whatever looks at it fails.
     codes = np.ascontiguousarray(array).reshape(-1).view(

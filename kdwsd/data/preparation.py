@@ -73,8 +73,9 @@ def prepare_here(item):
   """
   if (_settings["proposal_settings"].method == "file"
       and _settings["proposal_file"] is None):
+    given = _settings["proposal_settings"]
     _settings["proposal_file"] = proposal_files.open_file(
-        _settings["proposal_settings"].file)
+        given.file, order=given.order, image_ids=given.image_ids)
   try:
     return prepare(item, _settings["proposal_settings"],
                    max_pixels=_settings["max_pixels"],

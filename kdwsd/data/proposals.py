@@ -47,6 +47,8 @@ class Settings:
       or segments are sought; boxes are fractions and need no scaling back.
       0 never reduces.
     file: path of the proposals, for method `file`.
+    order: of a box in that file; see `proposal_files.open_file`.
+    image_ids: of the split, in its order, where that file has no names.
     edge_model: path of OpenCV's structured-edge model; gradients if None.
     edge_sigma: smoothing of the gradient edges, pixels.
     edge_percentile: of the gradient edges, becomes strength 1.
@@ -70,6 +72,8 @@ class Settings:
   min_side_pixels: int = 10
   longest_side: int = 800
   file: Optional[str] = None
+  order: Optional[str] = None
+  image_ids: Optional[tuple] = None
   # EdgeBoxes.
   edge_model: Optional[str] = None
   edge_sigma: float = 2.5
@@ -123,7 +127,7 @@ class Settings:
     elif self.method == "selective_search":
       names += ["longest_side", "selective_search_mode"]
     elif self.method == "file":
-      names += ["file"]
+      names += ["file"] + ["order"] * (self.order is not None)
     return {"method": self.method,
             **{name: getattr(self, name) for name in names}}
 

@@ -20,7 +20,7 @@ from kdwsd import files
 from kdwsd.data import conversion
 from kdwsd.data import preparation
 from kdwsd.data import progress_notes
-from kdwsd.data import proposal_files
+from kdwsd.data import proposal_npz
 from kdwsd.data import proposals
 from kdwsd.data import records
 from kdwsd.data import sources
@@ -341,7 +341,7 @@ class ConversionTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_proposals_from_a_file(self):
     path = os.path.join(self.root, "mine.npz")
-    proposal_files.write(path, {
+    proposal_npz.write(path, {
         f"{i:06d}": (np.array([[0, 0, 1, .5], [0, 0, .1, .1]], np.float32),
                      np.array([.2, .9], np.float32)) for i in range(5)})
     settings = proposals.Settings(

@@ -35,7 +35,7 @@ class MatlabFilesTest(parameterized.TestCase):
     try:
       with self.assertRaisesRegex(
           errors.InputError, rf"p\.mat: expected .* Received: .*{message}"):
-        matlab_files.read_cells(self.path, _NAMES)
+        matlab_files.read(self.path, _NAMES)
       return tracemalloc.get_traced_memory()[1]
     finally:
       tracemalloc.stop()
@@ -49,7 +49,7 @@ class MatlabFilesTest(parameterized.TestCase):
         "images": made.cell(["000005", "é", ""]), "other": np.eye(5),
         "boxes": made.cell([boxes, np.zeros([0, 4]), boxes[:1]])},
                do_compression=packed)
-    cells = matlab_files.read_cells(self.path, _NAMES)
+    cells = matlab_files.read(self.path, _NAMES)
     theirs = io.loadmat(self.path)["boxes"].reshape(-1)
     self.assertEqual(cells["images"], ["000005", "é", ""])
     self.assertEqual(set(cells), {"images", "boxes"})
@@ -59,9 +59,9 @@ class MatlabFilesTest(parameterized.TestCase):
 
   def test_a_file_of_another_byte_order(self):
     io.savemat(self.path, made.sound_level5())
-    ours = matlab_files.read_cells(self.path, _NAMES)
+    ours = matlab_files.read(self.path, _NAMES)
     self._write(made.big_endian())
-    other = matlab_files.read_cells(self.path, _NAMES)
+    other = matlab_files.read(self.path, _NAMES)
     self.assertEqual(other["images"], ["000005", "a"])
     np.testing.assert_array_equal(other["boxes"][0], ours["boxes"][0])
 
@@ -70,7 +70,7 @@ class MatlabFilesTest(parameterized.TestCase):
                            "c": np.eye(2) * 1j, "n": made.cell([1, "a"])})
     with open(self.path, "ab") as file:  # A table: flags, then names.
       file.write(struct.pack("<IIIIIIIIII", 14, 32, 6, 8, 17, 0, 1, 1, 0x74, 0))
-    cells = matlab_files.read_cells(self.path, _NAMES)
+    cells = matlab_files.read(self.path, _NAMES)
     self.assertEqual(set(cells), set(_NAMES))
 
   @parameterized.parameters(3, 100, 30_000)
@@ -87,7 +87,7 @@ class MatlabFilesTest(parameterized.TestCase):
         self._write(whole[:place] + value.to_bytes(4, "little")
                     + whole[place + 4:])
         try:
-          matlab_files.read_cells(self.path, _NAMES)
+          matlab_files.read(self.path, _NAMES)
         except errors.InputError as error:
           self.assertIn("p.mat: expected a MATLAB file", str(error))
 

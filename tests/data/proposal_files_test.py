@@ -1,6 +1,7 @@
-"""Tests of proposal files: both layouts, both MATLAB formats, what is wrong."""
+"""Tests of proposal files: every layout with its boxes, and what is wrong."""
 
 import os
+import pickle
 import shutil
 import tempfile
 
@@ -12,6 +13,8 @@ from scipy import io
 
 from kdwsd import errors
 from kdwsd.data import proposal_files
+from kdwsd.data import proposal_npz
+from tests.data import pickled_arrays_test
 
 # Pixels of an image of 100 x 200, counted from 1, both ends inside:
 # (ymin, xmin, ymax, xmax). As fractions: 0 to 50 of 100, 0 to 100 of 200.
@@ -42,7 +45,7 @@ class NpzTest(_FilesTest):
 
   def test_what_is_written_is_read(self):
     path = self._path("p.npz")
-    proposal_files.write(path, {
+    proposal_npz.write(path, {
         "a": (_FRACTIONS, [0.9, 0.8]), "b": (np.zeros([0, 4]), []),
         "c": (_FRACTIONS[:1], [0.5])})
     file = proposal_files.open_file(path)
@@ -55,7 +58,7 @@ class NpzTest(_FilesTest):
 
   def test_an_empty_file_is_no_error(self):
     path = self._path("p.npz")
-    proposal_files.write(path, {})
+    proposal_npz.write(path, {})
     self.assertEmpty(proposal_files.open_file(path))
 
   def test_pixels_and_no_scores(self):
@@ -78,7 +81,7 @@ class NpzTest(_FilesTest):
   def test_folder_and_extension_may_differ(self):
     path = self._path("p.npz")
     box = (_FRACTIONS[:1], [1])
-    proposal_files.write(path, {
+    proposal_npz.write(path, {
         "train/000005.jpg": box, "train/1.jpg": box, "val/1.jpg": box})
     file = proposal_files.open_file(path)
     self.assertLen(file.lookup("000005", 9, 9)[0], 1)
@@ -91,7 +94,7 @@ class NpzTest(_FilesTest):
       ([0, np.nan, 1, 1], 1), ([0, 0, 1, 1], np.inf))
   def test_a_wrong_box_is_named(self, box, score):
     path = self._path("p.npz")
-    proposal_files.write(
+    proposal_npz.write(
         path, {"a": ([[0, 0, 1, 1], box], [0.5, score])})
     with self.assertRaisesRegex(errors.InputError, r"p\.npz.*'a'.*box 2"):
       proposal_files.open_file(path).lookup("a", 100, 200)
@@ -211,9 +214,12 @@ class MatTest(_FilesTest):
     self.assertEmpty(file.lookup("000007", 100, 200)[0])
 
   @parameterized.parameters(
-      (dict(boxes=_cell([_MATLAB])), "no images"),
+      (dict(images=_cell(["a"])), "no boxes"),
+      (dict(boxes=_cell([_MATLAB]), bboxes=_MATLAB), "boxes and bboxes"),
       (dict(images=_cell(["a", "b"]), boxes=_cell([_MATLAB])), "one length"),
-      (dict(images=_cell(["a"]), boxes=_MATLAB), "a cell"))
+      (dict(images=_cell(["a"]), boxes=_MATLAB), "a cell"),
+      (dict(bboxes=_MATLAB, scores=_cell([_MATLAB])), "an array"),
+      (dict(boxes=_cell([_MATLAB]), boxScores=_MATLAB), "one length|a cell"))
   def test_a_wrong_layout_is_named(self, content, message):
     path = self._path("p.mat")
     io.savemat(path, content)
@@ -233,6 +239,200 @@ class MatTest(_FilesTest):
                           boxScores=_cell([np.ones([3, 1])])))
     with self.assertRaisesRegex(errors.InputError, "2 boxes"):
       proposal_files.open_file(path).lookup("a", 100, 200)
+
+  def test_one_image_a_file_as_mcg_shares_them(self):
+    folder = self._path("mcg")
+    os.makedirs(os.path.join(folder, "00"))
+    for name, variable, scores, content in (
+        ("00/000005.mat", "bboxes", "scores", _MATLAB),
+        ("000007.mat", "boxes", "bboxes_scores", _MATLAB[:1])):
+      io.savemat(os.path.join(folder, name), {
+          variable: content.astype(np.float64),
+          scores: np.array([[0.2], [0.3]])[:len(content)],
+          "superpixels": np.zeros([3, 3], np.int16)})
+    file = proposal_files.open_file(folder)
+    boxes, scores = file.lookup("000005", 100, 200)
+    np.testing.assert_allclose(boxes, _FRACTIONS[::-1], atol=1e-7)
+    np.testing.assert_allclose(scores, [0.3, 0.2])
+    np.testing.assert_allclose(
+        file.lookup("JPEGImages/000007.jpg", 100, 200)[0], _FRACTIONS[:1])
+    alone = proposal_files.open_file(os.path.join(folder, "000007.mat"))
+    np.testing.assert_allclose(
+        alone.lookup("000007", 100, 200)[0], _FRACTIONS[:1])
+    with self.assertRaisesRegex(
+        errors.InputError, r"one image, '000007'; .* give the folder"):
+      alone.lookup("000005", 100, 200)
+
+  def test_mcg_of_matlab_7_3(self):
+    path = self._path("000005.mat")
+    with h5py.File(path, "w") as file:
+      file.create_dataset("bboxes", data=_MATLAB.T)
+      file.create_dataset("scores", data=np.array([[0.3, 0.2]]))
+    boxes, scores = proposal_files.open_file(path).lookup("000005", 100, 200)
+    np.testing.assert_allclose(boxes, _FRACTIONS, atol=1e-7)
+    np.testing.assert_allclose(scores, [0.3, 0.2])
+
+  def test_a_folder_without_mat_files(self):
+    with open(self._path("a.txt"), "wb"):
+      pass
+    with self.assertRaisesRegex(errors.InputError, "and 1 other files"):
+      proposal_files.open_file(self._directory)
+
+  @parameterized.parameters(
+      ("yxyx", _MATLAB), ("xyxy", _MATLAB[:, [1, 0, 3, 2]] - 1),
+      ("xywh", np.array([[1, 1, 100, 50, 0.3], [21, 11, 180, 90, 0.2]])))
+  def test_all_boxes_go_by_the_order_of_the_images(self, order, boxes):
+    path = self._path("all_boxes.mat")
+    io.savemat(path, dict(all_boxes=_cell([boxes, np.zeros([0, 4])])))
+    with self.assertRaisesRegex(errors.InputError, "--proposals_order=yxyx|xy"):
+      proposal_files.match(path, _NAMES)  # Scripts differ, nothing tells.
+    line, ids = proposal_files.match(path, _NAMES, order=order)
+    self.assertRegex(line, "matched by their order, 000005 to 000007")
+    file = proposal_files.open_file(path, order=order, image_ids=ids)
+    found, scores = file.lookup("000005", 100, 200)
+    np.testing.assert_allclose(found, _FRACTIONS, atol=1e-7)
+    np.testing.assert_allclose(scores, [.3, .2] if order == "xywh" else [1, 1])
+    self.assertEmpty(file.lookup("000007", 100, 200)[0])
+    with self.assertRaisesRegex(errors.InputError, "Received: 2, and 3"):
+      proposal_files.match(path, _NAMES + ("000009",), order=order)
+
+  def test_the_order_can_be_given(self):
+    path = self._path("xyxy.mat")
+    io.savemat(path, dict(images=_cell(["000005.jpg"]),
+                          boxes=_cell([_MATLAB[:, [1, 0, 3, 2]]])))
+    with self.assertRaisesRegex(
+        errors.InputError, r"box 2 = .* all boxes of the image are within: "
+        r"--proposals_order=xyxy\."):
+      proposal_files.open_file(path).lookup("000005", 100, 200)
+    file = proposal_files.open_file(path, order="xyxy")
+    np.testing.assert_allclose(
+        file.lookup("000005", 100, 200)[0], _FRACTIONS, atol=1e-7)
+
+
+class PickleTest(_FilesTest):
+
+  def _pickle(self, content):
+    path = self._path("p.pkl")
+    with open(path, "wb") as file:
+      pickle.dump(content, file, 2)
+    return path
+
+  def _check(self, path, scores, order=None, name="000005"):
+    file = proposal_files.open_file(path, order=order, image_ids=_NAMES)
+    boxes, found = file.lookup(name, 100, 200)
+    np.testing.assert_allclose(boxes, _FRACTIONS, atol=1e-7)
+    np.testing.assert_allclose(found, scores)
+    self.assertEmpty(file.lookup("000007", 100, 200)[0])
+
+  @parameterized.product(
+      ids=("indexes", "ids"), numbers=(False, True), stacked=(False, True))
+  def test_lists_of_detectron(self, ids, numbers, stacked):
+    # (xmin, ymin, xmax, ymax), pixels from 0, both ends inside.
+    names = [5, 7] if numbers else ["000005", "000007"]
+    boxes = [np.array([[0, 0, 99, 49], [20, 10, 199, 99]], np.uint16),
+             np.zeros([0, 4])]
+    scores = [np.array([0.9, 0.8]), np.zeros([0])]
+    if stacked:
+      boxes, scores, names = (np.stack([boxes[0]] * 2),
+                              np.stack([scores[0]] * 2), np.array(names))
+    path = self._pickle({"boxes": boxes, "scores": scores, ids: names})
+    if stacked:
+      found, _ = proposal_files.open_file(path).lookup("000007", 100, 200)
+      np.testing.assert_allclose(found, _FRACTIONS, atol=1e-7)
+    else:
+      self._check(path, [0.9, 0.8])
+
+  @parameterized.parameters(
+      (dict(), [[0, 0, 100, 50], [20, 10, 200, 99.5]], 99.5),
+      (dict(bbox_mode=1), [[0, 0, 100, 50], [20, 10, 180, 90]], 100),
+      (dict(bbox_mode=0), [[0, 0, 99, 49], [20, 10, 199, 99]], 100))
+  def test_edges_of_detectron2(self, mode, boxes, last):
+    # Edges, unless all numbers are whole: those are pixels.
+    path = self._pickle({
+        "boxes": [np.array(boxes)], "objectness_logits": [np.array([2, -1.])],
+        "ids": ["000005"], **mode})
+    found, scores = proposal_files.open_file(path).lookup("000005", 100, 200)
+    np.testing.assert_allclose(
+        found, [_FRACTIONS[0], [0.1, 0.1, last / 100, 1]], atol=1e-7)
+    np.testing.assert_allclose(scores, [2, -1])
+
+  def test_a_pickle_of_python_2(self):
+    path = self._path("p.pkl")
+    with open(path, "wb") as file:
+      file.write(pickled_arrays_test.PYTHON_2)
+    boxes, _ = proposal_files.open_file(path).lookup("000012", 10, 10)
+    np.testing.assert_allclose(boxes, [[0.2, 0.1, 0.5, 0.4]], atol=1e-7)
+
+  @parameterized.parameters(
+      ({5: [[0, 0, 99, 49, .9], [20, 10, 199, 99, .8]], 7: []},),
+      ({"000005.jpg": {"boxes": [[0, 0, 99, 49], [20, 10, 199, 99]],
+                       "scores": [.9, .8]}, "7": {"boxes": []}},),
+      ([np.array([[0, 0, 99, 49, .9], [20, 10, 199, 99, .8]]),
+        np.zeros([0, 5])],))
+  def test_layouts_that_do_not_tell_the_order(self, content):
+    path = self._pickle(content)
+    with self.assertRaisesRegex(errors.InputError, "--proposals_order="):
+      proposal_files.open_file(path, image_ids=_NAMES)
+    self._check(path, [0.9, 0.8], order="xyxy")
+
+  @parameterized.parameters(
+      ({}, "a dict of 0"), (5, "Received: 5"), ([], "a list of 0"),
+      (10 ** 40, "more than 30 digits"), ({"boxes": 1}, "a list under boxes"),
+      ({"boxes": [np.eye(4)], "ids": [1, 2]}, "one length"),
+      ({"boxes": [np.eye(4)], "ids": [1.5]}, "names or whole numbers"),
+      ({"boxes": [np.eye(4)], "ids": [10 ** 31]}, "names or whole numbers"),
+      ({"boxes": [np.eye(4)], "ids": [1], "indexes": [1]}, "ids"),
+      ({"boxes": [np.eye(4)], "ids": [1], "bbox_mode": 2}, "bbox_mode"),
+      ({"boxes": [np.eye(4)], "ids": [1]}, "no number above 1"),
+      ({"boxes": [np.eye(3)], "ids": [1]}, r"\[n, 4\] .*\[3, 3\]"),
+      ({"boxes": [[[1, 2, 3]]], "ids": [1]}, "a list of 1"),
+      ({"boxes": [[["a"] * 4]], "ids": [1]}, "a list of 1"),
+      ({"boxes": [np.eye(4)], "ids": [1], "scores": ["a"]}, "a score for"),
+      ({"a": [[1, 2, 3, 4], [5]]}, r"'a': expected boxes"),
+      ([[[1, 2, 3, 4]], None], "entry 1: expected boxes"))
+  def test_a_wrong_layout_is_named(self, content, message):
+    with self.assertRaisesRegex(errors.InputError, rf"p\.pkl.*{message}"):
+      proposal_files.open_file(self._pickle(content), order="xyxy",
+                               image_ids=["a"])
+
+
+class MatchTest(_FilesTest):
+
+  def _file(self, names):
+    path = self._path("p.npz")
+    np.savez(path, image_ids=names, counts=[1] * len(names),
+             boxes=[[0, 0, 1, (i + 1) / 8] for i in range(len(names))])
+    return path
+
+  @parameterized.parameters(
+      ([12, 17], "000017"), (["12", "17"], "val/000017.png"),
+      (["000012.jpg", "000017.jpeg"], "000017"),
+      (["a/12.jpg", "b/17.jpg"], "c/000017.TIF"),
+      ([2008000012, 2008000017], "2008_000017"),
+      (["COCO_val2014_000000000012", "COCO_val2014_000000000017"], "17"))
+  def test_numbers_and_endings(self, names, wanted):
+    file = proposal_files.open_file(self._file(names))
+    np.testing.assert_allclose(
+        file.lookup(wanted, 10, 10)[0], [[0, 0, 1, 0.25]])
+
+  def test_whole_names_come_first(self):
+    file = proposal_files.open_file(self._file(["12", "000012"]))
+    for place, name in enumerate(["12", "000012"]):
+      np.testing.assert_allclose(
+          file.lookup(name, 10, 10)[0], [[0, 0, 1, (place + 1) / 8]])
+    with self.assertRaisesRegex(errors.InputError, "'0012'.*several"):
+      file.lookup("0012", 10, 10)
+
+  def test_no_two_images_share_proposals(self):
+    path = self._file([12, 17])
+    self.assertRegex(proposal_files.match(path, ["000012", "000017"])[0],
+                     "proposals of 2 images, 2 of the split's 2; boxes are "
+                     "read as ymin, xmin, ymax, xmax")
+    for ids in (["000012", "12"], ["a/000012", "b/000012"]):
+      with self.assertRaisesRegex(errors.InputError, "the same for '.*12' and"):
+        proposal_files.match(path, ids)
+    with self.assertRaisesRegex(errors.InputError, "'a'"):
+      proposal_files.match(path, ["a", "b"])
 
 
 if __name__ == "__main__":

@@ -75,7 +75,10 @@ _EMPTY = (("boxes", 1), ("boxScores", 1))
 
 def examples():
   """Sound files of the three kinds."""
-  return [{"p.mat": _mat5(sound_level5())},
+  one = {"bboxes": _BOXES, "scores": np.array([[.2], [.3]])}
+  return [{"p.mat": _mat5(one)},
+          {"p.mat": _mat5({"all_boxes": sound_level5()["boxes"]})},
+          {"p.mat": _mat5(sound_level5())},
           {"p.mat": _mat5(sound_level5(), True)},
           {"p.mat": _mat73(_sound73(), _EMPTY)}]
 
@@ -93,13 +96,16 @@ def _odd_values():
 @st.composite
 def _files5(draw):
   content = sound_level5()
+  names = sorted(content) + ["bboxes", "all_boxes", "scores"]
   for _ in range(draw(st.integers(0, 3))):
-    name = draw(st.sampled_from(sorted(content) or ["images"]))
+    name = draw(st.sampled_from(names))
     what = draw(st.integers(0, 7))
     if what == 0:
       content.pop(name, None)
     elif what == 1:
       content[name] = draw(_odd_values())
+    elif what == 2 and name in content:
+      content[draw(st.sampled_from(names))] = content.pop(name)
     elif isinstance(content.get(name), np.ndarray) and (
         content[name].dtype.hasobject and content[name].ndim == 2):
       changed = content[name].copy()
@@ -252,6 +258,8 @@ def grammar():
 
 def check(folder):
   """Every image of a sound file has its proposals."""
-  file = proposal_files.open_file(os.path.join(folder, "p.mat"))
-  for image_id in _NAMES:
+  path = os.path.join(folder, "p.mat")
+  file = proposal_files.open_file(
+      path, order="yxyx", image_ids=_NAMES)
+  for image_id in _NAMES + ("p",):
     proposals_npz.look_up(file, image_id, None, folder, PLACES)

@@ -1,0 +1,138 @@
+"""Proposals as `.mat`: Selective Search's, EdgeBoxes' and MCG's files.
+
+The layouts are told apart by the names of the variables. The first and the last
+hold ymin, xmin, ymax, xmax, pixels counted from 1, both ends inside:
+
+- cells `images`, of names, and `boxes`, and perhaps `boxScores`: Selective
+  Search's files for Fast R-CNN (`voc_2007_trainval.mat`, R. Girshick) and
+  EdgeBoxes' for WSDDN (`EdgeBoxesVOC2007trainval.mat`, H. Bilen).
+- a cell `all_boxes` or `boxes` without `images`, in the order of the images,
+  [n, 4], or [n, 5] with the score. Scripts named selective_search_rcnn.m and
+  edge_boxes_wrapper.m write it, some as above, some with x first, from 0, or
+  with width and height: the order must be given. The numbers count from 1
+  unless one is smaller.
+- an array `bboxes` or `boxes`, and perhaps `scores` or `bboxes_scores`: one
+  image, whose name is that of the file. P. Arbelaez et al., "Multiscale
+  Combinatorial Grouping", CVPR 2014, share a folder of such files; R.
+  Girshick's py-faster-rcnn, lib/datasets/coco.py, reads them as (y1, x1, y2,
+  x2) from 1.
+"""
+
+import collections.abc
+import os
+
+import numpy as np
+
+from kdwsd import errors
+from kdwsd.data import matlab_files
+from kdwsd.data import texts
+
+_VARIABLES = ("images", "boxes", "all_boxes", "bboxes", "boxScores",
+              "scores", "bboxes_scores")
+
+
+def read(path):
+  """Reads a file of any layout.
+
+  Args:
+    path: of a `.mat` file.
+
+  Returns:
+    image ids, or None where only the order of the images tells; a list of
+    (boxes [n, 4], scores or None); the order of a box, or None where it must be
+    given; and its unit.
+
+  Raises:
+    errors.InputError: not laid out as above.
+  """
+  found = matlab_files.read(path, _VARIABLES)
+  boxes = [name for name in ("boxes", "all_boxes", "bboxes") if name in found]
+  if len(boxes) != 1:
+    raise errors.InputError(
+        f"{path}: expected boxes, all_boxes or bboxes. Received: "
+        f"{' and '.join(boxes) or 'no boxes'}.")
+  value, images = found[boxes[0]], found.get("images")
+  if isinstance(value, np.ndarray):
+    if images is not None:
+      raise errors.InputError(
+          f"{path}: expected {boxes[0]} to be a cell, as images is. Received: "
+          f"an array {list(value.shape)}.")
+    stem = os.path.splitext(os.path.basename(path))[0]
+    return [stem], [_one_image(found, boxes[0], path)], "yxyx", "matlab"
+  cells = {name: found[name] for name in ("images", boxes[0], "boxScores")
+           if name in found}
+  lengths = {name: len(cell) for name, cell in cells.items()}
+  if len(set(lengths.values())) != 1:
+    raise errors.InputError(
+        f"{path}: expected cells of one length. Received: {lengths}.")
+  scores = cells.get("boxScores", [None] * len(value))
+  if isinstance(scores, np.ndarray):
+    raise errors.InputError(
+        f"{path}: expected boxScores to be a cell. Received: an array "
+        f"{list(scores.shape)}.")
+  if images is not None and boxes[0] == "boxes":
+    return images, list(zip(value, scores)), "yxyx", "matlab"
+  entries = [
+      (rows[:, :4], rows[:, 4]) if given is None and np.ndim(rows) == 2
+      and rows.shape[1] == 5 else (rows, given)
+      for rows, given in zip(value, scores)]
+  from_0 = any(np.min(rows[:, :2], initial=1) < 1 for rows, _ in entries
+               if np.ndim(rows) == 2 and np.asarray(rows).dtype.kind in "iuf")
+  return images, entries, None, "inclusive" if from_0 else "matlab"
+
+
+def read_folder(path):
+  """Reads the names of a folder of files, one an image; and the files later.
+
+  Args:
+    path: of the folder; folders inside are looked through as well.
+
+  Returns:
+    As `read`; the entries are read from their file when they are asked for.
+
+  Raises:
+    errors.InputError: no `.mat` file there.
+  """
+  paths, others = [], 0
+  for folder, _, names in sorted(os.walk(path)):
+    for name in sorted(names):
+      if name.lower().endswith(".mat"):
+        paths.append(os.path.join(folder, name))
+      else:
+        others += 1
+  if not paths:
+    raise errors.InputError(
+        f"{path}: expected a folder with one .mat file an image. Received: "
+        f"none, and {others} other files.")
+  names = [os.path.relpath(one, path)[:-len(".mat")] for one in paths]
+  return names, _Entries(paths), "yxyx", "matlab"
+
+
+class _Entries(collections.abc.Sequence):
+  """Boxes and scores in files, read when asked for."""
+
+  def __init__(self, paths):
+    self._paths = paths
+
+  def __len__(self):
+    return len(self._paths)
+
+  def __getitem__(self, place):
+    path = self._paths[place]
+    found = matlab_files.read(path, _VARIABLES)
+    for name in ("bboxes", "boxes"):
+      if isinstance(found.get(name), np.ndarray):
+        return _one_image(found, name, path)
+    raise errors.InputError(
+        f"{path}: expected an array bboxes or boxes, of one image. Received: "
+        f"{texts.shown(', '.join(found)) or 'neither'}.")
+
+
+def _one_image(found, name, path):
+  """Boxes and scores of a file of one image."""
+  scores = found.get("scores", found.get("bboxes_scores"))
+  if scores is not None and not isinstance(scores, np.ndarray):
+    raise errors.InputError(
+        f"{path}: expected scores to be an array, as {name} is. Received: a "
+        "cell.")
+  return found[name], scores

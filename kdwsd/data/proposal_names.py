@@ -1,0 +1,117 @@
+"""Which images of a data set the names in a file of proposals mean.
+
+People's files name `000012.jpg`, `VOC2007/JPEGImages/000012`, or the number 12
+for the image `000012`. The name as a whole decides; then the name without
+folder and ending of an image; then the number it spells: `2008_000008` spells
+2008000008, as in COCO's json files of VOC, and `COCO_val2014_000000000042` 42.
+What several entries of the file share decides nothing.
+"""
+
+import os
+import re
+
+from kdwsd import errors
+from kdwsd.data import image_names
+from kdwsd.data import texts
+
+_NUMBER = re.compile(r"(?:COCO_[a-z]+2014_)?([0-9]{1,30}(?:_[0-9]{1,30})*)")
+_SHARED = -1
+
+
+class Names:
+  """Places of the images of a file, found by name."""
+
+  def __init__(self, path, image_ids):
+    """Takes the names of a file.
+
+    Args:
+      path: of the file, for messages.
+      image_ids: text, in the file's order.
+
+    Raises:
+      errors.InputError: a name that comes twice.
+    """
+    self._path = path
+    self._first = next(iter(image_ids), None)
+    self._steps = [(key, {}) for key in (str, _stem, _number)]
+    for place, image_id in enumerate(image_ids):
+      for key, places in self._steps:
+        found = key(image_id)
+        if found is None:
+          continue
+        if found in places and key is str:
+          raise errors.InputError(
+              f"{path}: expected each image once. Received: "
+              f"{texts.quoted(image_id)} twice.")
+        places[found] = _SHARED if found in places else place
+
+  def __len__(self):
+    return len(self._steps[0][1])
+
+  def place(self, image_id):
+    """Place of an image in the file.
+
+    Raises:
+      errors.InputError: the file does not have it, or not just once.
+    """
+    for key, places in self._steps:
+      place = places.get(key(image_id))
+      if place == _SHARED:
+        raise errors.InputError(
+            f"{self._path}: expected proposals of image "
+            f"{texts.quoted(image_id)}. Received: several images of that name "
+            "in other folders, or of that number; name them as the data set "
+            "does.")
+      if place is not None:
+        return place
+    there = f"the file has {len(self)} other images"
+    if len(self) == 1:
+      there = (f"the file has one image, {texts.quoted(self._first)}; of files "
+               "of one image each give the folder (--proposals_file)")
+    elif len(self):
+      there += f", such as {texts.quoted(self._first)}"
+    raise errors.InputError(
+        f"{self._path}: expected proposals of image {texts.quoted(image_id)}. "
+        f"Received: none; {there}.")
+
+  def check_split(self, image_ids):
+    """Checks the file against all images of a split.
+
+    Args:
+      image_ids: as in the data set.
+
+    Returns:
+      How many of the images the file has.
+
+    Raises:
+      errors.InputError: two images that would get the proposals of one, or none
+        that gets any.
+    """
+    taken, refused = {}, None
+    for image_id in image_ids:
+      try:
+        place = self.place(image_id)
+      except errors.InputError as error:
+        refused = refused or error
+        continue
+      if taken.setdefault(place, image_id) != image_id:
+        raise errors.InputError(
+            f"{self._path}: expected other proposals for each image. Received: "
+            f"the same for {texts.quoted(taken[place])} and "
+            f"{texts.quoted(image_id)}; name them as the data set does.")
+    if refused and not taken:
+      raise refused
+    return len(taken)
+
+
+def _stem(image_id):
+  """What is the same in `JPEGImages/000005.jpg` and `000005`."""
+  name = os.path.basename(image_id.strip().replace("\\", "/"))
+  return os.path.splitext(name)[0] if image_names.is_image(name) else name
+
+
+def _number(image_id):
+  """The number a name spells, or None."""
+  stem = _stem(image_id)
+  match = _NUMBER.fullmatch(stem) if len(stem) <= 60 else None
+  return int(match[1].replace("_", "")) if match else None
