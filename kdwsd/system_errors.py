@@ -19,6 +19,16 @@ _REASONS = {os.strerror(number): number for number in (
 _MESSAGE = re.compile(r"(?:^|\s)([^;\n]*[^\s;]); ("
                       + "|".join(map(re.escape, _REASONS)) + r")\b")
 
+# What TensorFlow puts around the message of an operation.
+_NOTES = re.compile(r"\{\{[^}]*\}\} ?|\s*\[Op:\w+\].*")
+_CALL = re.compile(r'\s*File ".*", line \d+')
+_AROUND = re.compile(
+    r"Graph execution error:?$|Detected at node\b|Node: '|<stack traces |"
+    r"\d+ root error\(s\) found|\[\[.*\]\]$|Original stack trace|"
+    r"\d+ (successful|derived) ")
+_ROOT = re.compile(r"\(\d+\) ([A-Z_]+|[A-Z][a-z ]+): *")
+_ASSERTED = re.compile(r"assertion failed: \[(.*)\]$")
+
 
 @contextlib.contextmanager
 def told(where):
@@ -66,10 +76,29 @@ def read(error):
 
 
 def first_line(error):
-  """What TensorFlow says, without the operations around it."""
-  text = (str(error).splitlines() or [""])[0]
-  text = re.sub(r"\{\{[^}]*\}\} ?|\s*\[Op:\w+\].*", "", text)
-  return text.strip().rstrip(".") or type(error).__name__
+  """What TensorFlow says, without the operations and calls around it.
+
+  Args:
+    error: any exception, of Python's TensorFlow or of its C++ session.
+
+  Returns:
+    One line, without a full stop at its end.
+  """
+  text = _NOTES.sub("", str(getattr(error, "message", None) or error))
+  lines, is_source = [], False
+  for line in text.splitlines():
+    # Older releases quote the source below a call.
+    called = _CALL.match(line)
+    if line.strip() and not called and not (
+        is_source and line.startswith("    ")):
+      lines.append(line.strip())
+    is_source = bool(called)
+  lines = [line for line in lines if not _AROUND.match(line)]
+  found = _ROOT.sub("", lines[0]) if lines else ""
+  asserted = _ASSERTED.match(found)
+  if asserted:
+    found = asserted.group(1).replace("] [", " ")
+  return found.strip().rstrip(".") or type(error).__name__
 
 
 def message(where, reason):

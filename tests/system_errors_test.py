@@ -52,9 +52,42 @@ def test_other_errors_pass(error):
 @pytest.mark.parametrize("message, line", [
     ("{{function_node __x_/device:CPU:0}} Bundle at a: Checksum wrong "
      "[Op:RestoreV2] name: b\n\t more", "Bundle at a: Checksum wrong"),
-    ("It ended.", "It ended"), ("", "ValueError")])
+    ("It ended.", "It ended"), ("", "ValueError"),
+    ("Graph execution error:\n\nDetected at node A/B defined at (most recent "
+     "call last):\n<stack traces unavailable>\nassertion failed: [images[0]: "
+     "expected at most 5 pixels. Received: 6.]\n\t [[{{node A/B}}]] "
+     "[Op:__inference_f_11]",
+     "images[0]: expected at most 5 pixels. Received: 6"),
+    ("Graph execution error:\n\nDetected at node 'A' defined at (most recent "
+     "call last):\n    File \"/a b.py\", line 10, in <module>\n      f(2)\n"
+     "Node: 'A'\nassertion failed: [expected 3. Received:] [[1 2]]\n"
+     "\t [[{{node A}}]] [Op:__inference_f_11]",
+     "expected 3. Received: [1 2]"),
+    ("2 root error(s) found.\n  (0) INVALID_ARGUMENT:  Unknown image. x\n"
+     "\t [[{{node B}}]]\n\t [[{{node C}}]]\n  (1) INVALID_ARGUMENT: y\n"
+     "0 successful operations.\n0 derived errors ignored.", "Unknown image. x"),
+    ("Graph execution error:\n", "ValueError")])
 def test_first_line_is_what_matters(message, line):
   assert system_errors.first_line(ValueError(message)) == line
+
+
+def test_first_line_is_that_of_a_graph():
+  tf = pytest.importorskip("tensorflow")
+
+  @tf.function
+  def multiply(size):
+    return tf.linalg.matmul(tf.zeros([size, 2]), tf.zeros([size, 3]))
+
+  @tf.function
+  def check(size):
+    tf.debugging.Assert(size < 1, ["size: expected 0. Received:", size])
+
+  for call, line in (
+      (multiply, "Matrix size-incompatible: In[0]: [4,2], In[1]: [4,3]"),
+      (check, "size: expected 0. Received: 4")):
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+      call(tf.constant(4))
+    assert system_errors.first_line(caught.value) == line
 
 
 def test_what_is_told_already_passes():

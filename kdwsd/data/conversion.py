@@ -25,6 +25,7 @@ import tqdm
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd import system_errors
 from kdwsd.data import cards
 from kdwsd.data import image_listing
 from kdwsd.data import images
@@ -234,7 +235,8 @@ def _write_shard(path, items, results, bar, num_classes, problems):
           writer.write(records.serialize(_record(item, prepared)))
   except tf.errors.OpError as error:
     raise errors.InputError(
-        f"{path}: expected to write the file. Received: {error.message}."
+        f"{path}: expected to write the file. Received: "
+        f"{system_errors.first_line(error)}."
     ) from error
   return counts, skipped
 

@@ -7,6 +7,7 @@ for evaluation.
 """
 
 import dataclasses
+import re
 from typing import Callable
 from typing import Optional
 
@@ -14,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from kdwsd import errors
+from kdwsd import system_errors
 from kdwsd.data import images
 from kdwsd.data import proposals
 from kdwsd.serving import saved_model
@@ -109,12 +111,10 @@ def score(predictor, batch):
   """
   try:
     probabilities, proposal_scores = predictor.ask(batch)
-  except tf.errors.InvalidArgumentError as error:
+  except tf.errors.OpError as error:
     if len(batch) > 1:
       return [found for image in batch for found in score(predictor, [image])]
-    return [errors.InputError(
-        f"{batch[0].path}: expected an image that the model takes. Received: "
-        f"{_first_line(error)}")]
+    return [_refusal(batch[0].path, error)]
   if not (np.isfinite(probabilities).all()
           and np.isfinite(0 if proposal_scores is None
                           else proposal_scores).all()):
@@ -221,15 +221,24 @@ def of_export(directory, num_proposals=None):
     loaded = tf.saved_model.load(directory)
     signature = loaded.signatures[signatures.DEFAULT]
     names = set(signature.structured_input_signature[1])
+    outputs = set(signature.structured_outputs)
   except Exception as error:  # A damaged one raises nearly anything.
     raise errors.InputError(
         f"{directory}: expected a whole SavedModel with the signature "
-        f"{signatures.DEFAULT}. Received: {_first_line(error)}") from error
+        f"{signatures.DEFAULT}. Received: {system_errors.first_line(error)}."
+    ) from error
   if signatures.IMAGE_BYTES not in names:
     raise errors.InputError(
         f"{directory}: expected a signature that takes "
         f"{signatures.IMAGE_BYTES}. Received: {', '.join(sorted(names))}.")
   is_detector = signatures.PROPOSALS in names
+  needed = {signatures.PROBABILITIES} | (
+      {signatures.PROPOSAL_SCORES} if is_detector else set())
+  if not needed <= outputs:
+    raise errors.InputError(
+        f"{directory}: expected a signature that gives "
+        f"{', '.join(sorted(needed))}. Received: "
+        f"{', '.join(sorted(outputs))}.")
 
   def ask(batch, _loaded=loaded):  # Which must outlive its signature.
     inputs = {signatures.IMAGE_BYTES: tf.constant(
@@ -272,6 +281,10 @@ def _pad(batch, count):
   return boxes, objectness, valid
 
 
-def _first_line(error):
-  text = str(getattr(error, "message", None) or error).strip()
-  return text.splitlines()[0] if text else repr(error)
+def _refusal(path, error):
+  """Why a model gives no answer for one image, as an `errors.InputError`."""
+  line = system_errors.first_line(error)
+  # Our own exports say what they expected of which image of the batch.
+  named = re.match(r"\w+\[\d+\]: (expected .*)", line)
+  return errors.InputError(f"{path}: {named.group(1)}." if named else (
+      f"{path}: expected an image that the model takes. Received: {line}."))

@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd import system_errors
 from kdwsd.serving import quiet
 from kdwsd.serving import signatures
 
@@ -128,10 +129,9 @@ def write(servable, directory):
             options=tf.saved_model.SaveOptions(
                 experimental_custom_gradients=False))
     except tf.errors.OpError as error:
-      cause = re.sub(r"\{\{[^}]*\}\} ?| \[Op:\w+\]", "", error.message)
       raise errors.InputError(
           f"{directory}: expected to write the model there. Received: "
-          f"{cause.splitlines()[0]}.") from error
+          f"{system_errors.first_line(error)}.") from error
   if signatures.CLASSIFY in servable.signatures:
     updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(
         directory)

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from kdwsd import errors
+from kdwsd import system_errors
 from kdwsd.serving import c_api
 from kdwsd.serving import examples
 from kdwsd.serving import native_session
@@ -43,7 +44,8 @@ def verify(directory, servable, model, chosen, *, eval_size):
   except c_api.NativeError as error:
     raise errors.InputError(
         f"{directory}: expected an export that TensorFlow's C++ session can "
-        f"run, as a server does. Received: {error}") from error
+        "run, as a server does. Received: "
+        f"{system_errors.first_line(error)}.") from error
   if set(found) != set(servable.signatures):
     raise errors.InputError(
         f"{directory}: expected the signatures {sorted(servable.signatures)}. "

@@ -16,6 +16,7 @@ from kdwsd.serving import saved_model
 from kdwsd.serving import signatures
 from kdwsd.training import models
 from tests.data import fake_records
+from tests.serving import fakes
 from tests.training import fake_config
 
 _SIZE = 48
@@ -121,11 +122,45 @@ def test_a_bad_image_spoils_no_other(pairs, folder, tmp_path):
   bad = predictors.Image("bad.jpg", b"\xff\xd8\xff nonsense", good.decoded)
   found = predictors.score(export, [good, bad, good])
   assert isinstance(found[1], errors.InputError)
-  assert "bad.jpg: expected an image that the model takes" in str(found[1])
+  assert str(found[1]) == (
+      "bad.jpg: expected a whole JPEG or PNG image. Received: 12 bytes that "
+      "cannot be decoded.")
   expected, = predictors.score(export, [good])
   for place in (0, 2):
     np.testing.assert_allclose(
         found[place].probabilities, expected.probabilities, atol=1e-6)
+
+
+def test_an_image_beyond_the_limit_of_an_export_is_told_so(pairs, folder):
+  _, export, _ = pairs["cls"]
+  good = predictors.read(str(folder / "0.jpg"))
+  found = predictors.score(export, [
+      good, predictors.Image("huge.png", fakes.huge_png(), good.decoded)])
+  assert isinstance(found[0], predictors.Scores)
+  assert str(found[1]) == ("huge.png: expected at most 50000000 pixels. "
+                           "Received: 60000 x 60000.")
+
+
+@pytest.mark.parametrize("fault", [
+    tf.errors.ResourceExhaustedError, tf.errors.InternalError,
+    tf.errors.UnimplementedError, tf.errors.UnknownError])
+def test_every_error_of_a_graph_is_one_line_with_its_reason(folder, fault):
+  def ask(batch):
+    if any(image.path == "odd.jpg" for image in batch):
+      raise fault(None, None, "Graph execution error:\n\nDetected at node "
+                  "a/b defined at (most recent call last):\n<stack traces "
+                  "unavailable>\nOOM at [9,9]\n\t [[{{node a/b}}]] [Op:f]")
+    return np.zeros([len(batch), 1]), None
+
+  good = predictors.read(str(folder / "0.jpg"))
+  odd = predictors.Image("odd.jpg", good.content, good.decoded)
+  found = predictors.score(
+      predictors.Predictor(("a",), False, ask), [good, odd, good])
+  assert [str(each) for each in found[1:2]] == [
+      "odd.jpg: expected an image that the model takes. Received: "
+      "OOM at [9,9]."]
+  assert isinstance(found[0], predictors.Scores)
+  assert isinstance(found[2], predictors.Scores)
 
 
 def test_files_come_in_order_with_their_errors(pairs, folder, tmp_path):
@@ -173,5 +208,27 @@ def test_a_damaged_export_is_told(tmp_path):
     predictors.of_export(str(tmp_path / "1"))
   (tmp_path / "1" / "assets" / "classes.txt").write_text(
       "a\n", encoding="utf-8")
-  with pytest.raises(errors.InputError, match="expected a whole SavedModel"):
+  with pytest.raises(errors.InputError, match=(
+      r"expected a whole SavedModel .*Received: \S.*\.$")):
     predictors.of_export(str(tmp_path / "1"))
+
+
+def test_a_strangers_export_is_told(tmp_path):
+  module = tf.Module()
+  for name, outputs, message in (
+      ("image_bytes", "scores", "a signature that gives probabilities. "
+       "Received: scores"),
+      ("text", "probabilities", "a signature that takes image_bytes. "
+       "Received: text")):
+    module.call = tf.function(
+        lambda text, outputs=outputs: {outputs: tf.strings.length(text)})
+    directory = str(tmp_path / name / "1")
+    tf.saved_model.save(module, directory, signatures={
+        "serving_default": module.call.get_concrete_function(
+            tf.TensorSpec([None], tf.string, name=name))})
+    os.makedirs(os.path.join(directory, "assets"), exist_ok=True)
+    with open(os.path.join(directory, "assets", "classes.txt"), "w",
+              encoding="utf-8") as file:
+      file.write("a\n")
+    with pytest.raises(errors.InputError, match=message):
+      predictors.of_export(directory)
