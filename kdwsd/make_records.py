@@ -174,7 +174,7 @@ def _check_flags(method):
 def _read_voc(**common):
   from kdwsd.data.sources import voc
   return voc.read(_INPUT.value, year=_YEAR.value, image_set=_image_set(),
-                  **common)
+                  images=_IMAGES.value, **common)
 
 
 def _read_coco(**common):

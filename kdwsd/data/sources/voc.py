@@ -1,47 +1,53 @@
-"""PASCAL VOC: a VOCdevkit tree of any year, any image set.
+"""PASCAL VOC: a VOCdevkit tree of any year, any image set; and its likes.
 
     VOCdevkit/VOC2007/ImageSets/Main/trainval.txt   one image id a line
     VOCdevkit/VOC2007/Annotations/000005.xml        boxes, inclusive, from 1
     VOCdevkit/VOC2007/JPEGImages/000005.jpg
 
-The classes are those with a list `CLASS_IMAGESET.txt` in `ImageSets/Main`, or,
-where there are no such lists, those of all annotations; sorted by name, which
-is VOC's own order, and the same for every image set of the tree.
+Where there are no image sets, as in a folder of images and XML files side by
+side, every image with an annotation is read: `voc_layout` says which layouts
+there are, `voc_image_sets` what image sets and class lists are.
 
-Beside an image id a line may hold one number, -1, 0 or 1, as in the lists of
-classes; it is not looked at.
+The classes are those with a class list and those that annotations name,
+whichever image set they belong to; sorted by name, which is VOC's own order,
+and the same for every image set of the tree.
 
 A class is present where it has an object that is not difficult, and unknown
-where all its objects are: VOC scores such images neither way.
+where all its objects are: VOC scores such images neither way. The objects of
+an image are known where each has a <bndbox>.
 
 Source: M. Everingham et al., "The PASCAL Visual Object Classes (VOC)
 Challenge", IJCV 2010, and the development kit's documentation.
 """
 
-import glob
-import math
+import collections
 import os
-from xml.etree import ElementTree
 
-import defusedxml
-from defusedxml import ElementTree as safe_xml
+import numpy as np
 
 from kdwsd import boxes
 from kdwsd import errors
+from kdwsd.data import image_names
 from kdwsd.data import sources
 from kdwsd.data import texts
+from kdwsd.data.sources import voc_annotations
+from kdwsd.data.sources import voc_image_sets
+from kdwsd.data.sources import voc_layout
 
-_PRESENCE = ("-1", "0", "1")
-_EXTENSIONS = (".jpg", ".jpeg", ".JPG", ".JPEG", ".png", ".PNG")
+_Found = collections.namedtuple("_Found", "image_id where annotation image")
 
 
-def read(root, *, year=None, image_set="trainval", classes=None, problems):
+def read(root, *, year=None, image_set="trainval", images=None, classes=None,
+         problems):
   """Reads one image set.
 
   Args:
-    root: the VOCdevkit folder, or one year's folder inside it.
+    root: the VOCdevkit folder, one year's folder inside it, or a folder of
+      images and XML files.
     year: such as 2007; may be left out where the tree has only one.
-    image_set: name of a file in `ImageSets/Main`, without `.txt`.
+    image_set: name of a file in `ImageSets/Main`, without `.txt`. Where there
+      are no image sets it may name one of the folders that hold a part each.
+    images: folder of the images, if it is elsewhere.
     classes: names wanted, in order; other objects are left out. None for all.
     problems: `sources.Problems`.
 
@@ -51,185 +57,198 @@ def read(root, *, year=None, image_set="trainval", classes=None, problems):
   Raises:
     errors.InputError: the tree, the image set or an annotation is not right.
   """
-  folder = _year_folder(root, year)
-  list_path = os.path.join(folder, "ImageSets", "Main", f"{image_set}.txt")
-  if not os.path.isfile(list_path):
-    there = sorted(_image_sets(folder))
-    raise errors.InputError(
-        f"{list_path}: expected the image set --image_set={image_set}. "
-        f"Received: no such file; there are: {', '.join(there) or 'none'}.")
-  annotations = {}
-  there, where = _classes_of(folder, annotations)
-  classes = sources.choose_classes(classes, there, where)
+  tree = voc_layout.find(root, year=year, image_set=image_set, images=images)
+  found = _find_images(tree, image_set, problems)
+  notices = list(_layout_notices(tree, found))
+  counts = collections.Counter(
+      name for one in found
+      for name in {thing.name for thing in one.annotation.things})
+  if classes is None:
+    there = _classes_of(tree, found, notices)
+  elif set(counts) & set(classes):
+    there = sorted(counts)
+  else:
+    there = sorted(set().union(*_names_in(tree, found)[0].values()))
+  classes = sources.choose_classes(classes, there, tree.annotation_folder)
+  left_out = sources.left_out_notice({
+      name: count for name, count in counts.items() if name not in classes})
   numbers = {name: i for i, name in enumerate(classes)}
-  items, seen = [], {}
-  lines = texts.lines(sources.read_text(list_path, "one image id a line"))
-  for number, line in enumerate(lines, 1):
-    if not line.strip():
-      continue
-    image_id, *rest = line.split()
-    where = f"{list_path}:{number}"
+  items, without = [], []
+  for one in found:
     try:
-      texts.check_name(image_id, where, "an image id")
-      if rest and (len(rest) > 1 or rest[0] not in _PRESENCE):
-        raise errors.InputError(
-            f"{where}: expected an image id, and behind it nothing but -1, 0 "
-            f"or 1. Received: {texts.quoted(line)}.")
+      items.append(_item(tree, one, numbers))
+    except errors.InputError as error:
+      problems.add(error)
+      continue
+    if items[-1].objects is None:
+      without.append(one.image_id)
+  if without:
+    notices.append(
+        f"{_counted(without, 'image has', 'images have')} an object without "
+        f"<bndbox> and gives labels only, first {texts.shown(without[0])}.")
+  name = os.path.basename(tree.folder)
+  part = {"year": name[3:], "image_set": image_set} if tree.set_folder else {
+      "layout": "no image sets"}
+  return sources.Source(
+      classes=classes, items=items,
+      notices=tuple(notices) + ((left_out,) if left_out else ()),
+      image_folder=tree.image_folder if images else None,
+      description={"format": "voc", "name": name.lower(), **part})
+
+
+def _find_images(tree, image_set, problems):
+  """Reads the annotations of an image set, or all, and finds their images.
+
+  Returns:
+    List of `_Found`. Its `image` is a name in the tree's folder of images;
+    None, only where an image set names the id, for an image that is not there.
+  """
+  path = None
+  if tree.set_folder is not None:
+    path = voc_image_sets.path_of(tree, image_set)
+    listed = ((one.image_id, one.number)
+              for one in voc_image_sets.entries(tree, path, problems.add))
+  else:
+    listed = ((image_id, None) for image_id in tree.annotations)
+  found, seen, owners = [], {}, {}
+  for image_id, number in listed:
+    where = f"{path}:{number}" if path else tree.annotations[image_id]
+    try:
       if image_id in seen:
         raise errors.InputError(
             f"{where}: expected every image once. Received: {image_id}, also "
             f"in line {seen[image_id]}.")
       seen[image_id] = number
-      path = _annotation_path(folder, image_id)
-      if path not in annotations:
-        annotations[path] = _parse(path, where)
-      items.append(_item(folder, image_id, annotations[path], path, where,
-                         numbers, set(there)))
+      annotation = voc_annotations.parse(_annotation_path(
+          tree, image_id, where))
+      image = tree.images.find(image_id, annotation.file_name)
+      if image is not None and owners.setdefault(image, image_id) != image_id:
+        raise errors.InputError(
+            f"{where}: expected every image once. Received: "
+            f"{texts.shown(image)}, also the image of "
+            f"{texts.shown(owners[image])}.")
+      found.append(_Found(image_id, where, annotation, image))
     except errors.InputError as error:
       problems.add(error)
-  return sources.Source(
-      classes=classes, items=items, description={
-          "format": "voc", "name": os.path.basename(folder).lower(),
-          "year": os.path.basename(folder)[3:], "image_set": image_set})
+  return found
 
 
-def _year_folder(root, year):
-  sources.check_directory(root, "a VOCdevkit folder")
-  root = os.path.abspath(root)
-  if os.path.isdir(os.path.join(root, "Annotations")):
-    name = os.path.basename(root)
-    if year and name != f"VOC{year}":
-      raise errors.InputError(
-          f"{root}: expected the folder VOC{year} or the VOCdevkit that holds "
-          f"it. Received: {name}.")
-    return root
-  there = sorted(os.path.basename(path)
-                 for path in glob.glob(os.path.join(glob.escape(root), "VOC*"))
-                 if os.path.isdir(os.path.join(path, "Annotations")))
-  wanted = f"VOC{year}" if year else there[0] if len(there) == 1 else None
-  if wanted not in there:
-    raise errors.InputError(
-        f"{root}: expected a VOCdevkit with "
-        f"{wanted or 'one VOC folder, or --year to choose'}. Received: "
-        f"{', '.join(there) or 'no folder VOC* with Annotations'}.")
-  return os.path.join(root, wanted)
-
-
-def _image_sets(folder):
-  pattern = os.path.join(glob.escape(folder), "ImageSets", "Main", "*.txt")
-  return {os.path.basename(path)[:-len(".txt")] for path in glob.glob(pattern)}
-
-
-def _classes_of(folder, annotations):
-  """Class names of the tree, and what names them; may fill `annotations`."""
-  names = set()
-  sets = _image_sets(folder)
-  for name in sets:
-    stem, _, image_set = name.rpartition("_")
-    if stem and image_set in sets:
-      names.add(stem)
-  if names:
-    return sorted(names), os.path.join(folder, "ImageSets", "Main")
-  directory = os.path.join(folder, "Annotations")
-  for path in sorted(glob.glob(os.path.join(glob.escape(directory), "*.xml"))):
-    try:
-      annotations[path] = _parse(path, path)
-    except errors.InputError:
-      continue  # Reported where an image set names it.
-    names.update(row[0] for row in annotations[path][1])
-  return sorted(names), directory
-
-
-def _annotation_path(folder, image_id):
-  return os.path.join(folder, "Annotations", image_id + ".xml")
-
-
-def _parse(path, where):
-  """Reads an annotation.
-
-  Returns:
-    (height, width) or None, and a list of (class name, box in pixel edges,
-    difficult).
-  """
-  if not os.path.isfile(path):
+def _annotation_path(tree, image_id, where):
+  if image_id not in tree.annotations:
+    path = os.path.join(tree.annotation_folder, image_id + ".xml")
     raise errors.InputError(
         f"{where}: expected the annotation {path}. Received: no such file.")
-  try:
-    tree = safe_xml.parse(path)
-  except (ElementTree.ParseError, defusedxml.DefusedXmlException, ValueError,
-          LookupError, OSError) as error:  # LookupError: of its encoding.
-    raise errors.InputError(
-        f"{path}: expected a VOC annotation. Received: "
-        f"{texts.shown(str(error))}.") from error
-  entries = tree.findall("object")
-  # What lies elsewhere would be lost, as would all of a page that some server
-  # sent instead of the file.
-  if tree.getroot().tag != "annotation" or (
-      len(entries) != sum(1 for _ in tree.iter("object"))):
-    raise errors.InputError(
-        f"{path}: expected <annotation> and in it each <object>. Received: "
-        f"{len(entries)} of {sum(1 for _ in tree.iter('object'))} objects in "
-        f"<{texts.shown(tree.getroot().tag)}>.")
-  size = [_number(tree, f"size/{key}", path, default=0)
-          for key in ("height", "width")]
-  if any(side < 0 or side % 1 for side in size):
-    raise errors.InputError(
-        f"{path}: expected height and width in whole pixels. Received: {size}.")
-  rows = []
-  for number, entry in enumerate(entries, 1):
-    name = (entry.findtext("name") or "").strip()
-    if not name:
+  return tree.annotations[image_id]
+
+
+def _layout_notices(tree, found):
+  """Says what was found by looking; takes images that are not there out."""
+  if tree.set_folder is None:
+    alone = [one.image_id for one in found if one.image is None]
+    found[:] = [one for one in found if one.image is not None]
+    if not found and alone:
       raise errors.InputError(
-          f"{path}: expected a name of object {number}. Received: none.")
-    texts.check_name(name, path, f"a name of object {number}")
-    here = f"{path}: object {number} ({texts.shown(name)})"
-    corners = [_number(entry, f"bndbox/{key}", here)
-               for key in ("xmin", "ymin", "xmax", "ymax")]
-    if corners[2] < corners[0] or corners[3] < corners[1]:
-      raise errors.InputError(
-          f"{here}: expected xmin <= xmax and ymin <= ymax. Received: "
-          f"{corners}.")
-    difficult = _number(entry, "difficult", here, default=0)
-    if difficult not in (0, 1):
-      raise errors.InputError(
-          f"{here}: expected `difficult` to be 0 or 1. Received: {difficult}.")
-    box = boxes.from_inclusive_pixels(corners, 1, 1, first=1)[0]
-    rows.append((name, box, bool(difficult)))
-  frame = (int(size[0]), int(size[1])) if min(size) > 0 else None
-  return frame, rows
+          f"{tree.image_folder}: expected the images of the annotations in "
+          f"{tree.annotation_folder}. Received: none of {len(alone)}, first "
+          f"{texts.shown(alone[0])}; the endings of images are "
+          f"{' '.join(image_names.EXTENSIONS)}.")
+    used = {one.image for one in found}
+    bare = sorted(tree.images.names - used)
+    yield (f"{tree.folder}: no ImageSets, so every image with an annotation is "
+           f"read: {len(found)}. --image_set chooses none of them.")
+    if bare:
+      yield (f"{_counted(bare, 'image', 'images')} without an XML file "
+             f"{'is' if len(bare) == 1 else 'are'} not labelled and left out, "
+             f"first {texts.shown(bare[0])}.")
+    if alone:
+      yield (f"{_counted(alone, 'XML file', 'XML files')} without an image "
+             f"{'is' if len(alone) == 1 else 'are'} left out, first "
+             f"{texts.shown(alone[0])}.xml.")
+  for names, one, many in (
+      (tree.images.ambiguous, "image has several files of its name",
+       "images have several files of their name"),
+      (tree.images.elsewhere, "image was found in another folder or by "
+       "<filename>", "images were found in another folder or by <filename>")):
+    if names:
+      image_id, name = next(iter(names.items()))
+      yield (f"{_counted(names, one, many)}; taken for "
+             f"{texts.shown(image_id)}: {texts.shown(name)}.")
 
 
-def _number(entry, key, where, default=None):
-  text = (entry.findtext(key) or "").strip()
-  if not text and default is not None:
-    return default
-  try:
-    value = float(text)
-  except ValueError:
-    value = math.nan
-  if not abs(value) <= sources.MOST_PIXELS:
+def _counted(things, one, many):
+  return f"{len(things)} {one if len(things) == 1 else many}"
+
+
+def _classes_of(tree, found, notices):
+  """Class names of the tree, sorted; appends to `notices` what is odd.
+
+  Raises:
+    errors.InputError: no annotation and no list names any class.
+  """
+  names, faults = _names_in(tree, found)
+  annotated = collections.Counter(
+      name for of_image in names.values() for name in of_image)
+  lists, others = (voc_image_sets.class_lists(tree) if tree.set_folder
+                   else ({}, []))
+  # A list that says an image has a class which its annotation does not name
+  # is no class list, or a list of another data set.
+  strange = [name for name, positives in lists.items()
+             if name not in annotated and not positives.isdisjoint(names)]
+  for name in strange:
+    del lists[name]
+  if lists and (others or strange):
+    notices.append(
+        f"{tree.set_folder}: not class lists, by what is in them: "
+        + texts.shown(", ".join(sorted(others + [
+            f"{name}_*" for name in strange])), 400) + ".")
+  unlisted = sorted(set(annotated) - set(lists))
+  if lists and unlisted:
+    notices.append(
+        f"{tree.set_folder}: these classes have no list and are found, with "
+        "their numbers of images, in annotations: " + texts.shown(", ".join(
+            f"{name} ({annotated[name]})" for name in unlisted), 400) + ".")
+  if not annotated and not lists:
     raise errors.InputError(
-        f"{where}: expected a number in <{key}>. Received: "
-        f"{texts.quoted(text)}.")
-  return value
+        f"{tree.annotation_folder}: expected class names, each once. Received: "
+        f"none; {len(faults)} of {len(tree.annotations)} annotations are not "
+        "right" + (f", first {faults[0]}" if faults
+                   else ", and none has an object."))
+  return sorted({*lists, *annotated})
 
 
-def _item(folder, image_id, annotation, path, where, numbers, there):
-  frame, rows = annotation
-  strange = sorted({name for name, _, _ in rows} - there)
-  if strange:
-    raise errors.InputError(
-        f"{path}: expected classes that have a list in ImageSets/Main. "
-        f"Received: {texts.shown(', '.join(strange))}.")
-  rows = [(box, numbers[name], difficult, False)
-          for name, box, difficult in rows if name in numbers]
-  present = {row[1] for row in rows if not row[2]}
-  unknown = {row[1] for row in rows} - present
-  stem = os.path.join(folder, "JPEGImages", image_id)
-  image_path = next((stem + extension for extension in _EXTENSIONS
-                     if os.path.isfile(stem + extension)), stem + ".jpg")
+def _names_in(tree, found):
+  """Names of objects by id, of all sound annotations; and others' faults."""
+  names = {one.image_id: {thing.name for thing in one.annotation.things}
+           for one in found}
+  faults = []
+  for image_id, path in tree.annotations.items():
+    if image_id not in names:
+      try:
+        names[image_id] = {
+            thing.name for thing in voc_annotations.parse(path).things}
+      except errors.InputError as error:
+        faults.append(error)  # Reported where an image set names it.
+  return names, faults
+
+
+def _item(tree, one, numbers):
+  things = [thing for thing in one.annotation.things if thing.name in numbers]
+  present = {numbers[thing.name] for thing in things if not thing.difficult}
+  unknown = {numbers[thing.name] for thing in things} - present
+  objects = None
+  if all(thing.corners or thing.fault for thing in things):
+    boxed = [thing for thing in things if thing.corners]
+    objects = sources.Objects(
+        boxes=boxes.from_inclusive_pixels(
+            [thing.corners for thing in boxed], 1, 1, first=1),
+        class_ids=np.array([numbers[thing.name] for thing in boxed], np.int64),
+        difficult=np.array([thing.difficult for thing in boxed], bool),
+        crowd=np.zeros([len(boxed)], bool), frame=one.annotation.frame,
+        dropped=len(things) - len(boxed),
+        fault=next((thing.fault for thing in things if thing.fault), ""))
   return sources.Item(
-      image_path=image_path, image_id=image_id,
-      label_ids=tuple(sorted(present)),
-      unknown_label_ids=tuple(sorted(unknown)),
-      objects=sources.objects_of(rows, frame), where=where)
+      image_path=os.path.join(
+          tree.image_folder, one.image or one.image_id + ".jpg"),
+      image_id=one.image_id, label_ids=tuple(sorted(present)),
+      unknown_label_ids=tuple(sorted(unknown)), objects=objects,
+      where=one.where)

@@ -57,18 +57,66 @@ class VocTest(parameterized.TestCase):
     item = _read(self.root).items[0]
     self.assertEqual((item.label_ids, item.unknown_label_ids), ((1,), ()))
 
+  def _write_list(self, name, content):
+    return fake_sets.write(
+        self._path("ImageSets", "Main", name + ".txt"), content)
+
+  def _write_class_lists(self, *names, presence=""):
+    """Lists of every class for trainval, of six images, and test, of one."""
+    self._write_list("test", "000000\n")
+    for name in names:
+      self._write_list(f"{name}_test", "000000 -1\n")
+      self._write_list(f"{name}_trainval", "".join(
+          f"{i:06d}  {number}\n" for i, number in enumerate(
+              presence or ["-1"] * 6)))
+
   def test_lists_name_the_classes_of_every_image_set(self):
+    self._write_class_lists("dog", "cat", "dining_table")
     for image_set in ("trainval", "test"):
-      for name in ("dog", "cat", "dining_table"):
-        fake_sets.write(self._path("ImageSets", "Main",
-                                   f"{name}_{image_set}.txt"), "000000 -1\n")
-    fake_sets.write(self._path("ImageSets", "Main", "test.txt"), "000000\n")
+      source = _read(self.root, image_set=image_set)
+      self.assertEqual(source.classes, ("cat", "dining_table", "dog"))
+      self.assertEmpty(source.notices)
+
+  def test_classes_without_a_list_are_classes_of_every_image_set(self):
+    self._write_class_lists("dog", "dining_table")
+    self._write_objects([("yak", 1, 1, 9, 9, 0)], name="000005")
     for image_set in ("trainval", "test"):
-      self.assertEqual(_read(self.root, image_set=image_set).classes,
-                       ("cat", "dining_table", "dog"))
-    self._write_objects([("yak", 1, 1, 9, 9, 0)])
-    with self.assertRaisesRegex(errors.InputError, "000000.xml.*Received: yak"):
-      _read(self.root)
+      source = _read(self.root, image_set=image_set)
+      self.assertEqual(source.classes, ("cat", "dining_table", "dog", "yak"))
+      self.assertRegex(source.notices[0],
+                       r"no list.*: cat \(5\), yak \(1\)\.$")
+
+  @parameterized.parameters(
+      ("000000\n000001\n",),                                 # No numbers.
+      ("000000 1\n000001 -1\n",),                            # Not all images.
+      ("000000 1\n000001 1\n000002\n000003\n000004\n000005\n",),
+      ("000000 1\n000001 2\n000002 1\n000003 1\n000004 1\n000005 1\n",),
+      # It says what the annotations do not: no such class.
+      ("".join(f"{i:06d} 1\n" for i in range(6)),),
+      ("",))
+  def test_own_image_sets_are_no_classes(self, content):
+    self._write_class_lists("dog", "cat")
+    self._write_list("small_trainval", content)
+    source = _read(self.root)
+    self.assertEqual(source.classes, ("cat", "dog"))
+    self.assertEqual(source.items[0].label_ids, (0,))
+    self.assertRegex(source.notices[0], "not class lists.*: small_")
+    self.assertLen(source.notices, 1)
+
+  def test_own_image_sets_only(self):
+    for name in ("fold1_trainval", "fold2_trainval"):
+      self._write_list(name, "000001\n000003 1\n")
+    source = _read(self.root, image_set="fold2_trainval")
+    self.assertEqual(source.classes, ("cat", "dog"))
+    self.assertEqual([item.image_id for item in source.items],
+                     ["000001", "000003"])
+    self.assertEmpty(source.notices)
+
+  def test_class_lists_of_image_sets_with_underscores(self):
+    self._write_list("my_test", "000001\n000003\n")
+    self._write_list("test", "000001\n")
+    self._write_list("yak_my_test", "000001 -1\n000003 -1\n")
+    self.assertEqual(_read(self.root).classes, ("cat", "dog", "yak"))
 
   def test_chosen_classes_in_their_order(self):
     source = _read(self.root, classes=("dog",))
@@ -80,8 +128,15 @@ class VocTest(parameterized.TestCase):
     # Taken as it is: another split may have what this one lacks.
     source = _read(self.root, classes=("dog", "yak"))
     self.assertEqual(source.classes, ("dog", "yak"))
-    with self.assertRaisesRegex(errors.InputError, "--classes.*yak"):
+    self.assertEqual(source.notices,
+                     ("--classes leaves out 1 of the data's names: cat (6).",))
+    with self.assertRaisesRegex(errors.InputError, "--classes.*cat, dog.*yak"):
       _read(self.root, classes=("yak",))
+
+  def test_an_image_set_without_the_chosen_classes(self):
+    self._write_list("test", "000000\n")
+    source = _read(self.root, image_set="test", classes=("dog",))
+    self.assertEqual([item.label_ids for item in source.items], [()])
 
   def test_finds_the_year(self):
     self.assertLen(_read(self.folder).items, 6)
@@ -108,13 +163,7 @@ class VocTest(parameterized.TestCase):
       ('<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>',
        "EntitiesForbidden"),
       ("<annotation><object/></annotation>", "a name of object 1"),
-      ("<annotation><object><name>cat</name></object></annotation>",
-       r"object 1 \(cat\): expected a number in <bndbox/xmin>"),
-      (fake_sets.annotation([("cat", "nan", 1, 2, 2, 0)]), "Received: 'nan'"),
-      (fake_sets.annotation([("cat", 5, 1, 2, 2, 0)]), "xmin <= xmax"),
       (fake_sets.annotation([("cat", 1, 1, 2, 2, 2)]), "0 or 1. Received: 2"),
-      (fake_sets.annotation([("cat", 1, 1, "1e39", 2, 0)]), "bndbox/xmax"),
-      (fake_sets.annotation([("cat", 1, 1, 2, 2, 0)], height=.5), "whole pix"),
       (fake_sets.annotation([("c" * 2000, 1, 1, 2, 2, 0)]), "name of object 1"),
       ('<?xml version="1.0" encoding="no-such"?><annotation/>', "no-such"),
       ("<html><p>404</p></html>", "Received: 0 of 0 objects in <html>"),
@@ -129,6 +178,72 @@ class VocTest(parameterized.TestCase):
     problems = sources.Problems("skip")
     self.assertLen(voc.read(self.root, problems=problems).items, 5)
     self.assertLen(problems.messages, 1)
+
+  @parameterized.parameters(
+      ("nan", 1, 2, 2), (5, 1, 2, 2), (1, 1, "1e39", 2), (1, 9, 2, 2),
+      ("", 1, 2, 2), ("1,5", 1, 2, 2), ("-inf", 1, 2, 2))
+  def test_a_bad_box_is_dropped_and_its_label_stays(self, *box):
+    self._write_objects([("yak", *box, 0), ("cat", 1, 1, 16, 12, 0),
+                         ("dog", *box, 1)])
+    source = _read(self.root)
+    item = source.items[0]
+    self.assertEqual(source.classes, ("cat", "dog", "yak"))
+    self.assertEqual((item.label_ids, item.unknown_label_ids), ((0, 2), (1,)))
+    np.testing.assert_array_equal(item.objects.boxes, [[0, 0, 12, 16]])
+    np.testing.assert_array_equal(item.objects.class_ids, [0])
+    self.assertEqual(item.objects.dropped, 2)
+    self.assertEqual(
+        item.objects.fault, "object 1 (yak) with xmin, ymin, xmax, ymax = "
+        f"{[str(number) for number in box]}")
+    # Of other classes it is not counted.
+    item = _read(self.root, classes=("cat", "dog")).items[0]
+    self.assertEqual(item.objects.dropped, 1)
+
+  def test_an_object_without_a_box_leaves_the_objects_unknown(self):
+    fake_sets.write(
+        self._path("Annotations", "000003.xml"), fake_sets.annotation(
+            [("cat", 1, 1, 16, 12, 0)]).replace(
+                "</annotation>", "<object><name>yak</name><polygon/></object>"
+                "</annotation>"))
+    source = _read(self.root)
+    self.assertEqual(source.items[3].label_ids, (0, 2))
+    self.assertIsNone(source.items[3].objects)
+    self.assertLen(source.items[0].objects.boxes, 1)
+    self.assertRegex(source.notices[0],
+                     "^1 image has an object without <bndbox>.* 000003")
+    self.assertLen(
+        _read(self.root, classes=("cat",)).items[3].objects.boxes, 1)
+
+  @parameterized.parameters(.5, 0, -24, "nan", "", "1e99", "high")
+  def test_a_size_that_is_none_is_not_known(self, height):
+    fake_sets.write(
+        self._path("Annotations", "000000.xml"),
+        fake_sets.annotation([("cat", 1, 1, 16, 12, 0)], height=height))
+    item = _read(self.root).items[0]
+    self.assertIsNone(item.objects.frame)
+    self.assertLen(item.objects.boxes, 1)
+
+  @parameterized.parameters(("True", ()), ("false", (0,)), ("", (0,)))
+  def test_difficult_in_words(self, difficult, label_ids):
+    self._write_objects([("cat", 1, 1, 16, 12, difficult)])
+    self.assertEqual(_read(self.root).items[0].label_ids, label_ids)
+
+  def test_the_same_fault_in_every_file_is_shown(self):
+    for i in range(6):
+      fake_sets.write(self._path("Annotations", f"{i:06d}.xml"),
+                      "<annotation><object><label>cat</label></object>"
+                      "</annotation>")
+    with self.assertRaisesRegex(errors.InputError,
+                                "000000.xml: expected a name of object 1"):
+      _read(self.root)
+    with self.assertRaisesRegex(
+        errors.InputError, "class names.*Received: none; 6 of 6 annotations.* "
+        "first .*000000.xml: expected a name of object 1"):
+      voc.read(self.root, problems=sources.Problems("skip"))
+    for i in range(6):
+      self._write_objects([], name=f"{i:06d}")
+    with self.assertRaisesRegex(errors.InputError, "none has an object"):
+      _read(self.root)
 
   def test_image_twice(self):
     fake_sets.write(self._path("ImageSets", "Main", "trainval.txt"),

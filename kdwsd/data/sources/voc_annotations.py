@@ -1,0 +1,129 @@
+"""VOC's XML: one annotation file, read as far as labels and boxes need it.
+
+What says which classes an image has must be right: the file as XML, its
+objects' names and their `difficult` flags. What only evaluation needs, boxes
+and the size of the image, may be at fault: see `kdwsd.data.annotated_boxes`.
+"""
+
+import dataclasses
+import typing
+from xml.etree import ElementTree
+
+import defusedxml
+from defusedxml import ElementTree as safe_xml
+
+from kdwsd import errors
+from kdwsd.data import sources
+from kdwsd.data import texts
+
+_DIFFICULT = {"": False, "false": False, "true": True}
+
+
+class Thing(typing.NamedTuple):
+  """One object of an annotation.
+
+  Attributes:
+    name: of its class.
+    corners: (xmin, ymin, xmax, ymax), inclusive pixels from 1; None where
+      there is no usable box.
+    difficult: whether VOC's metrics leave it out.
+    fault: what is wrong with the box it has, in words; "" for nothing.
+  """
+  name: str
+  corners: tuple
+  difficult: bool
+  fault: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotation:
+  """One XML file.
+
+  Attributes:
+    frame: (height, width) in pixels, or None where they are not given.
+    file_name: of the image, as written; "" where it is not given.
+    things: tuple of `Thing`, in the file's order.
+  """
+  frame: tuple
+  file_name: str
+  things: tuple
+
+
+def parse(path):
+  """Reads an annotation.
+
+  Args:
+    path: of the XML file.
+
+  Returns:
+    An `Annotation`.
+
+  Raises:
+    errors.InputError: the file is not a VOC annotation, or does not say which
+      class an object has.
+  """
+  try:
+    tree = safe_xml.parse(path)
+  except (ElementTree.ParseError, defusedxml.DefusedXmlException, ValueError,
+          LookupError, OSError) as error:  # LookupError: of its encoding.
+    raise errors.InputError(
+        f"{path}: expected a VOC annotation. Received: "
+        f"{texts.shown(str(error))}.") from error
+  entries = tree.findall("object")
+  # What lies elsewhere would be lost, as would all of a page that some server
+  # sent instead of the file.
+  if tree.getroot().tag != "annotation" or (
+      len(entries) != sum(1 for _ in tree.iter("object"))):
+    raise errors.InputError(
+        f"{path}: expected <annotation> and in it each <object>. Received: "
+        f"{len(entries)} of {sum(1 for _ in tree.iter('object'))} objects in "
+        f"<{texts.shown(tree.getroot().tag)}>.")
+  size = [_number(tree.findtext(f"size/{key}")) for key in ("height", "width")]
+  sized = all(side is not None and side > 0 and side % 1 == 0 for side in size)
+  return Annotation(
+      frame=(int(size[0]), int(size[1])) if sized else None,
+      file_name=(tree.findtext("filename") or "").strip(),
+      things=tuple(_thing(entry, number, path)
+                   for number, entry in enumerate(entries, 1)))
+
+
+def _thing(entry, number, path):
+  name = (entry.findtext("name") or "").strip()
+  if not name:
+    raise errors.InputError(
+        f"{path}: expected a name of object {number}. Received: none.")
+  texts.check_name(name, path, f"a name of object {number}")
+  here = f"object {number} ({texts.shown(name)})"
+  difficult = _flag(entry.findtext("difficult"))
+  if difficult is None:
+    raise errors.InputError(
+        f"{path}: {here}: expected `difficult` to be 0 or 1. Received: "
+        f"{texts.shown(entry.findtext('difficult').strip())}.")
+  if entry.find("bndbox") is None:
+    return Thing(name, None, difficult)
+  written = [(entry.findtext(f"bndbox/{key}") or "").strip()
+             for key in ("xmin", "ymin", "xmax", "ymax")]
+  corners = tuple(map(_number, written))
+  if None in corners or corners[2] < corners[0] or corners[3] < corners[1]:
+    return Thing(
+        name, None, difficult,
+        f"{here} with xmin, ymin, xmax, ymax = {texts.quoted(written)}")
+  return Thing(name, corners, difficult)
+
+
+def _number(text):
+  """A number of pixels, or None for anything else."""
+  try:
+    value = float(text or "")
+  except ValueError:
+    return None
+  return value if abs(value) <= sources.MOST_PIXELS else None
+
+
+def _flag(text):
+  """A truth value; no text is false, and None stands for anything else."""
+  text = (text or "").strip().lower()
+  value = _number(text)
+  if value in (0, 1):
+    return bool(value)
+  return _DIFFICULT.get(text)
