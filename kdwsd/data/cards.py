@@ -17,6 +17,8 @@
 | boxes_scaled | boxes of annotations made for the image in another size |
 | boxes_dropped | boxes without valid coordinates, area or part in the image |
 | first_box_fault | the first of these three in words, or null |
+| dark_images | count, and first ids, of images without a pixel of 20 of 255 |
+| samples_taken_for | images by what their samples were scaled from, if at all |
 | proposals | method, settings, per_image {mean, min, max}, recall |
 | proposals.recall | by IoU, share of the objects that a proposal covers |
 | source | format and arguments |
@@ -28,14 +30,18 @@ Recall is over the objects that are neither difficult nor a crowd; it is null
 where the source has no boxes.
 """
 
+import collections
 import dataclasses
 
 import numpy as np
 import PIL
 
 import kdwsd
+from kdwsd.data import images
 from kdwsd.data import preparation
 from kdwsd.data import records
+
+_DARK_NAMED = 5  # Dark images named in the card and on the terminal.
 
 
 @dataclasses.dataclass
@@ -44,7 +50,8 @@ class Counts:
 
   Attributes: all sums, but `proposals_min` and `proposals_max`;
     `num_with_truth` counts images whose objects are known; `first_box_fault`
-    is a text.
+    is a text; `first_dark` are the first few image ids, `taken_for` is
+    {range: images}.
   """
   images_per_class: np.ndarray   # [C]
   unknown_per_class: np.ndarray  # [C]
@@ -55,6 +62,9 @@ class Counts:
   boxes_scaled: int = 0
   boxes_dropped: int = 0
   first_box_fault: str = ""
+  num_dark: int = 0
+  first_dark: tuple = ()
+  taken_for: dict = dataclasses.field(default_factory=dict)
   num_judged: int = 0
   num_matched: tuple = (0,) * len(preparation.RECALL_IOUS)
   proposals_sum: int = 0
@@ -74,6 +84,10 @@ class Counts:
     other.unknown_per_class[list(item.unknown_label_ids)] = 1
     other.num_images = 1
     other.proposals_sum = other.proposals_min = other.proposals_max = num
+    if prepared.is_dark:
+      other.num_dark, other.first_dark = 1, (item.image_id,)
+    if prepared.taken_for:
+      other.taken_for = {prepared.taken_for: 1}
     truth = prepared.truth
     if truth is not None:
       other.boxes_clipped, other.boxes_dropped = truth.clipped, truth.dropped
@@ -89,8 +103,12 @@ class Counts:
     """Adds the sums of another `Counts`."""
     for name in ("images_per_class", "unknown_per_class", "objects_per_class",
                  "num_images", "num_with_truth", "num_judged", "boxes_clipped",
-                 "boxes_scaled", "boxes_dropped", "proposals_sum"):
+                 "boxes_scaled", "boxes_dropped", "num_dark", "proposals_sum"):
       setattr(self, name, getattr(self, name) + getattr(other, name))
+    self.first_dark = (self.first_dark + other.first_dark)[:_DARK_NAMED]
+    self.taken_for = dict(sorted((
+        collections.Counter(self.taken_for)
+        + collections.Counter(other.taken_for)).items()))
     self.first_box_fault = self.first_box_fault or other.first_box_fault
     self.num_matched = tuple(
         a + b for a, b in zip(self.num_matched, other.num_matched))
@@ -109,7 +127,8 @@ class Counts:
     """The inverse of `to_json`."""
     return cls(**{
         key: np.array(value, np.int64) if key.endswith("per_class")
-             else tuple(value) if key == "num_matched" else value
+             else tuple(value) if key in ("num_matched", "first_dark")
+             else value
         for key, value in content.items()})
 
 
@@ -170,6 +189,9 @@ def make(source, *, split, counts, num_shards, proposal_settings, skipped,
       "boxes_scaled": counts.boxes_scaled,
       "boxes_dropped": counts.boxes_dropped,
       "first_box_fault": counts.first_box_fault or None,
+      "dark_images": {"count": counts.num_dark,
+                      "first": list(counts.first_dark)},
+      "samples_taken_for": counts.taken_for,
       "proposals": {
           "method": method,
           "settings": settings,
@@ -201,6 +223,7 @@ def summary(card, path):
       ("labels", f"{labels} of {len(card['classes'])} classes"),
       ("objects", "no boxes in the source" if objects is None else objects),
       *_boxes_lines(card),
+      *_pixel_lines(card),
       ("proposals", f"{card['proposals']['method']}, an image "
                     f"{per_image['mean']:.1f} "
                     f"({per_image['min']} to {per_image['max']})"),
@@ -227,3 +250,18 @@ def _boxes_lines(card):
   if unknown and card["num_images_with_boxes_known"]:
     yield "", (f"{unknown} images whose objects are not known count for labels "
                "only")
+
+
+def _pixel_lines(card):
+  """Images that are dark, or whose range had to be inferred."""
+  dark = card["dark_images"]
+  if dark["count"]:
+    more = "" if dark["count"] == len(dark["first"]) else ", ..."
+    yield "dark", (f"{dark['count']} images without a pixel of {images.DARK} "
+                   f"or more of 255: {', '.join(dark['first'])}{more}")
+  taken_for = card["samples_taken_for"]
+  if taken_for:
+    yield "samples", "scaled to 0..255: " + ", ".join(
+        f"{count} images from {name}" for name, count in taken_for.items()) + (
+            "; images of one origin need one scale: docs/data.md, Images"
+            if len(taken_for) > 1 else "")

@@ -41,6 +41,7 @@ class Prepared:
     num_judged: objects that count for recall: not difficult, no crowd.
     num_matched: of these, how many a proposal covers; one number for each of
       `RECALL_IOUS`.
+    is_dark, taken_for: of the pixels, see `images.DecodedImage`.
   """
   encoded: bytes
   height: int
@@ -50,6 +51,8 @@ class Prepared:
   truth: annotated_boxes.Placed
   num_judged: int
   num_matched: tuple
+  is_dark: bool = False
+  taken_for: str = ""
 
 
 def start_worker(proposal_settings, max_pixels):
@@ -115,7 +118,8 @@ def prepare(item, settings, *, max_pixels, proposal_file=None):
   return Prepared(
       encoded=image.encoded, height=image.height, width=image.width,
       boxes=boxes, scores=scores, truth=truth, num_judged=num_judged,
-      num_matched=num_matched)
+      num_matched=num_matched, is_dark=image.is_dark,
+      taken_for=image.taken_for)
 
 
 def _propose(item, image, settings, proposal_file):

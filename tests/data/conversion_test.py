@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd.data import cards
 from kdwsd.data import conversion
 from kdwsd.data import preparation
 from kdwsd.data import progress_notes
@@ -24,8 +25,10 @@ from kdwsd.data import proposal_npz
 from kdwsd.data import proposals
 from kdwsd.data import records
 from kdwsd.data import sources
+from kdwsd.data.sources import csv_labels
 from kdwsd.data.sources import datalist
 from kdwsd.data.sources import voc
+from tests.data import deep_images
 from tests.data import fake_sets
 
 SETTINGS = proposals.Settings(
@@ -299,6 +302,55 @@ class ConversionTest(tf.test.TestCase, parameterized.TestCase):
       self._convert(other, on_error="skip", num_shards=2)
     self._convert(other, on_error="skip", num_shards=2)
     self.assertEqual(_bytes(self.output), _bytes(other))
+
+  @parameterized.parameters(0, 2)
+  def test_scaled_and_dark_images_are_counted_and_named(self, num_workers):
+    folder = tempfile.mkdtemp()
+    grey = deep_images.ramp(4095, 24, 32)
+    written = {
+        "night.png": fake_sets.encoded(
+            np.full([24, 32, 3], 19, np.uint8), "PNG"),
+        "a.jpg": fake_sets.encoded(fake_sets.pixels()),
+        "b.png": deep_images.png(grey, deep_images.GREY),
+        "c.tif": deep_images.tiff((grey // 4).astype(np.uint16)),
+        "d.tif": deep_images.tiff((grey / 4095).astype(np.float32), kind=3),
+        "e.tif": deep_images.tiff((grey // 4).astype(np.uint16),
+                                  tags=[(281, 4095)]),
+        **{f"black{i}.png": fake_sets.encoded(
+            np.zeros([24, 32, 3], np.uint8), "PNG") for i in range(6)}}
+    for name, content in written.items():
+      fake_sets.write(os.path.join(folder, name), content)
+    table = fake_sets.write(os.path.join(folder, "labels.csv"), "path,labels\n"
+                            + "".join(f"{name},cat\n" for name in written))
+    problems = sources.Problems()
+    output = tempfile.mkdtemp()
+    card = conversion.convert(
+        csv_labels.read(table, problems=problems), output=output,
+        split="train", proposal_settings=SETTINGS, problems=problems,
+        num_shards=3, num_workers=num_workers, shuffle_seed=-1, progress=False)
+    self.assertEqual(card["dark_images"], {"count": 7, "first": [
+        "night.png", "black0.png", "black1.png", "black2.png", "black3.png"]})
+    self.assertEqual(card["samples_taken_for"], {
+        "0..1": 1, "10 bits": 1, "12 bits": 2})
+    self.assertEqual(
+        card, files.read_json(os.path.join(output, "train.json")))
+    told = cards.summary(card, "x")
+    self.assertIn("7 images without a pixel of 20 or more of 255: night.png, "
+                  "black0.png, black1.png, black2.png, black3.png, ...", told)
+    self.assertIn("scaled to 0..255: 1 images from 0..1, 1 images from 10 bits,"
+                  " 2 images from 12 bits; images of one origin", told)
+    # What was recorded is not black.
+    brightest = {}
+    for serialized in tf.data.TFRecordDataset(
+        sorted(glob.glob(os.path.join(output, "*.tfrecord")))):
+      features = tf.train.Example.FromString(
+          serialized.numpy()).features.feature
+      brightest[features["image/id"].bytes_list.value[0].decode()] = int(
+          tf.reduce_max(tf.io.decode_image(
+              features["image/encoded"].bytes_list.value[0])))
+    self.assertEqual({name for name, most in brightest.items() if most > 240},
+                     {"a.jpg", "b.png", "c.tif", "d.tif"})
+    self.assertAlmostEqual(brightest["e.tif"], 63, delta=3)
 
   @parameterized.parameters(b"", b"no image")
   def test_nothing_left_is_an_error(self, content):
