@@ -42,6 +42,26 @@ _CLASSES = flags.DEFINE_list(
     "classes", None, "Class names, separated by commas; or a file with one a "
     "line; or the card (.json) of another split. All of the data set's, in its "
     "order, if left out.")
+_CSV_SEPARATOR = flags.DEFINE_string(
+    "csv_separator", None, "CSV: character between fields, or comma, "
+    "semicolon, tab, pipe. Found by looking if left out, as all --*column* and "
+    "--*separator flags are.")
+_LABEL_SEPARATOR = flags.DEFINE_string(
+    "label_separator", None, "CSV: what stands between labels that share a "
+    "field; space for a space, none if every field is one label.")
+_PATH_COLUMN = flags.DEFINE_string(
+    "path_column", None, "CSV: name of the column with the images' paths.")
+_LABEL_COLUMN = flags.DEFINE_string(
+    "label_column", None, "CSV: name of the column with labels by name.")
+_IGNORE_COLUMNS = flags.DEFINE_list(
+    "ignore_columns", [], "CSV: names of columns to leave out, separated by "
+    "commas.")
+_MINUS_ONE = flags.DEFINE_enum(
+    "minus_one", None, ["absent", "unknown"], "CSV: what -1 means in the "
+    "column of a class. Must be given if no value is 0; unknown otherwise.")
+_BLANK = flags.DEFINE_enum(
+    "blank", None, ["absent", "unknown"], "CSV: what an empty field means in "
+    "the column of a class. As for --minus_one.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the records.")
 _SPLIT = flags.DEFINE_string(
     "split", "train", "Name of this part of the data set.")
@@ -197,8 +217,15 @@ def _read_datalist(**common):
 
 
 def _read_csv(**common):
+  from kdwsd.data.sources import csv_columns
   from kdwsd.data.sources import csv_labels
-  return csv_labels.read(_INPUT.value, images=_IMAGES.value, **common)
+  return csv_labels.read(
+      _INPUT.value, images=_IMAGES.value, hints=csv_columns.Hints(
+          csv_separator=_CSV_SEPARATOR.value,
+          label_separator=_LABEL_SEPARATOR.value,
+          path_column=_PATH_COLUMN.value, label_column=_LABEL_COLUMN.value,
+          ignore_columns=tuple(_IGNORE_COLUMNS.value),
+          minus_one=_MINUS_ONE.value, blank=_BLANK.value), **common)
 
 
 # What reads each --format; imported when called for, as --help needs none.

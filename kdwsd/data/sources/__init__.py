@@ -154,9 +154,11 @@ def read_text(path, what):
     raise errors.InputError(
         f"{path}: expected {what}. Received: {error.strerror}.") from error
   except UnicodeDecodeError as error:
+    wide = (" (UTF-16; save it as UTF-8)"
+            if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else "")
     raise errors.InputError(
         f"{path}: expected {what} in UTF-8. Received: byte "
-        f"{error.object[error.start]:#04x} at {error.start}.") from error
+        f"{error.object[error.start]:#04x} at {error.start}{wide}.") from error
 
 
 def read_classes(value):

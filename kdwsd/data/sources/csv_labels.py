@@ -1,137 +1,290 @@
-"""People's own images: a CSV file of paths and labels.
+"""People's own images: a table of image paths and labels.
 
-Two forms, told apart by the header. Labels by name, parted by ; or |:
+Labels by name, several to a field or one row a label:
 
     path,labels
     holiday/beach.jpg,person;boat
     holiday/empty.jpg,
 
-or a column for each class, with 1 for present, 0 for absent and ? for unknown:
+or a column for each class (`label_values` has what may stand in it):
 
     path,person,boat
     holiday/beach.jpg,1,1
     holiday/sea.jpg,0,?
 
-Paths start from the folder of the file, or from `--images`. In the first form
-the classes are those of `--classes`, or all names found, sorted: give another
-split the same list, or its labels get other numbers. In the second they are the
-columns, or those of them that `--classes` names.
+Separators and columns are found by looking (`csv_tables`, `csv_columns`,
+`csv_names`), and what was found is told. Rows of the same image are joined: a
+class is present if any of them says so, else absent if any says so. Columns
+xmin, ymin, xmax, ymax beside labels by name are boxes in pixels.
+
+Paths start from the folder of the file, or from `--images`; a name without an
+image ending means the file that has one. In the first form the classes are
+those of `--classes`, or all names found, sorted: give another split the same
+list, or its labels get other numbers. In the second they are the columns, in
+their order.
 """
 
-import csv
-import io
+import collections
+import contextlib
 import os
-import re
 
 from kdwsd import errors
+from kdwsd.data import image_names
 from kdwsd.data import sources
 from kdwsd.data import texts
+from kdwsd.data.sources import csv_boxes
+from kdwsd.data.sources import csv_columns
+from kdwsd.data.sources import csv_names
+from kdwsd.data.sources import csv_tables
+from kdwsd.data.sources import label_values
+from kdwsd.data.sources import paths
 
-_VALUES = ("0", "1", "?")
+_MOST_KNOWN = 100_000  # Rows of columns of classes that are kept in memory.
 
 
-def read(path, *, images=None, classes=None, problems):
+def read(path, *, images=None, classes=None, hints=None, problems):
   """Reads a CSV file.
 
   Args:
-    path: of the file, UTF-8, fields parted by commas.
+    path: of the file, UTF-8.
     images: folder that paths start from; the file's own if None.
     classes: names, in order; None for those of the file.
-    problems: `sources.Problems`.
+    hints: a `csv_columns.Hints`, or None; what it leaves open is found by
+      looking.
+    problems: `sources.Problems`; a bad row takes its image away whole.
 
   Returns:
     A `sources.Source`; image ids are the paths as written.
 
   Raises:
-    errors.InputError: the file, its header or a line is not right.
+    errors.InputError: the file, its header or a row is not right, or what it
+      means is not certain.
   """
-  text = sources.read_text(path, "a CSV file")
+  hints = hints or csv_columns.Hints()
+  table = csv_tables.read(path, separator=hints.csv_separator,
+                          path_column=hints.path_column)
+  if images is not None:
+    sources.check_directory(images, "the folder of the images (--images)")
   images = images or os.path.dirname(os.path.abspath(path))
-  header, rows = _rows(text, path)
-  by_name = header[1:] == ["labels"]
-  if by_name:
-    found = sorted({name for _, row in rows if len(row) == 2
-                    for name in _names(row[1])})
-    if classes is None and not found:
-      raise errors.InputError(
-          f"{path}: expected labels by name. Received: none in {len(rows)} "
-          "lines.")
-    classes = tuple(classes or found)
-    sources.check_classes(classes, path)
+  columns = csv_columns.decide(table, hints, classes)
+  if columns.label is None:
+    form = _ByColumn(table, columns, classes)
   else:
-    there = header[1:]
-    classes = sources.choose_classes(classes, there, path)
-  numbers = {name: i for i, name in enumerate(classes)}
-  items, seen = [], {}
-  for line, row in rows:
-    where = f"{path}:{line}"
-    try:
-      name = row[0].strip()
-      if len(row) != len(header) or not name:
-        raise errors.InputError(
-            f"{where}: expected {len(header)} fields, the first a path. "
-            f"Received: {texts.quoted(','.join(row))}.")
-      if name in seen:
-        raise errors.InputError(
-            f"{where}: expected every image once. Received: "
-            f"{texts.shown(name)}, also in line {seen[name]}.")
-      seen[name] = line
-      if by_name:
-        present, unknown = _by_name(row[1], numbers, where), ()
-      else:
-        present, unknown = _by_column(row[1:], there, numbers, where)
-      items.append(sources.Item(
-          image_path=os.path.join(images, name), image_id=name,
-          label_ids=present, unknown_label_ids=unknown, where=where))
-    except errors.InputError as error:
-      problems.add(error)
+    form = _ByName(table, columns, classes, hints)
+  found = csv_boxes.Boxes(table, columns.box, columns.frame)
+  listed = _join(table, images, form, found, problems)
+  items, left_out = _items(table, listed, form, found)
   return sources.Source(
-      classes=classes, items=items, description={
-          "format": "csv", "name": os.path.basename(path)})
+      classes=form.classes, items=items, description={
+          "format": "csv", "name": os.path.basename(path)},
+      image_folder=images, notices=tuple(filter(None, [
+          _what_was_found(table, columns, form, found),
+          listed.notice(), found.notice(),
+          sources.left_out_notice(left_out)])))
 
 
-def _rows(text, path):
-  """Returns the header and (line number, fields) of each line not blank."""
-  reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-  rows = []
-  try:
-    for row in reader:
-      if any(field.strip() for field in row):
-        rows.append((reader.line_num, row))
-  except csv.Error as error:
-    raise errors.InputError(
-        f"{path}:{reader.line_num}: expected comma-separated fields. "
-        f"Received: {error}.") from error
-  header = [field.strip() for field in rows[0][1]] if rows else []
-  if len(header) < 2 or header[0] != "path":
-    raise errors.InputError(
-        f"{path}: expected a header `path,labels`, or `path` and one column a "
-        "class. Received: "
-        f"{texts.shown(','.join(header)) or 'an empty file'}.")
-  return header, rows[1:]
+class _ByName:
+  """Labels by name; those that the class list leaves out have numbers too.
 
+  Attributes:
+    classes: names of the source.
+    names: those, then names that are left out.
+    how: what was found, in words.
+  """
 
-def _names(field):
-  return [name.strip() for name in re.split(r"[;|]", field) if name.strip()]
-
-
-def _by_name(field, numbers, where):
-  strange = [name for name in _names(field) if name not in numbers]
-  if strange:
-    raise errors.InputError(
-        f"{where}: expected labels of the {len(numbers)} in --classes. "
-        f"Received: {texts.shown(', '.join(strange))}.")
-  return tuple(sorted({numbers[name] for name in _names(field)}))
-
-
-def _by_column(fields, header, numbers, where):
-  labels = {"0": [], "1": [], "?": []}
-  for name, field in zip(header, fields):
-    value = field.strip()
-    if value not in _VALUES:
+  def __init__(self, table, columns, classes, hints):
+    self._table, self._column = table, columns.label
+    try:
+      self.how, part = csv_names.find(
+          columns.fields, classes, hints.label_separator)
+    except csv_names.UncertainError as error:
       raise errors.InputError(
-          f"{where}: expected 0, 1 or ? under {texts.quoted(name)}. Received: "
-          f"{texts.quoted(field)}.")
-    if name in numbers:
-      labels[value].append(numbers[name])
-  return tuple(sorted(labels["1"])), tuple(sorted(labels["?"]))
+          f"{self._place_of(error.field)}: expected {error.expected}. "
+          f"Received: {error.received}.") from error
+    of_field = {}
+    for field in columns.fields:
+      with contextlib.suppress(csv_names.NotAListError):
+        of_field[field] = part(field)
+    there = sorted({name for names in of_field.values() for name in names})
+    if classes is None and not there:
+      raise errors.InputError(
+          f"{table.path}: expected labels by name. Received: none in column "
+          f"{texts.quoted(table.header[columns.label])}.")
+    self.classes = sources.choose_classes(classes, there, table.path)
+    self.names, numbers = _numbers(self.classes, there)
+    self._of_field = {
+        field: tuple(sorted({numbers[name] for name in names}))
+        for field, names in of_field.items()}
+    self.how = (f"labels by name in column "
+                f"{texts.quoted(table.header[columns.label])}, {self.how}")
+
+  def _place_of(self, field):
+    """File and line of the first row with a field."""
+    for line, row in self._table.rows():
+      if len(row) > self._column and row[self._column].strip() == field:
+        return f"{self._table.path}:{line}"
+    return self._table.path
+
+  def read(self, line, row):
+    """Returns numbers of names present, and of names unknown."""
+    labels = self._of_field.get(row[self._column])
+    if labels is None:
+      raise errors.InputError(
+          f"{self._table.path}:{line}: expected a list of labels, as in other "
+          f"rows. Received: {texts.quoted(row[self._column])}.")
+    return labels, ()
+
+
+class _ByColumn:
+  """A column for each class; attributes as of `_ByName`."""
+
+  def __init__(self, table, columns, classes):
+    there = tuple(table.header[i] for i in columns.classes)
+    sources.check_classes(there, table.path)
+    self.classes = sources.choose_classes(classes, there, table.path)
+    self.names, numbers = _numbers(self.classes, there)
+    self.how = f"{len(there)} columns of classes"
+    self._table, self._columns = table, columns
+    self._numbers = [numbers[name] for name in there]
+    self._known = {}
+
+  def read(self, line, row):
+    """Returns numbers of names present, and of names unknown."""
+    values = tuple([row[i] for i in self._columns.classes])
+    labels = self._known.get(values)
+    if labels is None:
+      labels = self._read(line, values)
+      if len(self._known) < _MOST_KNOWN:
+        self._known[values] = labels
+    return labels
+
+  def _read(self, line, values):
+    meanings = [self._columns.meanings[value] for value in values]
+    if None in meanings:
+      bad = meanings.index(None)
+      name = self._table.header[self._columns.classes[bad]]
+      raise errors.InputError(
+          f"{self._table.path}:{line}: expected 1, 0, -1, ? or a blank under "
+          f"{texts.quoted(name)}; if that is no class, give "
+          f"--ignore_columns={texts.shown(name)}. Received: "
+          f"{texts.quoted(values[bad])}.")
+    return tuple(
+        tuple(sorted(number for number, one in zip(self._numbers, meanings)
+                     if one == meaning))
+        for meaning in (label_values.PRESENT, label_values.UNKNOWN))
+
+
+class _Listed:
+  """Images in order, the rows of each joined.
+
+  Attributes:
+    images: [path, line of the first row, present, unknown] by image id.
+    num_joined: rows that joined one before.
+    num_odd: labels that are present in one row and absent in another.
+  """
+
+  def __init__(self, by_column):
+    self._by_column = by_column
+    self.images = {}
+    self.num_joined = self.num_odd = 0
+
+  def add(self, image_id, path, line, present, unknown):
+    """Adds what a row says."""
+    image = self.images.get(image_id)
+    if image is None:
+      self.images[image_id] = [path, line, present, unknown]
+      return
+    before, unknown_before = set(image[2]), set(image[3])
+    either = before | set(present)
+    self.num_joined += 1
+    if self._by_column:
+      self.num_odd += len(
+          (before ^ set(present)) - unknown_before - set(unknown))
+    image[2] = tuple(sorted(either))
+    image[3] = tuple(sorted(unknown_before & set(unknown) - either))
+
+  def notice(self):
+    """What joining did, in a line; None if nothing."""
+    if not self.num_joined:
+      return None
+    odd = (f"; {self.num_odd} labels are 1 in one row and 0 in another, and "
+           "count as present" if self.num_odd else "")
+    return f"Joined {self.num_joined} rows to others of the same image{odd}."
+
+
+def _join(table, images, form, found, problems):
+  """Reads all rows; returns a `_Listed` without the images of bad rows."""
+  by_column = isinstance(form, _ByColumn)
+  listed, bad, endings = _Listed(by_column), set(), paths.Endings()
+  for line, row in table.rows():
+    name = None
+    try:
+      where = f"{table.path}:{line}"
+      path, name = _image(table, row, images, where)
+      if len(row) != len(table.header):
+        raise table.wrong_length(line, row)
+      if not image_names.is_image(name):
+        path = endings.complete(path)
+      labels = form.read(line, row)
+      found.add(name, line, row, labels[0])
+      listed.add(name, path, line, *labels)
+    except errors.InputError as error:
+      if name and name in bad:
+        continue  # One message an image.
+      problems.add(error)
+      bad.add(name)
+  for name in bad:
+    listed.images.pop(name, None)
+  return listed
+
+
+def _image(table, row, images, where):
+  """File and id of the image that a row is about, as `paths.locate` does."""
+  name = (row[table.path_column].strip()
+          if len(row) > table.path_column else "")
+  if not name:
+    raise errors.InputError(
+        f"{where}: expected {len(table.header)} fields, one the path of an "
+        "image. Received: no path in "
+        f"{texts.quoted(table.separator.join(row))}.")
+  texts.check_name(name, where, "the path of an image")
+  return paths.locate(images, name, where)
+
+
+def _items(table, listed, form, found):
+  """Returns the items, and images by name of labels that are left out."""
+  wanted, left_out = {(): ()}, collections.Counter()
+  num_classes = len(form.classes)
+
+  def choose(numbers):
+    """Those of the class list; few different tuples for many images."""
+    if numbers not in wanted:
+      wanted[numbers] = tuple([n for n in numbers if n < num_classes])
+    return wanted[numbers]
+
+  items = []
+  for image_id, (path, line, present, unknown) in listed.images.items():
+    label_ids = choose(present)
+    if len(label_ids) != len(present):
+      left_out.update(form.names[n] for n in present[len(label_ids):])
+    items.append(sources.Item(
+        image_path=path, image_id=image_id, label_ids=label_ids,
+        unknown_label_ids=choose(unknown),
+        objects=found.objects(image_id, label_ids),
+        where=f"{table.path}:{line}"))
+  return items, left_out
+
+
+def _numbers(classes, there):
+  """Names, those of the class list first, and their numbers."""
+  names = list(classes) + sorted(set(there) - set(classes))
+  return names, {name: number for number, name in enumerate(names)}
+
+
+def _what_was_found(table, columns, form, found):
+  ignored = (f"; ignored columns: {csv_tables.listed(columns.ignored)}"
+             if columns.ignored else "")
+  return (f"{os.path.basename(table.path)}: separator "
+          f"{table.separator!r}, image paths in column "
+          f"{texts.quoted(table.header[table.path_column])}, {form.how}"
+          f"{found.how}{ignored}.")

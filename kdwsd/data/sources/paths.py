@@ -10,6 +10,7 @@ import os
 import re
 
 from kdwsd import errors
+from kdwsd.data import image_names
 from kdwsd.data import texts
 
 _ABSOLUTE_ON_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
@@ -40,3 +41,25 @@ def locate(folder, name, where):
         f"{texts.quoted(name)}, an absolute path of Windows.")
   name = name.replace("\\", "/")
   return os.path.join(folder, name), name
+
+
+class Endings:
+  """Finds files of which a data set leaves out the ending.
+
+  The ending that was found last is tried first: one folder has mostly one kind.
+  """
+
+  def __init__(self):
+    self._endings = [
+        ending for lower in image_names.EXTENSIONS
+        for ending in (lower, lower.upper())]
+
+  def complete(self, path):
+    """Returns the path with its ending; as it is if there is no such file."""
+    if os.path.exists(path):
+      return path
+    for i, ending in enumerate(self._endings):
+      if os.path.exists(path + ending):
+        self._endings.insert(0, self._endings.pop(i))
+        return path + ending
+    return path

@@ -1,0 +1,292 @@
+"""What the columns of a table mean: labels by name, one a class, or neither.
+
+A column of a class has one of the values of `label_values` for every image. A
+file that never says 0 may mean "absent" by -1 or by a blank; it is refused
+until a flag tells. Other columns are left out and named.
+"""
+
+import dataclasses
+import itertools
+import re
+
+from kdwsd import errors
+from kdwsd.data import texts
+from kdwsd.data.sources import csv_tables
+from kdwsd.data.sources import label_values
+
+_LABEL_NAMES = frozenset(
+    "label labels labelname labelnames class classes classname classnames tag "
+    "tags category categories categoryname target targets".split())
+# Hold numbers that could be taken for labels, or for classes' names.
+_OTHER_NAMES = frozenset(
+    "width height depth imagewidth imageheight xmin ymin xmax ymax x y w h x1 "
+    "y1 x2 y2 split subset set fold partition id index idx valid isvalid "
+    "istrain istest train val validation test difficult truncated occluded "
+    "iscrowd isgroupof isoccluded istruncated isdepiction isinside pose source "
+    "size".split())
+# Of those, the ones that are no class's name even if all values are 0 and 1.
+_NEVER_CLASSES = frozenset(
+    "width height depth imagewidth imageheight xmin ymin xmax ymax x1 y1 x2 y2 "
+    "difficult iscrowd isgroupof".split())
+_SAID_OF_LABELS = frozenset(
+    "confidence present presence ispresent value score probability".split())
+_BOX = ("xmin", "ymin", "xmax", "ymax")
+_UNNAMED = re.compile(r"unnamed:\d+")
+_MOST_KEPT = 1000  # Distinct values of a column that is not of labels.
+_CHUNK = 5000  # Rows.
+_MOST_ODD = 3  # Different values in the column of a class; more are no slips.
+
+
+@dataclasses.dataclass(frozen=True)
+class Hints:
+  """What flags say of a table; None is found by looking.
+
+  Attributes:
+    csv_separator: of the fields.
+    label_separator: of the labels in a field; `none` for one label a field.
+    path_column: name of the column of image paths.
+    label_column: name of the column of labels by name.
+    ignore_columns: names of columns to leave out.
+    minus_one: meaning of -1, `absent` or `unknown`.
+    blank: likewise, of a blank in the column of a class.
+  """
+  csv_separator: str = None
+  label_separator: str = None
+  path_column: str = None
+  label_column: str = None
+  ignore_columns: tuple = ()
+  minus_one: str = None
+  blank: str = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+  """What the columns mean.
+
+  Attributes:
+    label: number of the column of labels by name, or None.
+    fields: the different fields of that column.
+    classes: numbers of the columns of classes, if there is no such column.
+    box: numbers of the columns xmin, ymin, xmax, ymax, or None.
+    frame: numbers of the columns height and width, or None.
+    ignored: names of all others.
+    meanings: `label_values.Meanings` of the values in columns of classes.
+  """
+  label: int
+  fields: frozenset
+  classes: tuple
+  box: tuple
+  frame: tuple
+  ignored: tuple
+  meanings: label_values.Meanings
+
+
+class _Seen:
+  """Values of a column: all different ones, or the first so many.
+
+  Attributes:
+    values: set of texts.
+    kinds: those of `label_values.kind`.
+    is_binary: whether every value is one of a label, not all of them blank.
+    is_mixed: whether some values are.
+  """
+
+  def __init__(self, keep_all):
+    self._most = None if keep_all else _MOST_KEPT
+    self._full = False
+    self.values = set()
+
+  def add(self, values):
+    """Adds the values of some rows."""
+    if not self._full:
+      self.values.update(values)
+      self._full = self._most is not None and len(self.values) > self._most
+
+  def close(self):
+    """To be called when all rows were added."""
+    self.kinds = {label_values.kind(value) for value in self.values}
+    known = bool(self.kinds - {None, label_values.BLANK})
+    self.is_binary = known and None not in self.kinds
+    self.is_mixed = known and None in self.kinds
+
+  def others(self):
+    """Values that are none of a label."""
+    return sorted(value for value in self.values
+                  if label_values.kind(value) is None)
+
+
+def decide(table, hints, classes):
+  """Finds out what the columns of a table mean.
+
+  Args:
+    table: a `csv_tables.Table`.
+    hints: a `Hints`.
+    classes: names asked for, or None.
+
+  Returns:
+    A `Columns`.
+
+  Raises:
+    errors.InputError: it is not certain; the message names the flag that
+      settles it.
+  """
+  header = table.header
+  left_out = {table.column(name, "--ignore_columns")
+              for name in hints.ignore_columns}
+  rest = [i for i in range(len(header))
+          if i != table.path_column and i not in left_out]
+  label = (None if hints.label_column is None
+           else table.column(hints.label_column, "--label_column"))
+  named = [i for i in rest if csv_tables.plain(header[i]) in _LABEL_NAMES]
+  seen = _look(table, {label, *named})
+  columns = ()
+  if label is None:
+    label = _by_name(table, seen, rest, named, classes)
+  box = frame = None
+  if label is None:
+    columns = _by_column(table, seen, rest, classes)
+  else:
+    _check_certainties(table, seen, rest)
+    box, frame = _boxes(header, rest)
+  _check_values(table, [seen[i] for i in columns], hints)
+  used = {table.path_column, label, *columns, *(box or ()), *(frame or ())}
+  return Columns(
+      label=label, classes=tuple(columns), box=box, frame=frame,
+      fields=frozenset() if label is None else frozenset(seen[label].values),
+      meanings=label_values.Meanings(hints.minus_one, hints.blank),
+      ignored=tuple(name or f"column {i + 1} (no name)"
+                    for i, name in enumerate(header) if i not in used))
+
+
+def _look(table, labels):
+  """Returns a `_Seen` for each column; rows of a wrong length do not count."""
+  seen = [_Seen(i in labels) for i in range(len(table.header))]
+  rows = table.rows()
+  first, empty = None, True
+  while True:
+    chunk = list(itertools.islice(rows, _CHUNK))
+    if not chunk:
+      break
+    first = first or chunk[0]
+    chunk = [row for _, row in chunk if len(row) == len(seen)]
+    empty = empty and not chunk
+    for i, column in enumerate(zip(*chunk)):
+      if i != table.path_column:
+        seen[i].add(column)
+  if empty and first:
+    raise table.wrong_length(*first)
+  if empty:
+    raise errors.InputError(
+        f"{table.path}: expected a row for each image below the header "
+        f"{csv_tables.listed(table.header)}. Received: none.")
+  for column in seen:
+    column.close()
+  return seen
+
+
+def _by_name(table, seen, rest, named, classes):
+  """Number of the column of labels by name, None where there is none."""
+  header = table.header
+  if classes and any(header[i] in classes and seen[i].is_binary for i in named):
+    return None
+  if len(named) > 1:
+    raise errors.InputError(
+        f"{table.path}:1: expected one column of labels; name it with "
+        "--label_column, or leave others out with --ignore_columns. Received: "
+        f"{csv_tables.listed([header[i] for i in named])}.")
+  if not named:
+    return None
+  classes_too = [i for i in rest if i not in named and seen[i].is_binary
+                 and csv_tables.plain(header[i]) not in _OTHER_NAMES
+                 and not _is_index(header, i, seen)]
+  if seen[named[0]].is_binary and classes_too:
+    raise errors.InputError(
+        f"{table.path}:1: expected labels by name in "
+        f"{texts.quoted(header[named[0]])} or columns of classes; settle it "
+        f"with --label_column={header[named[0]]} or with --ignore_columns. "
+        "Received: 0 and 1 in both, also in "
+        f"{csv_tables.listed([header[i] for i in classes_too])}.")
+  return named[0]
+
+
+def _by_column(table, seen, rest, classes):
+  """Numbers of the columns of classes."""
+  header, found = table.header, []
+  for i in rest:
+    column, name = seen[i], csv_tables.plain(header[i])
+    if classes and header[i] in classes:
+      found.append(i)
+    elif name in _NEVER_CLASSES or _is_index(header, i, seen):
+      continue
+    elif column.is_binary and name in _OTHER_NAMES and not classes:
+      raise errors.InputError(
+          f"{table.path}:1: expected to know whether {texts.quoted(header[i])} "
+          f"is a class, as all its values could be labels; if not, give "
+          f"--ignore_columns={header[i]}, else all classes with --classes. "
+          f"Received: {csv_tables.listed(header)}.")
+    elif column.is_binary:
+      found.append(i)
+    elif column.is_mixed and name not in _OTHER_NAMES and not classes:
+      if len(column.others()) > _MOST_ODD:
+        raise errors.InputError(
+            f"{table.path}:1: expected 1, 0, -1, ? or a blank under "
+            f"{texts.quoted(header[i])} if it is a class; if not, give "
+            f"--ignore_columns={header[i]}. Received: "
+            f"{csv_tables.listed(column.others(), 4)}.")
+      found.append(i)
+  if not found:
+    raise errors.InputError(
+        f"{table.path}:1: expected a column of labels by name (labels, class, "
+        "tags, ...), or a column of 0 and 1 for each class; name the former "
+        f"with --label_column. Received: {csv_tables.listed(header)}.")
+  return found
+
+
+def _is_index(header, i, seen):
+  """Whether a column without a name numbers the rows, or is empty."""
+  if header[i] and not _UNNAMED.fullmatch(csv_tables.plain(header[i])):
+    return False
+  if seen[i].kinds <= {label_values.BLANK}:
+    return True
+  return (i == 0 or bool(header[i])) and all(
+      value.strip().isdecimal() for value in seen[i].values)
+
+
+def _check_certainties(table, seen, rest):
+  """Refuses a column that says that labels of other columns do not hold."""
+  for i in rest:
+    if (csv_tables.plain(table.header[i]) in _SAID_OF_LABELS
+        and not seen[i].kinds <= {label_values.PRESENT, label_values.BLANK}):
+      name = table.header[i]
+      raise errors.InputError(
+          f"{table.path}:1: expected labels that hold. Received: a column "
+          f"{texts.quoted(name)} with other values than 1; "
+          f"--ignore_columns={name} takes all labels as present, and "
+          "--format=openimages reads the labels of Open Images.")
+
+
+def _check_values(table, columns, hints):
+  """Refuses values that may mean absent as well as unknown."""
+  kinds = set().union(*(column.kinds for column in columns))
+  told = {label_values.MINUS_ONE: hints.minus_one,
+          label_values.BLANK: hints.blank}
+  absent = {label_values.ABSENT, *(
+      kind for kind, meaning in told.items() if meaning == label_values.ABSENT)}
+  if kinds & absent:
+    return
+  for kind, flag in zip(told, ("--minus_one", "--blank")):
+    if kind in kinds and not told[kind]:
+      raise errors.InputError(
+          f"{table.path}: expected to know what {kind} means under a class, as "
+          f"no value is 0; give {flag}=absent or {flag}=unknown. Received: "
+          f"only {', '.join(sorted(filter(None, kinds)))}.")
+
+
+def _boxes(header, rest):
+  """Numbers of the columns of boxes and of the image's height and width."""
+  there = {csv_tables.plain(header[i]): i for i in rest}
+  if not all(name in there for name in _BOX):
+    return None, None
+  frame = there.get("height"), there.get("width")
+  return (tuple(there[name] for name in _BOX),
+          None if None in frame else frame)
