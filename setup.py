@@ -46,6 +46,7 @@ setuptools.setup(
         "Pillow>=10",
         "psutil>=5.9",
         "pycocotools>=2.0.7",
+        "PyYAML>=6",
         "scipy>=1.11",
         # TensorBoard 2.15 imports pkg_resources, which 82 removed.
         "setuptools<82",
@@ -67,7 +68,6 @@ setuptools.setup(
             "hypothesis>=6.90",
             "pytest>=7.4",
             "pytest-xdist>=3.5",
-            "PyYAML>=6",
             "ruff>=0.4",
             "scikit-learn>=1.3",
         ],

@@ -40,7 +40,7 @@ _IMAGES = flags.DEFINE_string(
     "images", None, "Folder of the images, where the format has no fixed one.")
 _CLASSES = flags.DEFINE_list(
     "classes", None, "Class names, separated by commas; or a file with one a "
-    "line; or the card (.json) of another split. All of the data set's, in its "
+    "line, a labelmap.txt, data.yaml or .pbtxt; or the card (.json) of another split. All of the data set's, in its "
     "order, if left out.")
 _CSV_SEPARATOR = flags.DEFINE_string(
     "csv_separator", None, "CSV: character between fields, or comma, "

@@ -15,9 +15,12 @@ import numpy as np
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd.data import class_files
 from kdwsd.data import texts
 
 ON_ERROR = ("stop", "skip")
+
+_CLASS_FILES = (".txt", ".json", ".yaml", ".yml", ".names", ".pbtxt")
 
 # No image has so many; what is beyond would not be finite in float32.
 MOST_PIXELS = 1e9
@@ -165,8 +168,9 @@ def read_classes(value):
   """Turns `--classes` into names.
 
   Args:
-    value: a list of names; or one string: a file with one name a line, the
-      card (.json) of a converted split, or names separated by commas.
+    value: a list of names; or one string: a file of names (`class_files` has
+      its layouts), the card (.json) of a converted split, or names separated
+      by commas.
 
   Returns:
     Tuple of names, or None where nothing was given.
@@ -180,7 +184,7 @@ def read_classes(value):
   if not isinstance(value, str) and len(value) == 1:
     value = value[0]
   if isinstance(value, str) and (os.path.isfile(value)
-                                 or value.endswith((".txt", ".json"))):
+                                 or value.endswith(_CLASS_FILES)):
     where = value
     if value.endswith(".json"):
       card = files.read_json(value)
@@ -191,8 +195,10 @@ def read_classes(value):
             f"{value}: expected a card with a list `classes`. Received: "
             f"{texts.quoted(names)}.")
     else:
-      names = [line for line in texts.lines(
-          read_text(value, "one class a line")) if line.strip()]
+      text = read_text(value, "one class a line")
+      names = (class_files.yaml_names(class_files.read_yaml(text, value), value)
+               if value.lower().endswith((".yaml", ".yml"))
+               else class_files.names(text, value))
   else:
     names = value.split(",") if isinstance(value, str) else value
   names = tuple(name.strip() for name in names)
