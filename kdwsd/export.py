@@ -28,6 +28,10 @@ flags.DEFINE_integer("version", None, "Number of the version. Default: one "
 flags.DEFINE_list("warmup", None, "Batch sizes of the warm-up requests, one "
                   "request for each size and signature; empty for none. "
                   "Default: 1,8, of a teacher 1.")
+flags.DEFINE_string("batching_parameters_file", None, "The file of that name "
+                    "that the server will be given: no --warmup request may "
+                    "have more images than its max_batch_size. Empty for a "
+                    "server without batching. Default: the one in export/.")
 flags.DEFINE_list("formats", [], "Other formats of a student: tflite_float16, "
                   "tflite_int16x8, tflite_int8, onnx. Each is compared with "
                   "the SavedModel on records.")
@@ -61,6 +65,7 @@ def main(_):
   import tensorflow as tf
 
   from kdwsd.data import record_faults
+  from kdwsd.serving import batching_parameters
   from kdwsd.serving import description
   from kdwsd.serving import examples
   from kdwsd.serving import formats
@@ -83,6 +88,8 @@ def main(_):
   batch_sizes = _WARMUP[detector] if FLAGS.warmup is None else [
       int(value) for value in FLAGS.warmup]
 
+  batching_parameters.check_warmup(
+      batch_sizes, FLAGS.batching_parameters_file, detector=detector)
   warmup.check_count(
       len(batch_sizes) * len(signatures.names(detector=detector)))
 

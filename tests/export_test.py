@@ -134,7 +134,7 @@ def test_a_version_has_all_its_parts(place):
       "saved_model.pb", "variables", "assets", "assets.extra", "export.json"}
   assert saved_model.read_classes(path) == fake_records.CLASSES
   assert [name for name, _ in warmup.read(path)] == [
-      "serving_default", "images", "classify"] * 2
+      "serving_default", "per_image", "images", "classify"] * 2
   assert os.listdir(place / "models" / "student") == ["1"]
   assert warmup.read(str(place / "models" / "lonely" / "1")) == []
 
@@ -195,6 +195,8 @@ def test_bad_input_is_told_and_leaves_nothing(place, tmp_path):
        "tflite_int16x8, onnx. Received: 'pdf'"),
       ((f"--workdir={place}/teacher", new, "--formats=tflite_int8"),
        "--formats: expected a student"),
+      ((student, new, "--warmup=1,64"),
+       "--warmup: expected at most 32 images a request"),
       ((student, new, "--warmup=" + ",".join(["1"] * 400)),
        "at most 1000 requests"),
       ((student, f"--output={place}/models/student", "--version=1"),

@@ -51,6 +51,7 @@ def interface(servable, *, eval_size):
       "preprocessing": {
           "steps": steps,
           "of_serving_default": "all, in the graph",
+          "of_per_image": "all, in the graph",
           "of_images": "none: the client has done all of them",
       },
       "signatures": {

@@ -122,7 +122,7 @@ def requests(servable, chosen):
              signatures.OBJECTNESS: content["objectness"].numpy()}
   made = []
   for name in servable.signatures:
-    if name == signatures.DEFAULT:
+    if name in (signatures.DEFAULT, signatures.PER_IMAGE):
       made.append((name, {signatures.IMAGE_BYTES: encoded, **boxes}))
     elif name == signatures.IMAGES:
       made.append(

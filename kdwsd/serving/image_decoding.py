@@ -38,6 +38,38 @@ def decode(image_bytes, size, *, max_pixels=MAX_PIXELS, name="image_bytes"):
   Raises:
     tf.errors.InvalidArgumentError: when run, as above, or B is 0.
   """
+  images, problems = decode_each(
+      image_bytes, size, max_pixels=max_pixels, name=name)
+  index, problem = first_problem(problems)
+  message = tf.strings.join([
+      f"{name}[", tf.strings.as_string(index), "]: ", problem])
+  with tf.control_dependencies([
+      tf.debugging.Assert(tf.equal(problem, ""), [message])]):
+    # The images themselves must wait for the check. Of a `tf.reshape` only the
+    # constant shape would, and the graph optimiser drops a reshape to the
+    # shape that is there already.
+    images = tf.identity(images)
+  return tf.ensure_shape(images, [None, size, size, 3])
+
+
+def decode_each(image_bytes, size, *, max_pixels=MAX_PIXELS,
+                name="image_bytes"):
+  """Decodes a batch like `decode`, in which a bad image fails no other.
+
+  Args:
+    image_bytes: as for `decode`.
+    size: likewise.
+    max_pixels: likewise.
+    name: likewise.
+
+  Returns:
+    images [B, S, S, 3] float32 RGB 0..255, black where there is a problem;
+    problems [B] string: empty where all is well, else what was expected and
+    what was received.
+
+  Raises:
+    tf.errors.InvalidArgumentError: when run, if B is 0.
+  """
   count = tf.shape(image_bytes, out_type=tf.int64)[0]             # B
   tf.debugging.Assert(count > 0, [
       f"{name}: expected one image or more. Received: none."])
@@ -55,14 +87,32 @@ def decode(image_bytes, size, *, max_pixels=MAX_PIXELS, name="image_bytes"):
       tf.zeros([0], tf.string)))
   indices, images, problems = dataset.concatenate(nothing).take(
       1).with_options(_options()).get_single_element()
-  with tf.control_dependencies(_check(
-      indices, problems, image_bytes, count, name)):
-    # The images themselves must wait for the check. Of a `tf.reshape` only the
-    # constant shape would, and the graph optimiser drops a reshape to the
-    # shape that is there already.
-    images = tf.identity(images)
+  # Rows whose decoder failed are missing. Copying all pixels to make room for
+  # them takes milliseconds, so it is done only where it must be.
+  places = indices[:, tf.newaxis]
+  images = tf.cond(
+      tf.shape(indices, out_type=tf.int64)[0] == count, lambda: images,
+      lambda: tf.scatter_nd(places, images, [count, size, size, 3]))
+  undecodable = tf.strings.join([
+      "expected a whole JPEG or PNG image. Received: ", _length(image_bytes),
+      " bytes that cannot be decoded."])                          # [B]
+  problems = tf.tensor_scatter_nd_update(undecodable, places, problems)
   images = tf.ensure_shape(images, [None, size, size, 3])
-  return _upright(images, exif.orientations(image_bytes))
+  return _upright(images, exif.orientations(image_bytes)), problems
+
+
+def first_problem(problems):
+  """Finds the first of several problems.
+
+  Args:
+    problems: [B] string, empty where there is none.
+
+  Returns:
+    Its index, B if there is none; and the problem, empty if there is none.
+  """
+  problems = tf.concat([problems, [""]], 0)                       # [B + 1]
+  index = tf.argmax(tf.concat([problems[:-1] != "", [True]], 0))
+  return index, tf.gather(problems, index)
 
 
 def _decode_one(content, size, max_pixels):
@@ -76,14 +126,15 @@ def _decode_one(content, size, max_pixels):
       lambda: (_integer(head[20:24]), _integer(head[16:20])))
   problem = tf.case([
       (tf.strings.length(content) == 0,
-       lambda: tf.constant("a JPEG or PNG image. Received: zero bytes.")),
+       lambda: tf.constant(
+           "expected a JPEG or PNG image. Received: zero bytes.")),
       (~(is_jpeg | is_png), lambda: tf.strings.join([
-          "a JPEG or PNG image. Received: ", _length(content),
+          "expected a JPEG or PNG image. Received: ", _length(content),
           " bytes of something else."])),
       # Compared like this nothing overflows.
       (tf.cast(height, tf.float64) * tf.cast(width, tf.float64) > max_pixels,
        lambda: tf.strings.join([
-           f"at most {max_pixels} pixels. Received: ",
+           f"expected at most {max_pixels} pixels. Received: ",
            tf.strings.as_string(width), " x ", tf.strings.as_string(height),
            "."])),
   ], default=lambda: tf.constant(""), exclusive=False)
@@ -160,22 +211,6 @@ def _upright(images, orientation):
     return tf.where(flipped, upright[:, ::-1], upright)
 
   return tf.cond(tf.reduce_all(orientation == 1), lambda: images, turned)
-
-
-def _check(indices, problems, image_bytes, count, name):
-  """Assertion that every image is there and none has a problem."""
-  undecodable = tf.strings.join([
-      "a whole JPEG or PNG image. Received: ", _length(image_bytes),
-      " bytes that cannot be decoded."])                          # [B]
-  problems = tf.tensor_scatter_nd_update(
-      undecodable, indices[:, tf.newaxis], problems)              # [B]
-  bad = problems != ""                                            # [B]
-  first = tf.argmax(tf.concat([bad, [True]], 0))  # B where none is bad.
-  index = tf.minimum(first, tf.maximum(count - 1, 0))
-  message = tf.strings.join([
-      f"{name}[", tf.strings.as_string(index), "]: expected ",
-      tf.gather(problems, index)])
-  return [tf.debugging.Assert(~tf.reduce_any(bad), [message])]
 
 
 def _jpeg_size(content):

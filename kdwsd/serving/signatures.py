@@ -6,7 +6,8 @@ student's images, E that of the detector's:
 | signature | inputs | outputs |
 |---|---|---|
 | serving_default | image_bytes [B] string | probabilities, classes, top_k_* |
-| images | images [B, S, S, 3] float32 | the same |
+| per_image | image_bytes [B] string | the same, and status |
+| images | images [B, S, S, 3] float32 | as serving_default |
 | classify | inputs [B] string, tf.Example | classes, scores |
 
 | output | shape | what |
@@ -16,11 +17,18 @@ student's images, E that of the detector's:
 | top_k_classes | [B, K] string | best first |
 | top_k_probabilities | [B, K] float32 | best first |
 | proposal_scores | [B, R, C] float32 | of a detector; 0 for padding |
+| status | [B] string | empty, or why the image has no answer |
 
 A detector takes two inputs more, `proposals` [B, R, 4] float32, fractions
 (ymin, xmin, ymax, xmax) of the upright image, and `objectness` [B, R] float32;
 a proposal of zero area is padding. Its images are [B, E, E, 3], and it has no
 `classify`. A tf.Example has its image under `image/encoded`, as a record does.
+
+One bad image fails a request to `serving_default`, and with it every request
+that the server has joined to it. `per_image` never fails for an image: a bad
+one has its reason in `status`, -1 for every probability and score, and empty
+strings for classes. Not NaN, which JSON does not have. Of a detector, an image
+whose proposals are out of range has a status too.
 
 Images are RGB 0..255. Shapes are asserted in the graph, because TensorFlow
 Serving does not enforce those of a signature.
@@ -31,17 +39,20 @@ import dataclasses
 import tensorflow as tf
 
 from kdwsd.serving import image_decoding
+from kdwsd.serving import proposal_inputs
 
 DEFAULT = "serving_default"
+PER_IMAGE = "per_image"
 IMAGES = "images"
 CLASSIFY = "classify"
 
-# TensorFlow Serving answers :classify for signatures of this method alone.
+# Of TensorFlow Serving's API. Servers check it on :classify, TensorFlow Serving
+# only under --enable_signature_method_name_check.
 CLASSIFY_METHOD = "tensorflow/serving/classify"
 
 IMAGE_BYTES = "image_bytes"
-PROPOSALS = "proposals"
-OBJECTNESS = "objectness"
+PROPOSALS = proposal_inputs.PROPOSALS
+OBJECTNESS = proposal_inputs.OBJECTNESS
 EXAMPLES = "inputs"
 EXAMPLE_IMAGE = "image/encoded"
 
@@ -51,16 +62,16 @@ TOP_K_CLASSES = "top_k_classes"
 TOP_K_PROBABILITIES = "top_k_probabilities"
 PROPOSAL_SCORES = "proposal_scores"
 SCORES = "scores"
+STATUS = "status"
 
 TOP_K = 5
-
-# How far beyond the image a proposal may reach by rounding.
-_SLACK = 1e-3
-
+# For every number of an image without an answer: no probability is negative.
+NO_ANSWER = -1.0
 
 def names(*, detector):
   """Names of the signatures of a model."""
-  return (DEFAULT, IMAGES) if detector else (DEFAULT, IMAGES, CLASSIFY)
+  both = (DEFAULT, PER_IMAGE, IMAGES)
+  return both if detector else (*both, CLASSIFY)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +117,12 @@ def classifier(model, *, classes, image_size, eval_size):
     scores = model.score({"image": squares})["image_scores"]      # [B, C]
     return _answers(scores, classes)
 
+  def per_image(image_bytes):
+    squares, status = image_decoding.decode_each(
+        _checked(image_bytes, [None], IMAGE_BYTES), eval_size)
+    scores = model.score({"image": squares})["image_scores"]      # [B, C]
+    return _marked(_answers(scores, classes), status)
+
   def images(images):
     squares = _checked(images, [None, image_size, image_size, 3], IMAGES)
     return _answers(tf.sigmoid(model(squares)), classes)
@@ -122,6 +139,7 @@ def classifier(model, *, classes, image_size, eval_size):
 
   return _servable(model, classes, detector=False, image_size=image_size, **{
       DEFAULT: _concrete(serving_default, _strings(IMAGE_BYTES)),
+      PER_IMAGE: _concrete(per_image, _strings(IMAGE_BYTES)),
       IMAGES: _concrete(images, _images(image_size)),
       CLASSIFY: _concrete(classify, _strings(EXAMPLES)),
   })
@@ -144,8 +162,6 @@ def detector(model, *, classes, eval_size):
   _check_float32(model)
 
   def detect(squares, proposals, objectness):
-    proposals, objectness = _checked_proposals(
-        squares, proposals, objectness)                 # [B, R, 4], [B, R]
     count = tf.shape(proposals)[1]                                # R
     # A model cannot do without a proposal, but with one of padding.
     spare = tf.maximum(1 - count, 0)
@@ -159,19 +175,35 @@ def detector(model, *, classes, eval_size):
             PROPOSAL_SCORES: outputs["proposal_scores"][:, :count]}
 
   def serving_default(image_bytes, proposals, objectness):
-    return detect(
-        image_decoding.decode(
-            _checked(image_bytes, [None], IMAGE_BYTES), eval_size),
-        proposals, objectness)
+    squares = image_decoding.decode(
+        _checked(image_bytes, [None], IMAGE_BYTES), eval_size)
+    return detect(squares, *proposal_inputs.in_range(
+        *proposal_inputs.matching(squares, proposals, objectness)))
+
+  def per_image(image_bytes, proposals, objectness):
+    squares, status = image_decoding.decode_each(
+        _checked(image_bytes, [None], IMAGE_BYTES), eval_size)
+    proposals, objectness = proposal_inputs.matching(
+        squares, proposals, objectness)
+    problems = proposal_inputs.range_problems(
+        proposals, objectness)                                    # [B]
+    status = tf.where(status == "", problems, status)
+    # Padding in the place of numbers that a model cannot compute with.
+    good = problems == ""
+    return _marked(detect(
+        squares, tf.where(good[:, tf.newaxis, tf.newaxis], proposals, 0.0),
+        tf.where(good[:, tf.newaxis], objectness, 0.0)), status)
 
   def images(images, proposals, objectness):
-    return detect(_checked(images, [None, eval_size, eval_size, 3], IMAGES),
-                  proposals, objectness)
+    squares = _checked(images, [None, eval_size, eval_size, 3], IMAGES)
+    return detect(squares, *proposal_inputs.in_range(
+        *proposal_inputs.matching(squares, proposals, objectness)))
 
   boxes = (tf.TensorSpec([None, None, 4], tf.float32, PROPOSALS),
            tf.TensorSpec([None, None], tf.float32, OBJECTNESS))
   return _servable(model, classes, detector=True, image_size=eval_size, **{
       DEFAULT: _concrete(serving_default, _strings(IMAGE_BYTES), *boxes),
+      PER_IMAGE: _concrete(per_image, _strings(IMAGE_BYTES), *boxes),
       IMAGES: _concrete(images, _images(eval_size), *boxes),
   })
 
@@ -194,6 +226,17 @@ def _answers(probabilities, classes):
   }
 
 
+def _marked(answers, status):
+  """Adds `status` [B], and takes the answers from images that have one."""
+  good = status == ""                                             # [B]
+  marked = {STATUS: status}
+  for name, values in answers.items():
+    nothing = "" if values.dtype == tf.string else NO_ANSWER
+    keep = tf.reshape(good, [-1] + [1] * (values.shape.rank - 1))
+    marked[name] = tf.where(keep, values, nothing)
+  return marked
+
+
 def _class_rows(probabilities, classes):
   return tf.tile(tf.constant([list(classes)]),
                  [tf.shape(probabilities)[0], 1])                 # [B, C]
@@ -208,35 +251,6 @@ def _checked(tensor, shape, name):
       tf.shape(tensor)[0] > 0,
       [f"{name}: expected one image or more. Received: none."])]):
     return tf.identity(tensor)
-
-
-def _checked_proposals(squares, proposals, objectness):
-  """Refuses proposals of other images, or of pixels."""
-  proposals = tf.ensure_shape(proposals, [None, None, 4])
-  objectness = tf.ensure_shape(objectness, [None, None])
-  same_batch = tf.equal(tf.shape(squares)[0], tf.shape(proposals)[0])
-  same = tf.reduce_all(
-      tf.equal(tf.shape(proposals)[:2], tf.shape(objectness)))
-  # A comparison with NaN is false.
-  inside = tf.reduce_all((proposals >= -_SLACK) & (proposals <= 1 + _SLACK))
-  finite = tf.reduce_all(tf.math.is_finite(objectness))
-  with tf.control_dependencies([
-      tf.debugging.Assert(same_batch, [tf.strings.format(
-          PROPOSALS + ": expected a row for each image. Received: shape {} for "
-          "{} images.", (tf.shape(proposals), tf.shape(squares)[0]))]),
-      tf.debugging.Assert(same, [tf.strings.format(
-          OBJECTNESS + ": expected a number for each proposal. Received: shape "
-          "{} for proposals {}.",
-          (tf.shape(objectness), tf.shape(proposals)))]),
-      tf.debugging.Assert(inside, [tf.strings.format(
-          PROPOSALS + ": expected ymin, xmin, ymax, xmax as fractions of the "
-          "upright image, 0 to 1. Received: numbers from {} to {}.",
-          (tf.reduce_min(proposals), tf.reduce_max(proposals)))]),
-      tf.debugging.Assert(finite, [
-          f"{OBJECTNESS}: expected finite numbers. Received: NaN or "
-          "infinity."]),
-  ]):
-    return tf.identity(proposals), tf.identity(objectness)
 
 
 def _strings(name):

@@ -37,7 +37,10 @@ def verify(directory, servable, model, chosen, *, eval_size):
     errors.InputError: the export cannot be loaded or run by TensorFlow's C++
       session, or differs from the model.
   """
-  requests = examples.requests(servable, chosen)
+  requests = [
+      (name, _with_bad_image(inputs)) if name == signatures.PER_IMAGE
+      else (name, inputs)
+      for name, inputs in examples.requests(servable, chosen)]
   replayed = warmup.read(directory)
   try:
     found, answers = native_session.run_apart(directory, requests + replayed)
@@ -52,10 +55,34 @@ def verify(directory, servable, model, chosen, *, eval_size):
         f"Received: {sorted(found)}.")
   differences = {}
   for (name, inputs), answer in zip(requests, answers):
+    if name == signatures.PER_IMAGE:
+      answer = _without_bad_image(directory, answer)
     expected = _expected(servable, model, chosen, name, inputs, eval_size)
     differences[name] = _compare(directory, name, expected, answer,
                                  servable.classes)
   return differences
+
+
+def _with_bad_image(inputs):
+  """The inputs of `per_image`, with an image more that is none."""
+  longer = {name: np.concatenate([values, values[-1:]])
+            for name, values in inputs.items()}
+  longer[signatures.IMAGE_BYTES][-1] = b"no image"
+  return longer
+
+
+def _without_bad_image(directory, answer):
+  """The rows of the good images; raises if the statuses are not as meant."""
+  status = [text.decode() for text in answer[signatures.STATUS]]
+  numbers = [values[-1] for values in answer.values()
+             if values.dtype == np.float32]
+  if any(status[:-1]) or not status[-1] or not all(
+      np.all(values == signatures.NO_ANSWER) for values in numbers):
+    raise errors.InputError(
+        f"{directory}, signature {signatures.PER_IMAGE}: expected an answer to "
+        f"{len(status) - 1} images and none to the last. Received: the "
+        f"statuses {status}.")
+  return {name: values[:-1] for name, values in answer.items()}
 
 
 def _expected(servable, model, chosen, name, inputs, eval_size):

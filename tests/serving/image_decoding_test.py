@@ -27,6 +27,11 @@ def _decode(image_bytes):
   return image_decoding.decode(image_bytes, _SIZE)
 
 
+@tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+def _decode_each(image_bytes):
+  return image_decoding.decode_each(image_bytes, _SIZE)
+
+
 def _expected(content):
   return tf.image.resize(images.decode(content).pixels, [_SIZE, _SIZE]).numpy()
 
@@ -180,6 +185,30 @@ class ImageDecodingTest(tf.test.TestCase, parameterized.TestCase):
         tf.errors.InvalidArgumentError, r"image_bytes\[0\]"):
       _decode([content])
 
+  def test_bad_images_beside_good_ones_change_no_pixel(self):
+    good = list(_GOOD.values())
+    bad = [content for content, _ in _BAD.values()]
+    expected = _decode(good).numpy()
+    images, problems = _decode_each(
+        [content for pair in zip(good, bad) for content in pair]
+        + good[len(bad):])
+    places = [*range(0, 2 * len(bad), 2), *range(2 * len(bad), len(images))]
+    self.assertAllEqual(images.numpy()[places], expected)
+    self.assertAllEqual(problems.numpy()[places], [b""] * len(good))
+    for place, (_, message) in zip(range(1, 2 * len(bad), 2), _BAD.values()):
+      self.assertRegex(problems[place].numpy().decode(),
+                       f"^expected .*{message}.*[.]$")
+      self.assertAllEqual(images[place], np.zeros([_SIZE, _SIZE, 3]))
+
+  def test_a_problem_has_the_words_of_the_refusal(self):
+    for content, _ in _BAD.values():
+      images, problems = _decode_each([content])
+      self.assertAllEqual(images, np.zeros([1, _SIZE, _SIZE, 3]))
+      with self.assertRaises(tf.errors.InvalidArgumentError) as caught:
+        _decode([content])
+      self.assertIn(f"image_bytes[0]: {problems[0].numpy().decode()}",
+                    caught.exception.message)
+
   def test_first_of_several_bad_images_is_named(self):
     with self.assertRaisesRegex(
         tf.errors.InvalidArgumentError, r"image_bytes\[1\]: .*zero bytes"):
@@ -192,6 +221,9 @@ class ImageDecodingTest(tf.test.TestCase, parameterized.TestCase):
     with self.assertRaisesRegex(
         tf.errors.InvalidArgumentError, "expected one image or more"):
       _decode(tf.zeros([0], tf.string))
+    with self.assertRaisesRegex(
+        tf.errors.InvalidArgumentError, "expected one image or more"):
+      _decode_each(tf.zeros([0], tf.string))
 
   def test_limit_counts_the_last_pixel(self):
     height, width = _PIXELS.shape[:2]

@@ -37,8 +37,9 @@ def test_answers_as_python(student):
   images = np.random.RandomState(0).uniform(
       0, 255, [2, 32, 32, 3]).astype(np.float32)
   for name, inputs in (
-      ("serving_default", {"image_bytes": _CONTENT}), ("images", {
-          "images": images}),
+      ("serving_default", {"image_bytes": _CONTENT}),
+      ("per_image", {"image_bytes": [*_CONTENT, b"text"]}),
+      ("images", {"images": images}),
       ("classify", {"inputs": [fakes.example(c) for c in _CONTENT]})):
     answer = session.run(name, inputs)
     expected = _python(servable, name, **inputs)
@@ -54,7 +55,8 @@ def test_answers_as_python(student):
 
 def test_signatures_are_read_without_tensorflows_protos(student):
   _, _, session = student
-  assert set(session.signatures) == {"serving_default", "images", "classify"}
+  assert set(session.signatures) == {
+        "serving_default", "per_image", "images", "classify"}
   classify = session.signatures["classify"]
   assert classify.method_name == "tensorflow/serving/classify"
   assert classify.inputs == {"inputs": ("classify_inputs:0", 7)}
@@ -69,6 +71,7 @@ def test_signatures_are_read_without_tensorflows_protos(student):
      r"image_bytes.* \[1,1\] is not compatible with expected shape \[\?\]"),
     ("serving_default", {"image_bytes": fakes.jpeg()}, r" \[\] is not comp"),
     ("serving_default", {"image_bytes": []}, "one image or more"),
+    ("per_image", {"image_bytes": []}, "one image or more"),
     ("images", {"images": np.zeros([1, 48, 48, 3])}, r"\[\?,32,32,3\]"),
     ("images", {"images": np.zeros([1, 32, 32, 1])}, r"\[\?,32,32,3\]"),
     ("images", {"images": np.zeros([32, 32, 3])}, r"\[\?,32,32,3\]"),
@@ -98,6 +101,46 @@ def test_images_that_all_fail_are_named_every_time(student, name, inputs):
     messages = list(pool.map(message, range(300)))
   assert all("[0]: expected a whole JPEG or PNG" in m for m in messages), {
       m[:200] for m in messages}
+
+
+def test_per_image_gives_good_images_their_answer_every_time(student):
+  # Threads, as above; mixes of every length, some of bad images only.
+  session = student[2]
+  good = [*_CONTENT, *(fakes.jpeg(seed=seed) for seed in range(6, 12))]
+  alone = {content: session.run("serving_default", {"image_bytes": [content]})
+           for content in good}
+  bad = {fakes.truncated_jpeg(): "cannot be decoded",
+         fakes.png()[:-40]: "cannot be decoded", b"": "zero bytes",
+         b"GIF89a": "6 bytes of something else",
+         fakes.huge_jpeg(): "60000 x 60000", fakes.huge_png(): "60000 x 60000"}
+  random = np.random.RandomState(0)
+
+  def mix():
+    share = random.choice([0.0, 0.3, 0.7, 1.0])
+    return [list(bad)[random.randint(len(bad))] if random.rand() < share
+            else good[random.randint(len(good))]
+            for _ in range(random.randint(1, 10))]
+
+  mixes = [mix() for _ in range(400)]
+  with futures.ThreadPoolExecutor(8) as pool:
+    answers = list(pool.map(lambda content: session.run(
+        "per_image", {"image_bytes": content}), mixes))
+  for content, answer in zip(mixes, answers):
+    for row, image in enumerate(content):
+      status = answer["status"][row].decode()
+      if image in bad:
+        assert status.startswith("expected ") and bad[image] in status
+        assert (answer["probabilities"][row] == -1).all()
+        assert (answer["top_k_probabilities"][row] == -1).all()
+        assert set(answer["classes"][row]) == {b""}
+        assert set(answer["top_k_classes"][row]) == {b""}
+      else:
+        assert status == ""
+        np.testing.assert_allclose(
+            answer["probabilities"][row], alone[image]["probabilities"][0],
+            atol=1e-6)
+        assert (answer["top_k_classes"][row]
+                == alone[image]["top_k_classes"][0]).all()
 
 
 def test_strings_of_every_size_go_in_and_out(tmp_path):

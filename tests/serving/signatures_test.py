@@ -28,7 +28,8 @@ class ClassifierTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_names_and_types_are_those_agreed(self):
     functions = self.servable.signatures
-    self.assertEqual(set(functions), {"serving_default", "images", "classify"})
+    self.assertEqual(set(functions), {
+        "serving_default", "per_image", "images", "classify"})
     (spec,) = functions["serving_default"].structured_input_signature[0]
     self.assertEqual(spec, tf.TensorSpec([None], tf.string, "image_bytes"))
     (spec,) = functions["images"].structured_input_signature[0]
@@ -55,6 +56,27 @@ class ClassifierTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllClose(answer["probabilities"], expected, atol=0.05)
     self.assertAllClose(answer["probabilities"][1], expected[1], atol=1e-6)
     self.assertGreater(np.ptp(answer["probabilities"], axis=0).max(), 0.1)
+
+  def test_per_image_answers_beside_bad_images(self):
+    content = [b"", _CONTENT[0], fakes.truncated_jpeg(), b"text", *_CONTENT[1:],
+               fakes.huge_png()]
+    answer = _call(self.servable, "per_image", image_bytes=content)
+    default = _call(self.servable, "serving_default", image_bytes=_CONTENT)
+    good, bad = [1, 4, 5], [0, 2, 3, 6]
+    for name, values in default.items():
+      self.assertEqual(answer[name].dtype, values.dtype)
+      self.assertAllEqual(answer[name][good], values)
+      nothing = b"" if values.dtype == object else np.float32(-1)
+      self.assertAllEqual(answer[name][bad], np.full([4, 3], nothing))
+    self.assertEqual(set(answer), {*default, "status"})
+    size = len(fakes.truncated_jpeg())
+    self.assertAllEqual(answer["status"], [
+        b"expected a JPEG or PNG image. Received: zero bytes.", b"",
+        b"expected a whole JPEG or PNG image. Received: %d bytes that cannot "
+        b"be decoded." % size,
+        b"expected a JPEG or PNG image. Received: 4 bytes of something else.",
+        b"", b"",
+        b"expected at most 50000000 pixels. Received: 60000 x 60000."])
 
   def test_rows_name_the_classes_in_their_order(self):
     answer = _call(self.servable, "serving_default", image_bytes=_CONTENT)
@@ -94,6 +116,11 @@ class ClassifierTest(tf.test.TestCase, parameterized.TestCase):
         squares[tf.newaxis], fakes.IMAGE_SIZE))
     self.assertAllClose(images["probabilities"][0],
                         default["probabilities"][1], atol=1e-6)
+
+  def test_no_image_is_refused_by_per_image_too(self):
+    with self.assertRaisesRegex(
+        tf.errors.InvalidArgumentError, "one image or more. Received: none"):
+      _call(self.servable, "per_image", image_bytes=np.zeros([0], object))
 
   def test_example_without_an_image_is_named(self):
     with self.assertRaisesRegex(
@@ -186,6 +213,45 @@ class DetectorTest(tf.test.TestCase, parameterized.TestCase):
     with self.assertRaisesRegex(tf.errors.InvalidArgumentError, message):
       _call(self.servable, "images", images=self._images(),
             proposals=proposals, objectness=objectness)
+
+  def test_per_image_answers_beside_bad_images_and_proposals(self):
+    good = [fakes.jpeg(seed=0), fakes.jpeg(seed=1)]
+    proposals, objectness = fakes.boxes(4, 2)
+    expected = _call(
+        self.servable, "serving_default", image_bytes=good,
+        proposals=proposals, objectness=objectness)
+    order = [0, 0, 0, 0, 1]
+    content = [good[0], b"text", good[0], good[0], good[1]]
+    proposals, objectness = proposals[order], objectness[order]
+    proposals[2] *= 48
+    objectness[3, 1] = np.nan
+    answer = _call(
+        self.servable, "per_image", image_bytes=content,
+        proposals=proposals, objectness=objectness)
+    for name, values in expected.items():
+      nothing = b"" if values.dtype == object else np.float32(-1)
+      self.assertAllEqual(
+          answer[name][1:4], np.full([3, *values.shape[1:]], nothing))
+      if values.dtype == object:
+        self.assertAllEqual(answer[name][[0, 4]], values)
+      else:
+        self.assertAllClose(answer[name][[0, 4]], values, atol=1e-6)
+    self.assertEqual((answer["status"][0], answer["status"][4]), (b"", b""))
+    self.assertIn(b"something else", answer["status"][1])
+    self.assertRegex(
+        answer["status"][2].decode(), "^proposals: expected .* fractions")
+    self.assertRegex(
+        answer["status"][3].decode(), "^objectness: expected finite numbers")
+
+  @parameterized.parameters("serving_default", "per_image", "images")
+  def test_shapes_that_do_not_belong_together_are_refused(self, name):
+    proposals, objectness = fakes.boxes(4, 2)
+    images = {"images": self._images()} if name == "images" else {
+        "image_bytes": _CONTENT[:2]}
+    with self.assertRaisesRegex(
+        tf.errors.InvalidArgumentError, "a row for each image"):
+      _call(self.servable, name, **images, proposals=proposals[:1],
+            objectness=objectness[:1])
 
   def test_rounding_beyond_the_border_is_no_error(self):
     proposals, objectness = fakes.boxes(4, 2)

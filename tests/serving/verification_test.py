@@ -55,7 +55,8 @@ def test_sound_student_passes_with_its_warmup(student, copy):
               for request in examples.requests(servable, chosen[:size])]
   warmup.write(copy, requests, model_name="student")
   differences = _verify(copy, servable, model, chosen)
-  assert set(differences) == {"serving_default", "images", "classify"}
+  assert set(differences) == {
+        "serving_default", "per_image", "images", "classify"}
   assert max(differences.values()) < 1e-5
 
 
@@ -72,7 +73,7 @@ def test_sound_teacher_passes_on_records(tmp_path, here):
   warmup.write(directory, examples.requests(servable, chosen),
                model_name="teacher")
   differences = _verify(directory, servable, model, chosen)
-  assert set(differences) == {"serving_default", "images"}
+  assert set(differences) == {"serving_default", "per_image", "images"}
   assert max(differences.values()) < 1e-5
 
 
@@ -98,6 +99,19 @@ def test_other_signatures_are_seen(student, here):
       servable, signatures={"images": servable.signatures["images"]})
   with pytest.raises(errors.InputError, match="signatures .'images'.*classify"):
     _verify(directory, fewer, model, examples.drawn(1))
+
+
+def test_a_bad_image_with_an_answer_is_seen(student, monkeypatch):
+  # What would come back if nothing took the answer from it.
+  def run_here(directory, requests):
+    with native_session.Session(directory) as session:
+      answers = [session.run(*request) for request in requests]
+      answers[1]["probabilities"][-1] = 0.5
+      return session.signatures, answers
+  monkeypatch.setattr(native_session, "run_apart", run_here)
+  model, servable, directory = student
+  with pytest.raises(errors.InputError, match="none to the last"):
+    _verify(directory, servable, model, examples.drawn(1))
 
 
 def test_a_warmup_request_that_fails_is_seen(student, copy, here):

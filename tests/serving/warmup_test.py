@@ -21,7 +21,7 @@ def test_every_request_comes_back(tmp_path):
   warmup.write(str(tmp_path), requests, model_name="student")
   found = warmup.read(str(tmp_path))
   assert [name for name, _ in found] == [
-      "serving_default", "images", "classify"] * 2
+      "serving_default", "per_image", "images", "classify"] * 2
   for (_, expected), (_, inputs) in zip(requests, found):
     assert set(inputs) == set(expected)
     for key, value in expected.items():
@@ -36,12 +36,12 @@ def test_logs_are_of_the_kind_that_the_method_needs(tmp_path):
   logs = [prediction_log_pb2.PredictionLog.FromString(content) for content in
           tf.data.TFRecordDataset(str(path)).as_numpy_iterator()]
   assert [log.WhichOneof("log_type") for log in logs] == [
-      "predict_log", "predict_log", "classify_log"]
+      "predict_log", "predict_log", "predict_log", "classify_log"]
   request = logs[0].predict_log.request
   assert request.model_spec.name == "student"
   assert request.model_spec.signature_name == "serving_default"
   assert request.inputs["image_bytes"].dtype == tf.string.as_datatype_enum
-  (example,) = logs[2].classify_log.request.input.example_list.examples
+  (example,) = logs[3].classify_log.request.input.example_list.examples
   (image,) = example.features.feature["image/encoded"].bytes_list.value
   assert image.startswith(b"\xff\xd8")
 
@@ -51,7 +51,7 @@ def test_a_detectors_requests_have_proposals(tmp_path):
   warmup.write(str(tmp_path), examples.requests(servable, examples.drawn(2)),
                model_name="teacher")
   found = dict(warmup.read(str(tmp_path)))
-  assert set(found) == {"serving_default", "images"}
+  assert set(found) == {"serving_default", "per_image", "images"}
   for inputs in found.values():
     assert inputs["proposals"].shape == (2, 16, 4)
     assert inputs["objectness"].dtype == np.float32
