@@ -16,8 +16,11 @@ A line of output is, in the order of the images, either of
 
 What may pass is tried again: no connection, a server that is starting, busy or
 gone for a moment (HTTP 429, 502, 503; UNAVAILABLE, RESOURCE_EXHAUSTED).
-TensorFlow Serving fails a whole request for one bad image, so the images of
-such a request are sent again one by one.
+
+Exports have the signature `per_image`, which tells good images from bad ones.
+Older ones do not: there, one bad image fails a whole request, and those that a
+batching server has joined to it. The images of a failed request are then sent
+again one by one, while no other request of this client is on its way.
 
 Exit status: 0 all answered; 1 some were not; 2 nothing to send, or a bad flag.
 """
@@ -26,34 +29,45 @@ import argparse
 import base64
 import collections
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import os
 import random
+import re
 import socket
 import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 
-_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".png")
+_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+_PER_IMAGE, _DEFAULT = "per_image", "serving_default"
 _TRANSIENT_HTTP = (429, 502, 503)
 _TRANSIENT_GRPC = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
+# Of TensorFlow Serving's batching, of gRPC, of kdwsd.serve.
+_TOO_LARGE = re.compile("larger than max|rows a request at most")
 _LONGEST_WAIT = 10.0  # seconds between two tries
+_LONGEST_MESSAGE = 300  # characters; some quote the request
+# Another client's bad image may be joined to a request of one image.
+_TRIES_ALONE = 4
 
 
 class Refused(Exception):
   """The server, or the file, will not do; another try would not either.
 
   Attributes:
-    of_request: whether an image of the request may be to blame.
+    of_image: whether an image of the request may be to blame.
+    too_large: whether fewer images a request may do.
   """
 
-  def __init__(self, message, of_request=False):
+  def __init__(self, message, of_image=False, too_large=False):
     super().__init__(message)
-    self.of_request = of_request
+    self.of_image = of_image
+    self.too_large = too_large
 
 
 class Transient(Exception):
@@ -68,19 +82,12 @@ class Transient(Exception):
     self.wait = wait
 
 
-class Rest:
-  """TensorFlow Serving's REST API."""
+class Server:
+  """What REST and gRPC have in common: which signature is asked."""
 
-  def __init__(self, url, model, version, label, timeout):
-    """Takes what every request has; see the flags."""
-    name = urllib.parse.quote(model, safe="")
-    path = f"/v1/models/{name}"
-    if version is not None:
-      path += f"/versions/{version}"
-    elif label:
-      path += f"/labels/{urllib.parse.quote(label, safe='')}"
-    self._url = url.rstrip("/") + path + ":predict"
-    self._timeout = timeout
+  def __init__(self):
+    """Begins with the better one."""
+    self._signature = _PER_IMAGE
 
   def predict(self, contents):
     """Classifies encoded images.
@@ -89,24 +96,60 @@ class Rest:
       contents: list of bytes.
 
     Returns:
-      For each a pair of lists: class names, probabilities.
+      For each a pair of lists, class names and probabilities; or `Refused`.
 
     Raises:
       Transient, Refused: as they say.
     """
-    body = json.dumps({"instances": [
+    try:
+      rows = self._ask(contents, self._signature)
+    except Refused as error:
+      if f'"{_PER_IMAGE}" not found' not in str(error):
+        raise
+      self._signature = _DEFAULT
+      rows = self._ask(contents, self._signature)
+    if len(rows) != len(contents):
+      raise Refused(f"{len(rows)} answers to {len(contents)} images")
+    return [Refused(_short(status)) if status else (names, probabilities)
+            for names, probabilities, status in rows]
+
+  def _ask(self, contents, signature):
+    """As `predict`; for each image class names, probabilities, status."""
+    raise NotImplementedError
+
+
+class Rest(Server):
+  """TensorFlow Serving's REST API."""
+
+  def __init__(self, url, model, version, label, timeout):
+    """Takes what every request has; see the flags."""
+    super().__init__()
+    if not url.startswith(("http://", "https://")):
+      raise Refused(f"--url: expected http://HOST:PORT. Received: {url}")
+    path = f"/v1/models/{urllib.parse.quote(model, safe='')}"
+    if version is not None:
+      path += f"/versions/{version}"
+    elif label:
+      path += f"/labels/{urllib.parse.quote(label, safe='')}"
+    self._url = url.rstrip("/") + path + ":predict"
+    self._timeout = timeout
+
+  def _ask(self, contents, signature):
+    body = json.dumps({"signature_name": signature, "instances": [
         {"image_bytes": {"b64": base64.b64encode(content).decode("ascii")}}
         for content in contents]}).encode("ascii")
-    request = urllib.request.Request(
-        self._url, body, {"Content-Type": "application/json"})
     try:
+      request = urllib.request.Request(
+          self._url, body, {"Content-Type": "application/json"})
       with urllib.request.urlopen(request, timeout=self._timeout) as response:
         answer = json.load(response)
     except urllib.error.HTTPError as error:
       message = f"HTTP {error.code}: {_error_text(error)}"
       if error.code in _TRANSIENT_HTTP:
         raise Transient(message, _retry_after(error)) from error
-      raise Refused(message, error.code in (400, 413)) from error
+      raise Refused(
+          message, error.code == 400,
+          error.code == 413 or bool(_TOO_LARGE.search(message))) from error
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
       reason = getattr(error, "reason", error)
       if isinstance(reason, socket.timeout):
@@ -116,18 +159,19 @@ class Rest:
     except ValueError as error:
       raise Refused(f"{self._url}: answered no JSON: {error}") from error
     try:
-      return [(row["classes"], row["probabilities"])
+      return [(row["classes"], row["probabilities"], row.get("status"))
               for row in answer["predictions"]]
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
       raise Refused(f"{self._url}: answered without classes and probabilities; "
                     "is it an export of kdwsd?") from error
 
 
-class Grpc:
+class Grpc(Server):
   """TensorFlow Serving's gRPC API."""
 
   def __init__(self, address, model, version, label, timeout):
     """Takes what every request has; see the flags."""
+    super().__init__()
     # pylint: disable=import-outside-toplevel
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
@@ -148,11 +192,10 @@ class Grpc:
     self._model, self._version, self._label = model, version, label
     self._timeout = timeout
 
-  def predict(self, contents):
-    """As `Rest.predict`."""
+  def _ask(self, contents, signature):
     request = self._predict_pb2.PredictRequest()
     request.model_spec.name = self._model
-    request.model_spec.signature_name = "serving_default"
+    request.model_spec.signature_name = signature
     if self._version is not None:
       request.model_spec.version.value = self._version
     elif self._label:
@@ -160,86 +203,126 @@ class Grpc:
     request.inputs["image_bytes"].CopyFrom(
         self._tf.make_tensor_proto(contents, shape=[len(contents)]))
     try:
-      answer = self._stub.Predict(request, self._timeout)
+      outputs = self._stub.Predict(request, self._timeout).outputs
     except self._grpc.RpcError as error:
       code = error.code().name
-      message = f"{code}: {error.details()}"
-      if code in _TRANSIENT_GRPC:
+      message = f"{code}: {_short(error.details())}"
+      too_large = bool(_TOO_LARGE.search(message))
+      if code in _TRANSIENT_GRPC and not too_large:
         raise Transient(f"{self._address}: {message}") from error
-      raise Refused(message, code == "INVALID_ARGUMENT") from error
+      raise Refused(message, code == "INVALID_ARGUMENT", too_large) from error
     try:
       names, probabilities = (
-          self._tf.make_ndarray(answer.outputs[name]).tolist()
+          self._tf.make_ndarray(outputs[name]).tolist()
           for name in ("classes", "probabilities"))
     except (TypeError, ValueError) as error:
       raise Refused(f"{self._address}: answered without classes and "
                     "probabilities; is it an export of kdwsd?") from error
-    return [([name.decode("utf-8") for name in row], numbers)
-            for row, numbers in zip(names, probabilities)]
+    statuses = [b""] * len(names)
+    if "status" in outputs:
+      statuses = self._tf.make_ndarray(outputs["status"]).tolist()
+    return [([name.decode("utf-8") for name in row], numbers, status.decode())
+            for row, numbers, status in zip(names, probabilities, statuses)]
 
 
-def predict(server, contents, retries):
-  """Asks until it is answered, told no, or out of tries.
+class Sender:
+  """Sends images for several threads, so that a bad one costs no other."""
 
-  Args:
-    server: `Rest` or `Grpc`.
-    contents: list of bytes.
-    retries: tries after the first.
+  def __init__(self, server, retries, batch_size):
+    """Sends nothing yet.
 
-  Returns:
-    As `Rest.predict`.
+    Args:
+      server: a `Server`.
+      retries: tries after the first.
+      batch_size: images a request, at most.
+    """
+    self._server, self._retries = server, retries
+    self._batch_size = batch_size
+    self._changed = threading.Condition()
+    self._running = self._want_alone = 0
+    self._is_alone = False
 
-  Raises:
-    Refused: or the last try failed too.
-  """
-  pause = 0.2
-  for left in range(retries, -1, -1):
+  def send(self, contents):
+    """Asks about images: together, and one by one where it must be.
+
+    Args:
+      contents: list of bytes.
+
+    Returns:
+      For each a pair of lists, or the `Refused` that it met.
+    """
+    answers = []
+    while len(answers) < len(contents):
+      part = contents[len(answers):len(answers) + self._batch_size]
+      try:
+        answers += self._predict(part)
+      except Refused as error:
+        if error.too_large and len(part) > 1:
+          self._shrink(len(part), error)
+        elif error.of_image and not error.too_large:
+          answers += [self._find_out(content, error) for content in part]
+        else:
+          answers += [error] * len(part)
+    return answers
+
+  def _find_out(self, content, error):
+    """The answer to an image of a refused request."""
+    for number in range(_TRIES_ALONE):
+      if number:  # So that two clients do not meet again and again.
+        time.sleep(random.uniform(0.0, 0.2))
+      try:
+        return self._predict([content], alone=True)[0]
+      except Refused as again:
+        error = again
+        if not error.of_image:
+          break
+    return error
+
+  def _predict(self, contents, alone=False):
+    """Asks until it is answered, told no, or out of tries."""
+    pause = 0.2
+    for left in range(self._retries, -1, -1):
+      try:
+        with self._turn(alone):
+          return self._server.predict(contents)
+      except Transient as error:
+        if not left:
+          raise Refused(f"{error} ({self._retries + 1} tries)") from error
+        # Clients that were refused together should not come back together.
+        wait = pause * random.uniform(0.5, 1.0)
+        time.sleep(min(error.wait or wait, _LONGEST_WAIT))
+        pause = min(2 * pause, _LONGEST_WAIT)
+    raise AssertionError("not reached")
+
+  @contextlib.contextmanager
+  def _turn(self, alone):
+    """Waits until a request may be sent; `alone`, until no other is sent."""
+    with self._changed:
+      self._want_alone += alone
+      self._changed.wait_for(lambda: not self._is_alone and not (
+          self._running if alone else self._want_alone))
+      self._want_alone -= alone
+      self._running += 1
+      self._is_alone = alone
     try:
-      rows = server.predict(contents)
-    except Transient as error:
-      if not left:
-        raise Refused(f"{error} ({retries + 1} tries)") from error
-      # Clients that were refused together should not come back together.
-      wait = pause * random.uniform(0.5, 1.0)
-      time.sleep(min(error.wait or wait, _LONGEST_WAIT))
-      pause = min(2 * pause, _LONGEST_WAIT)
-      continue
-    if len(rows) != len(contents):
-      raise Refused(f"{len(rows)} answers to {len(contents)} images")
-    return rows
-  raise AssertionError("not reached")
+      yield
+    finally:
+      with self._changed:
+        self._running -= 1
+        self._is_alone = False
+        self._changed.notify_all()
+
+  def _shrink(self, size, error):
+    with self._changed:
+      if self._batch_size < size:
+        return  # Another thread has noticed.
+      self._batch_size = size // 2
+      _note(f"the server does not take {size} images a request ({error}). "
+            f"Those of this size are sent twice, later ones have {size // 2}; "
+            "a smaller --batch_size saves that.")
 
 
-def predict_each(server, contents, retries):
-  """Asks about images together, and one by one where that fails.
-
-  A server that batches runs images of several clients together and fails them
-  together, so an image that is refused alone is sent once more.
-
-  Args:
-    server: `Rest` or `Grpc`.
-    contents: list of bytes.
-    retries: tries after the first.
-
-  Returns:
-    For each image a pair of lists, or the `Refused` that it met.
-  """
-  try:
-    return predict(server, contents, retries)
-  except Refused as error:
-    if not error.of_request:
-      return [error] * len(contents)
-    first = error
-  if len(contents) > 1:
-    return [answer for content in contents
-            for answer in predict_each(server, [content], retries)]
-  try:
-    return predict(server, contents, retries)
-  except Refused:
-    return [first]
-
-
-def answer_files(server, paths, options):
+def answer_files(sender, paths, options):
   """The lines of output for some files, as dictionaries."""
   lines, contents, places = [], [], []
   for path in paths:
@@ -247,10 +330,9 @@ def answer_files(server, paths, options):
     try:
       contents.append(_read(path))
       places.append(lines[-1])
-    except (OSError, Refused) as error:
+    except (OSError, ValueError, Refused) as error:
       lines[-1]["error"] = getattr(error, "strerror", None) or str(error)
-  answers = predict_each(server, contents, options.retries) if contents else []
-  for line, answer in zip(places, answers):
+  for line, answer in zip(places, sender.send(contents)):
     if isinstance(answer, Refused):
       line["error"] = str(answer)
     else:
@@ -262,22 +344,22 @@ def find_files(arguments):
   """Paths of the images that the arguments name.
 
   Raises:
-    Refused: an argument is a folder without images.
+    Refused: an argument is a folder without images, or cannot be read.
   """
   paths = []
   for argument in arguments:
     if argument == "-":
-      lines = os.fsdecode(sys.stdin.buffer.read()).splitlines()
-      paths += [line for line in lines if line.strip()]
+      lines = sys.stdin.buffer.read().splitlines()
+      paths += [os.fsdecode(line) for line in lines if line.strip()]
     elif os.path.isdir(argument):
-      found = []
-      for folder, folders, names in os.walk(argument):
-        folders.sort()
-        found += [os.path.join(folder, name) for name in sorted(names)
-                  if name.lower().endswith(_EXTENSIONS)]
+      found, others = _walk(argument)
+      endings = " ".join(_EXTENSIONS)
       if not found:
-        raise Refused(f"{argument}: expected images in the folder "
-                      f"({' '.join(_EXTENSIONS)}). Received: none.")
+        raise Refused(f"{argument}: expected images in the folder ({endings}). "
+                      f"Received: none, {others} other files.")
+      if others:
+        _note(f"{argument}: {others} files passed over, whose names do not "
+              f"end in {endings}.")
       paths += found
     else:
       paths.append(argument)
@@ -290,6 +372,8 @@ def find_files(arguments):
 def main(arguments=None):
   """Asks about the images that the arguments name; returns the exit status."""
   options = _parse(arguments)
+  # Other encodings than UTF-8 lack letters, which JSON can write as \uXXXX.
+  in_ascii = (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")
   sys.stdout.reconfigure(errors="backslashreplace")
   which = options.model, options.version, options.label, options.timeout
   try:
@@ -299,6 +383,7 @@ def main(arguments=None):
   except Refused as error:
     print(f"error: {error}", file=sys.stderr)
     return 2
+  sender = Sender(server, options.retries, options.batch_size)
   batches = [paths[start:start + options.batch_size]
              for start in range(0, len(paths), options.batch_size)]
   failed = 0
@@ -308,10 +393,10 @@ def main(arguments=None):
     while batches or waiting:
       while batches and len(waiting) < 2 * options.concurrency:
         waiting.append(
-            pool.submit(answer_files, server, batches.pop(0), options))
+            pool.submit(answer_files, sender, batches.pop(0), options))
       for line in waiting.popleft().result():
         failed += "error" in line
-        print(json.dumps(line, ensure_ascii=False), flush=True)
+        print(json.dumps(line, ensure_ascii=in_ascii), flush=True)
   if failed:
     print(f"{failed} of {len(paths)} were not answered.", file=sys.stderr)
   return 1 if failed else 0
@@ -329,20 +414,36 @@ def _parse(arguments):
   add("--label", help="as stable or canary, instead of a version")
   add("--top_k", type=int, default=5, help="classes at most; 0 for all")
   add("--threshold", type=float, default=0.1, help="least probability")
-  add("--batch_size", type=_positive, default=8, help="images a request")
-  add("--concurrency", type=_positive, default=4, help="requests at a time")
+  add("--batch_size", type=int, default=8, help="images a request")
+  add("--concurrency", type=int, default=4, help="requests at a time")
   add("--retries", type=int, default=5, help="tries after the first")
   add("--timeout", type=float, default=60.0, help="seconds a request may take")
   options = parser.parse_args(arguments)
+  for name, least in (("batch_size", 1), ("concurrency", 1), ("retries", 0),
+                      ("timeout", 0.001)):
+    if not getattr(options, name) >= least:
+      parser.error(f"--{name}: expected {least} or more. Received: "
+                   f"{getattr(options, name)}.")
   if options.version is not None and options.label:
     parser.error("expected --version or --label. Received: both.")
   return options
 
 
-def _positive(text):
-  if int(text) < 1:
-    raise argparse.ArgumentTypeError("expected 1 or more")
-  return int(text)
+def _walk(folder):
+  """Paths of images below a folder, and how many files are none."""
+  found, others = [], 0
+
+  def fail(error):
+    raise Refused(f"{error.filename}: expected a folder that can be read. "
+                  f"Received: {error.strerror}.") from error
+
+  for place, folders, names in os.walk(folder, onerror=fail):
+    folders.sort()
+    images = [name for name in sorted(names)
+              if name.lower().endswith(_EXTENSIONS)]
+    found += [os.path.join(place, name) for name in images]
+    others += len(names) - len(images)
+  return found, others
 
 
 def _read(path):
@@ -365,13 +466,23 @@ def _chosen(names, probabilities, options):
 def _error_text(error):
   """What the server says is wrong."""
   try:
-    content = error.read().decode("utf-8", "replace")
+    text = error.read().decode("utf-8", "replace")
   except (OSError, http.client.HTTPException):
-    return error.reason
-  try:
-    return json.loads(content)["error"]
-  except (KeyError, TypeError, ValueError):
-    return content.strip()[:500] or error.reason
+    text = ""
+  with contextlib.suppress(KeyError, TypeError, ValueError):
+    text = str(json.loads(text)["error"])
+  return _short(text) or error.reason
+
+
+def _short(text):
+  """A message in one line that can be read."""
+  text = " ".join((text or "").split())
+  return text if len(text) <= _LONGEST_MESSAGE else (
+      f"{text[:_LONGEST_MESSAGE]}...")
+
+
+def _note(text):
+  print(f"note: {text}", file=sys.stderr)
 
 
 def _retry_after(error):
