@@ -10,6 +10,7 @@ import os
 import re
 
 from kdwsd import errors
+from kdwsd import literal_paths
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
@@ -68,11 +69,11 @@ def read(error):
     if error.errno in _NO_ROOM + _REFUSED:
       return error.filename, os.strerror(error.errno)
     return None
-  found = _MESSAGE.search(str(error))
+  found = _MESSAGE.search(literal_paths.named(str(error)))
   if not found:
     return None
   # TensorFlow puts the operation before: "{{function_node ...}} PATH".
-  return found.group(1).rsplit(" ", 1)[-1], found.group(2)
+  return found.group(1).rsplit("}} ", 1)[-1], found.group(2)
 
 
 def first_line(error):
@@ -84,7 +85,8 @@ def first_line(error):
   Returns:
     One line, without a full stop at its end.
   """
-  text = _NOTES.sub("", str(getattr(error, "message", None) or error))
+  text = _NOTES.sub("", literal_paths.named(
+      str(getattr(error, "message", None) or error)))
   lines, is_source = [], False
   for line in text.splitlines():
     # Older releases quote the source below a call.

@@ -32,11 +32,13 @@ import glob
 import hashlib
 import json
 import os
+import re
 
 import tensorflow as tf
 
 from kdwsd import boxes
 from kdwsd import errors
+from kdwsd import literal_paths
 from kdwsd import system_errors
 from kdwsd.data import records
 
@@ -273,14 +275,14 @@ def _disk_cache(directory, record_set, worker):
     raise errors.InputError(
         "--cache=disk: expected a directory for the decoded images. "
         "Received: none.")
+  split = re.sub(r"\W", "_", record_set.split)  # `literal` takes no [] in it.
   prefix = os.path.join(
-      directory,
-      f"{record_set.split}-{fingerprint(record_set)}-worker{worker}")
+      directory, f"{split}-{fingerprint(record_set)}-worker{worker}")
   os.makedirs(directory, exist_ok=True)
   if not _is_whole(prefix):
     for left_over in glob.glob(glob.escape(prefix) + "*"):
       os.remove(left_over)
-  return prefix
+  return literal_paths.literal(prefix)
 
 
 def _is_whole(prefix):
@@ -288,7 +290,8 @@ def _is_whole(prefix):
   if not os.path.exists(prefix + ".index"):
     return False
   try:
-    tf.train.load_checkpoint(prefix)  # A cache has a checkpoint's format.
+    # A cache has a checkpoint's format.
+    tf.train.load_checkpoint(literal_paths.literal(prefix))
   except (tf.errors.OpError, ValueError, IndexError):
     return False
   return True

@@ -306,7 +306,8 @@ def open_split(directory, split):
   if not os.path.exists(path):
     there = sorted(
         re.sub(r"\.json$", "", os.path.basename(p))
-        for p in glob.glob(os.path.join(directory, "*.json")))
+        for p in glob.glob(
+            os.path.join(glob.escape(directory), "*.json")))
     raise errors.InputError(
         f"{path}: expected the card of a finished conversion. Received: no "
         f"such file; finished splits here: {', '.join(there) or 'none'}.")

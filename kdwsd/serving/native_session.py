@@ -20,6 +20,7 @@ import sys
 
 import numpy as np
 
+from kdwsd import literal_paths
 from kdwsd.serving import c_api
 from kdwsd.serving import meta_graph
 
@@ -59,8 +60,8 @@ class Session:
       tags = (ctypes.c_char_p * 1)(tag.encode())
       with c_api.Status(self._c) as status:
         self._session = self._c.TF_LoadSessionFromSavedModel(
-            options, None, os.fsencode(directory), tags, 1, self._graph,
-            buffer, status)
+            options, None, os.fsencode(literal_paths.literal(directory)),
+            tags, 1, self._graph, buffer, status)
       content = buffer.contents
       self.signatures = meta_graph.read_signatures(
           ctypes.string_at(content.data, content.length))

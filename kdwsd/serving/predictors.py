@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from kdwsd import errors
+from kdwsd import literal_paths
 from kdwsd import system_errors
 from kdwsd.data import images
 from kdwsd.data import proposals
@@ -218,7 +219,7 @@ def of_export(directory, num_proposals=None):
   """
   classes = saved_model.read_classes(directory)
   try:
-    loaded = tf.saved_model.load(directory)
+    loaded = tf.saved_model.load(literal_paths.literal(directory))
     signature = loaded.signatures[signatures.DEFAULT]
     names = set(signature.structured_input_signature[1])
     outputs = set(signature.structured_outputs)

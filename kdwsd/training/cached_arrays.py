@@ -14,6 +14,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 import time
@@ -246,7 +247,7 @@ class CachedArray:
         logging.info(
             "Of another teacher, other records or settings, and left alone; "
             "where no run needs them, free %s with: rm -r %s",
-            _gigabytes(size), " ".join(others))
+            _gigabytes(size), shlex.join(others))
 
 
 def _fingerprint(settings):

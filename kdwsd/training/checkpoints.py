@@ -17,6 +17,7 @@ from absl import logging
 import tensorflow as tf
 
 from kdwsd import errors
+from kdwsd import literal_paths
 from kdwsd import system_errors
 from kdwsd.training import config as config_lib
 from kdwsd.training import models
@@ -49,7 +50,7 @@ class _Manager(tf.train.CheckpointManager):
       if not found:
         raise
       raise errors.InputError(system_errors.message(
-          self.directory, found[1])) from error
+          literal_paths.named(self.directory), found[1])) from error
 
 
 def make_manager(checkpoint, directory, *, keep, chief=True):
@@ -66,11 +67,14 @@ def make_manager(checkpoint, directory, *, keep, chief=True):
     `tf.train.CheckpointManager`.
   """
   if chief:
+    os.makedirs(directory, exist_ok=True)
     _remove_partial(directory)
   else:
     directory = tempfile.mkdtemp(prefix="kdwsd-worker-")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
-  return _Manager(checkpoint, directory, max_to_keep=keep)
+  # It removes old files by pattern: not those of `run1` for a run `run[12]`.
+  return _Manager(checkpoint, literal_paths.literal(directory),
+                  max_to_keep=keep)
 
 
 def restore_latest(checkpoint, directory):
@@ -92,7 +96,10 @@ def restore_latest(checkpoint, directory):
   problems = []
   for path in paths[::-1]:
     try:
-      checkpoint.restore(path).assert_existing_objects_matched()
+      if not _are_there(path):
+        raise ValueError("no such files.")
+      checkpoint.restore(
+          literal_paths.literal(path)).assert_existing_objects_matched()
     except _UNREADABLE as error:
       problems.append(f"{path}: {system_errors.first_line(error)}")
       logging.warning("Checkpoint cannot be read, trying the one before. %s",
@@ -101,8 +108,8 @@ def restore_latest(checkpoint, directory):
     return path
   raise errors.InputError(
       f"{directory}: expected a checkpoint that fits this run. Received: "
-      + "; ".join(problems) + f". With {directory} removed, the run begins "
-      "anew.")
+      + "; ".join(problems) + ". Nothing was changed there; in another "
+      "--workdir the run begins anew.")
 
 
 def listed(directory):
@@ -149,14 +156,40 @@ def is_readable(path):
 
   Args:
     path: without extension.
+
+  Raises:
+    errors.InputError: the system does not let it be read, so that nobody can
+      tell.
   """
+  if not _are_there(path):
+    return False
   try:
-    reader = tf.train.load_checkpoint(path)
+    reader = tf.train.load_checkpoint(literal_paths.literal(path))
     for name in reader.get_variable_to_shape_map():
       reader.get_tensor(name)
   except _UNREADABLE:
     return False
   return True
+
+
+def _are_there(path):
+  """Whether the files of a checkpoint are there.
+
+  Raises:
+    errors.InputError: the system does not let them be read.
+  """
+  data = glob.glob(glob.escape(path) + ".data-*")
+  try:
+    for name in [path + ".index", *data]:
+      with open(name, "rb") as file:
+        file.read(1)
+  except FileNotFoundError:
+    return False
+  except OSError as error:
+    raise errors.InputError(
+        system_errors.message(error.filename or path, error.strerror)
+    ) from error
+  return bool(data)
 
 
 def step_of(path):
@@ -198,9 +231,12 @@ def restore(checkpoint, path, workdir):
     errors.InputError: the checkpoint lacks some of it, or cannot be read.
   """
   try:
-    status = checkpoint.restore(path)
+    status = checkpoint.restore(literal_paths.literal(path))
     status.expect_partial().assert_existing_objects_matched()
   except _UNREADABLE as error:
+    if not _are_there(path):
+      raise errors.InputError(
+          f"{path}: expected a checkpoint. Received: no such files.") from error
     if not is_readable(path):
       raise errors.InputError(
           f"{path}: expected a whole checkpoint. Received: a damaged file; the "

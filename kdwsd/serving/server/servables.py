@@ -7,6 +7,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
+from kdwsd import literal_paths
 from kdwsd.serving.server import codes
 from kdwsd.serving.server import tensor_protos
 
@@ -155,7 +156,7 @@ def load(path, version, is_wanted=lambda: True):
     Exception: of many kinds, when it is broken.
   """
   definitions = _read_definitions(path)
-  functions = tf.saved_model.load(path).signatures
+  functions = tf.saved_model.load(literal_paths.literal(path)).signatures
   signatures = {
       name: Signature(name, definitions[name], function)
       for name, function in functions.items() if name in definitions}
