@@ -50,6 +50,7 @@ def main(_):
   """Measures what the flags name."""
   # pylint: disable=import-outside-toplevel
   from kdwsd.data import records
+  from kdwsd.evaluation import measurable
   from kdwsd.evaluation import summary
   from kdwsd.training import checkpoints
   from kdwsd.training import config as config_lib
@@ -77,6 +78,7 @@ def main(_):
     raise errors.InputError(
         f"--workdir: {FLAGS.workdir}: expected a run that knows labels. "
         "Received: stage kd_feature, whose student has no classifier yet.")
+  measurable.tell(record_set, detector=config.stage == "wsd")
   model, config = checkpoints.load_model(FLAGS.workdir, FLAGS.checkpoint)
   score = models.scorer(model)
   options = {

@@ -37,6 +37,8 @@ _AVERAGES = {  # name of the mean: (name per class, function of a curve)
     "map_area": ("area_ap", precision_recall.area_ap),
 }
 
+MEANS = tuple(_AVERAGES)
+
 
 @dataclasses.dataclass(frozen=True)
 class Results:

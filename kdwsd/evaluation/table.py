@@ -32,9 +32,10 @@ def format_metrics(metrics):
       per_class = metrics[group]["per_class"]
       row.append(percent((per_class[key] if key else per_class)[class_id]))
     rows.append(row)
+  present = sum(n > 0 for n in metrics["num_positive_images"])
   frequent = sum(n >= 20 for n in metrics["num_positive_images"])
   means = []
-  for name, ending in ((f"mean of {len(rows)}", ""),
+  for name, ending in ((f"mean of {present}", ""),
                        (f"mean of {frequent} with 20+ images", "_frequent")):
     means.append([name, ""] + [
         percent(metrics[group][mean + ending])
@@ -47,6 +48,9 @@ def format_metrics(metrics):
           [text] + [percent(metrics["classification"][name][count])
                     for count in _COUNTS] for name, text in _CHOSEN]),
   ]
+  if present < len(rows):
+    lines += ["", f"{len(rows) - present} of {len(rows)} classes have no "
+              "positive image: left out of the means."]
   if metrics.get("corloc"):
     lines += ["", f"CorLoc is of split {metrics['corloc']['split']}; its "
               "second mean goes by that split's counts."]

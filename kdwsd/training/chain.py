@@ -92,7 +92,8 @@ def _check(workdir, settings):
           if not _is_trained(os.path.join(workdir, stage), values)}
   configs = {}
   for stage, values in todo.items():
-    train_set, _ = run_lib.open_sets(values)
+    train_set, eval_set = run_lib.open_sets(values)
+    run_lib.check_labels(values, train_set, eval_set)
     values = {**values, "feature_student": ""}  # It will be the chain's.
     configs[stage] = config_lib.Config(classes=train_set.classes, **values)
     run_lib.STAGES[stage].check(configs[stage])

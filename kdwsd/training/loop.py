@@ -133,7 +133,8 @@ def run(*, make_trainer, strategy, model, variables, optimizer, global_step,
     writer.flush()
     if best_figure not in figures:
       raise errors.InputError(
-          f"--best_figure: expected one of {', '.join(sorted(figures))}. "
+          "--best_figure: expected a figure that the validation gives: "
+          f"{', '.join(sorted(figures)) or 'none, for it has no labels'}. "
           f"Received: {best_figure!r}.")
     logging.info("step %d | validation | %s %.4f", step, best_figure,
                  figures[best_figure])
@@ -249,6 +250,7 @@ class _Progress:
     self._global_batch_size = global_batch_size
     self._workdir = workdir
     self._rate = None
+    self._has_learnt = True
 
   def __call__(self, output):
     step = int(self._global_step.numpy())
@@ -266,5 +268,12 @@ class _Progress:
         "step %d/%d | loss %.4f | rate %.2e | gradient norm %.3g%s | "
         "%.2f images/s | ETA %s", step, self._train_steps, output["loss"],
         output["learning_rate"], output["gradient_norm"], skipped, rate, eta)
+    if output["gradient_norm"] == 0 and self._has_learnt:
+      self._has_learnt = False  # Told once.
+      logging.warning(
+          "step %d: the gradient was 0 in every step since the last line, so "
+          "that nothing is learnt. Probable causes: all images with the same "
+          "labels, features that are 0 (--score_scale, a learning rate that "
+          "was too high), or a loss that is at its least.", step)
     if self._workdir:
       history.append(self._workdir, {"step": step, **output})

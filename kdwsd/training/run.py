@@ -14,12 +14,14 @@ from kdwsd.data import input_pipeline
 from kdwsd.data import objectness
 from kdwsd.data import record_faults
 from kdwsd.data import records
+from kdwsd.evaluation import measurable
 from kdwsd.evaluation import pictures
 from kdwsd.evaluation import summary
 from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib
 from kdwsd.training import history
 from kdwsd.training import inner_loop
+from kdwsd.training import learnable
 from kdwsd.training import loop
 from kdwsd.training import models
 from kdwsd.training import optimizers
@@ -60,6 +62,7 @@ def run(workdir, *, strategy=None, **values):
       disk, or another process that trains in the work directory.
   """
   train_set, eval_set = open_sets(values)
+  check_labels(values, train_set, eval_set)
   strategy = strategy or strategies.make(
       values["distribution_strategy"], values["num_replicas"])
   with contextlib.ExitStack() as stack:
@@ -89,6 +92,25 @@ def open_sets(values):
   eval_set = records.open_split(values["data"], values["eval_split"])
   _check_same_classes(train_set, eval_set)
   return train_set, eval_set
+
+
+def check_labels(values, train_set, eval_set):
+  """Tells which classes cannot be learnt or measured.
+
+  Args:
+    values: see `run`.
+    train_set: see `open_sets`.
+    eval_set: likewise.
+
+  Raises:
+    errors.InputError: none can be learnt, or --best_figure cannot be measured.
+  """
+  learnable.check(values["stage"], train_set)
+  if eval_set:
+    detector = values["stage"] == "wsd"
+    measurable.check_figure(
+        values["best_figure"], eval_set, detector=detector)
+    measurable.tell(eval_set, detector=detector)
 
 
 def _cache_directory(workdir):

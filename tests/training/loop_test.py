@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kdwsd import errors
 from kdwsd import interruption
 from kdwsd.training import history
 from kdwsd.training import inner_loop
@@ -45,7 +46,7 @@ class _Plateau:
 
 
 def _run(workdir, *, stop_in_step=None, stop_in_validation=None,
-         eval_interval=0, validated=True, plateau=None):
+         eval_interval=0, validated=True, plateau=None, figures=None):
   """Trains one weight, by momentum, on numbers; returns it."""
   global_step = tf.Variable(0, dtype=tf.int64)
   weight = tf.Variable([1.0], name="fc/kernel")
@@ -74,6 +75,8 @@ def _run(workdir, *, stop_in_step=None, stop_in_validation=None,
   def evaluate():
     if int(global_step.numpy()) == stop_in_validation:
       _stop()
+    if figures is not None:
+      return figures
     return {"figure": float(weight.numpy()[0])}
 
   loop.run(
@@ -166,3 +169,21 @@ def test_an_unreadable_checkpoint_of_a_stop_is_passed_over(tmp_path, reset):
     path.write_bytes(b"")
   reset()
   np.testing.assert_array_equal(_run(workdir, eval_interval=6), expected)
+
+
+def test_gradient_of_zero_is_told_once(caplog):
+  tell = loop._Progress(tf.Variable(4, dtype=tf.int64), 12, 2, None)  # pylint: disable=protected-access
+  figures = {"loss": 4.6052, "learning_rate": 0.1, "images_per_second": 1.0}
+  for norm in (0.5, 0.0, 0.0, float("nan")):
+    tell({**figures, "gradient_norm": norm})
+  told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+  assert len(told) == 1
+  assert "step 4: the gradient was 0 in every step" in told[0]
+
+
+@pytest.mark.parametrize("figures, there", [
+    ({}, "none, for it has no labels"), ({"b": 1.0, "a": 1.0}, "a, b")])
+def test_figure_that_is_not_measured_is_told(tmp_path, figures, there):
+  with pytest.raises(errors.InputError, match=(
+      f"expected a figure that the validation gives: {there}. Received: 'fig")):
+    _run(tmp_path, eval_interval=4, figures=figures)

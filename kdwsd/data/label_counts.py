@@ -1,0 +1,82 @@
+"""How many images of a split have each class, by its card."""
+
+import dataclasses
+import functools
+
+from absl import logging
+import numpy as np
+
+from kdwsd.data import records
+from kdwsd.data import texts
+
+_FIRST = 5  # names
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelCounts:
+  """Images of a split by class; unknown labels are in neither.
+
+  Attributes:
+    where: path of the card.
+    classes: C names.
+    positive: [C] int64, images that have the class.
+    negative: [C] int64, images that are known not to have it.
+    num_objects: annotated objects; None where the source has no boxes.
+  """
+  where: str
+  classes: tuple
+  positive: np.ndarray
+  negative: np.ndarray
+  num_objects: int
+
+
+def read(record_set):
+  """Reads the counts of a card.
+
+  Args:
+    record_set: a `records.RecordSet`.
+
+  Returns:
+    `LabelCounts`, or None for a card without counts.
+  """
+  card = record_set.card
+  by_class = card.get("images_per_class")
+  unknown = card.get("unknown_per_class") or {}
+  if not _are_counts(by_class) or not _are_counts(unknown) or set(
+      by_class) != set(record_set.classes):
+    return None
+  positive = np.array([by_class[c] for c in record_set.classes], np.int64)
+  unknown = np.array([unknown.get(c, 0) for c in record_set.classes], np.int64)
+  objects = card.get("num_objects")
+  return LabelCounts(
+      where=records.card_path(record_set.directory, record_set.split),
+      classes=record_set.classes, positive=positive,
+      negative=record_set.num_images - positive - unknown,
+      num_objects=objects if isinstance(objects, int) else None)
+
+
+def names(classes, chosen):
+  """The classes chosen, for a message: all of a few, of many the first.
+
+  Args:
+    classes: C names.
+    chosen: [C] bool.
+
+  Returns:
+    Text such as `a, b` or `a, b, c, d, e and 12 more`.
+  """
+  found = [texts.shown(name, 60) for name, is_one in zip(classes, chosen)
+           if is_one]
+  more = f" and {len(found) - _FIRST} more" if len(found) > _FIRST else ""
+  return ", ".join(found[:_FIRST]) + more
+
+
+@functools.cache
+def warn(line):
+  """Logs a line once in a process: the stages of a chain share their data."""
+  logging.warning("%s", line)
+
+
+def _are_counts(value):
+  return isinstance(value, dict) and all(
+      isinstance(n, int) and 0 <= n < 2**63 for n in value.values())
