@@ -6,19 +6,29 @@ Label ids follow the category ids in ascending order, so that the 80 categories
 numbered 1 to 90 become 0 to 79. Images without annotations are kept, with no
 labels. A crowd counts as presence of its class; it is flagged, because COCO's
 metrics ignore it. Boxes of no area, of which COCO has a few, count as presence
-too but are no objects to find.
+too but are no objects to find. A class of which an image has only annotations
+with `ignore` is unknown in it, as with VOC's difficult objects.
+
+Annotations need no `bbox`: one without it gives its image the label. The
+objects of an image are known where each has a box; where no annotation of the
+file has one, they are known of no image.
 
 Source: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV
 2014, and the data format page of cocodataset.org.
 """
 
+import collections
 import os
+
+import numpy as np
 
 from kdwsd import boxes
 from kdwsd import errors
 from kdwsd import files
 from kdwsd.data import sources
 from kdwsd.data import texts
+from kdwsd.data.sources import coco_entries
+from kdwsd.data.sources import paths
 
 
 def read(root=None, *, image_set=None, annotations=None, images=None,
@@ -41,141 +51,186 @@ def read(root=None, *, image_set=None, annotations=None, images=None,
   """
   path = annotations or os.path.join(
       root or "", "annotations", f"instances_{image_set}.json")
-  images = images or _image_folder(root, path, image_set)
-  sources.check_directory(images, "the folder of the images (--images)")
+  if images:
+    sources.check_directory(images, "the folder of the images (--images)")
   content = files.read_json(path)
-  if not isinstance(content, dict):
-    content = {}
-  for key in ("images", "annotations", "categories"):
-    if not isinstance(content.get(key), list):
-      raise errors.InputError(
-          f"{path}: expected COCO's instances, with a list `{key}`. Received: "
-          f"{type(content.get(key)).__name__}.")
-  numbers, chosen = _categories(content["categories"], classes, path)
-  of_image = _entries_by_image(content["annotations"], path, problems)
+  coco_entries.check_kind(content, path)
+  images = images or _image_folder(root, path, image_set, content["images"])
+  sources.check_directory(images, "the folder of the images (--images)")
+  entries = content["annotations"]
+  of_image = _annotations_by_image(entries, path, problems)
+  found = coco_entries.categories(
+      content["categories"],
+      {coco_entries.key(entry.get("category_id")) for entry in entries
+       if isinstance(entry, dict)}, path)
+  chosen = sources.choose_classes(classes, found.there, path)
+  reader = _Reader(
+      path, entries, found.names, chosen,
+      any(isinstance(entry, dict) and entry.get("bbox") for entry in entries))
   items, seen = [], set()
   for i, entry in enumerate(content["images"]):
     where = f"{path}: images[{i}]"
-    image_id = entry.get("id") if isinstance(entry, dict) else None
+    image_id = coco_entries.key(
+        entry.get("id") if isinstance(entry, dict) else None)
     try:
-      name, frame = _image(entry, where)
+      name, frame = _image(entry, image_id, images, where)
       if image_id in seen:
         raise errors.InputError(
             f"{where}: expected every id once. Received: "
-            f"{texts.quoted(image_id)} again.")
-      items.append(_item(
-          os.path.join(images, name), image_id, frame,
-          of_image.get(image_id, []), numbers, where, path))
+            f"{texts.quoted(entry['id'])} again.")
+      image_path, _ = paths.locate(images, name, where)
+      items.append(reader.item(
+          image_path, image_id, frame, of_image.get(image_id, ()), where))
     except errors.InputError as error:
       problems.add(error)
-    if _is_id(image_id):  # Even of a bad image: its annotations are its own.
+    if image_id is not None:  # A bad image's annotations are its own too.
       seen.add(image_id)
-  for image_id, entries in of_image.items():
+  for image_id, indexes in of_image.items():
     if image_id not in seen:
       problems.add(errors.InputError(
-          f"{path}: annotations[{entries[0][0]}]: expected the id of an image "
+          f"{path}: annotations[{indexes[0]}]: expected the id of an image "
           f"in the file. Received: {texts.quoted(image_id)}."))
+  notices = found.notices + list(
+      reader.notices(content["images"], of_image.keys() & seen))
   return sources.Source(
-      classes=chosen, items=items, description={
+      classes=chosen, items=items, notices=tuple(notices), image_folder=images,
+      description={
           "format": "coco", "name": os.path.basename(os.path.abspath(images)),
           "annotations": os.path.basename(path)})
 
 
-def _image_folder(root, path, image_set):
-  """The folder that goes with an instances json: named as it is."""
+def _image_folder(root, path, image_set, entries):
+  """The folder that goes with an instances json.
+
+  Of those where the data sets have it, the first that holds the first image;
+  if none does, the first that is there.
+  """
   name = os.path.splitext(os.path.basename(path))[0]
   name = name[len("instances_"):] if name.startswith("instances_") else (
       image_set or name)
-  root = root or os.path.dirname(os.path.dirname(os.path.abspath(path)))
-  there = os.path.join(root, "images", name)
-  return there if os.path.isdir(there) else os.path.join(root, name)
+  folder = os.path.dirname(os.path.abspath(path))
+  root = root or os.path.dirname(folder)
+  candidates = [
+      os.path.join(root, "images", name), os.path.join(root, name),
+      os.path.join(root, "images"), folder, root]
+  there = [one for one in candidates if os.path.isdir(one)]
+  for entry in entries[:1]:
+    file_name = entry.get("file_name") if isinstance(entry, dict) else None
+    if isinstance(file_name, str) and "\0" not in file_name:
+      file_name = file_name.replace("\\", "/")
+      for one in there:
+        if os.path.isfile(os.path.join(one, file_name)):
+          return one
+  return next((one for one in candidates[:2] if one in there), candidates[1])
 
 
-def _categories(entries, classes, path):
-  """Maps category ids to label ids (None if not wanted), and the names."""
-  names = {}
-  for i, entry in enumerate(entries):
-    number = entry.get("id") if isinstance(entry, dict) else None
-    name = entry.get("name") if isinstance(entry, dict) else None
-    if not _is_id(number) or number in names or not (
-        isinstance(name, str) and name.strip()):
-      raise errors.InputError(
-          f"{path}: categories[{i}]: expected a new `id` and a `name`. "
-          f"Received: {texts.quoted(entry)}.")
-    names[number] = name.strip()
-  there = [names[number] for number in sorted(names)]
-  chosen = sources.choose_classes(classes, there, path)
-  labels = {name: i for i, name in enumerate(chosen)}
-  return {number: labels.get(name) for number, name in names.items()}, chosen
-
-
-def _entries_by_image(entries, path, problems):
-  """Groups (index, annotation) by image id."""
-  of_image = {}
+def _annotations_by_image(entries, path, problems):
+  """Groups the indexes of annotations by the key of their image."""
+  of_image = collections.defaultdict(list)
   for i, entry in enumerate(entries):
     image_id = entry.get("image_id") if isinstance(entry, dict) else None
-    if _is_id(image_id):
-      of_image.setdefault(image_id, []).append((i, entry))
+    if type(image_id) is not int:  # Most are.
+      image_id = coco_entries.key(image_id)
+    if image_id is not None:
+      of_image[image_id].append(i)
     else:
       problems.add(errors.InputError(
           f"{path}: annotations[{i}]: expected an `image_id`. Received: "
-          f"{texts.quoted(image_id)}."))
+          + texts.quoted(entry.get("image_id") if isinstance(entry, dict)
+                         else None) + "."))
   return of_image
 
 
-def _image(entry, where):
+def _image(entry, image_id, images, where):
   """File name, and (height, width) or None, of an entry under `images`."""
-  if not isinstance(entry, dict) or not _is_id(entry.get("id")) or not (
-      isinstance(entry.get("file_name"), str) and entry["file_name"]):
+  name = entry.get("file_name") if isinstance(entry, dict) else None
+  if name is None and isinstance(entry, dict) and isinstance(
+      entry.get("coco_url"), str):  # LVIS has nothing else.
+    folder, name = entry["coco_url"].split("/")[-2:]
+    if os.path.isdir(os.path.join(images, folder)):
+      name = f"{folder}/{name}"
+  if image_id is None or not (isinstance(name, str) and name):
     raise errors.InputError(
         f"{where}: expected an image with `id` and `file_name`. Received: "
         f"{texts.quoted(entry)}.")
-  texts.check_name(entry["file_name"], where, "a `file_name`")
-  size = entry.get("height"), entry.get("width")
-  known = all(_is_id(side) and 0 < side <= sources.MOST_PIXELS
+  texts.check_name(name, where, "a `file_name`")
+  size = tuple(coco_entries.key(entry.get(side))
+               for side in ("height", "width"))
+  known = all(isinstance(side, int) and 0 < side <= sources.MOST_PIXELS
               for side in size)
-  return entry["file_name"], size if known else None
+  return name, size if known else None
 
 
-def _item(image_path, image_id, frame, entries, numbers, where, path):
-  rows, present = [], set()
-  for i, entry in entries:
-    here = f"{path}: annotations[{i}]"
-    category = entry.get("category_id")
-    if not _is_id(category) or category not in numbers:
-      raise errors.InputError(
-          f"{here}: expected the id of a category. Received: "
-          f"{texts.quoted(category)}.")
-    rectangle = entry.get("bbox")
-    if not (isinstance(rectangle, list) and len(rectangle) == 4
-            and all(_is_length(x) for x in rectangle)
-            and min(rectangle[2:]) >= 0):
-      raise errors.InputError(
-          f"{here}: expected `bbox` as x, y, width, height. Received: "
-          f"{texts.quoted(rectangle)}.")
-    crowd = entry.get("iscrowd", 0)
-    if crowd not in (0, 1):
-      raise errors.InputError(
-          f"{here}: expected `iscrowd` to be 0 or 1. Received: "
-          f"{texts.quoted(crowd)}.")
-    label = numbers[category]
-    if label is None:
-      continue
-    present.add(label)
-    if min(rectangle[2:]) > 0:
-      box = boxes.from_pixel_sizes(rectangle, 1, 1)[0]
-      rows.append((box, label, False, bool(crowd)))
-  return sources.Item(
-      image_path=image_path, image_id=str(image_id),
-      label_ids=tuple(sorted(present)),
-      objects=sources.objects_of(rows, frame), where=where)
+class _Reader:
+  """Makes items of images and their annotations, and counts as it goes."""
 
+  def __init__(self, path, entries, names, classes, has_boxes):
+    self._path, self._entries, self._names = path, entries, names
+    self._numbers = {name: i for i, name in enumerate(classes)}
+    self._has_boxes = has_boxes
+    self._left_out = collections.Counter()
+    self._without_box = []
 
-def _is_id(value):
-  return isinstance(value, int) and not isinstance(value, bool)
+  def item(self, image_path, image_id, frame, indexes, where):
+    """Makes a `sources.Item`."""
+    things, labels, left_out = [], [], set()
+    for i in indexes:
+      thing = coco_entries.thing(self._entries[i], i, self._names, self._path)
+      label = self._numbers.get(self._names[thing.category])
+      if label is None:
+        left_out.add(self._names[thing.category])
+      else:
+        things.append(thing)
+        labels.append(label)
+    present = {label for label, thing in zip(labels, things)
+               if not thing.ignored}
+    item = sources.Item(
+        image_path=image_path, image_id=str(image_id),
+        label_ids=tuple(sorted(present)),
+        unknown_label_ids=tuple(sorted(set(labels) - present)),
+        objects=self._objects(things, labels, frame), where=where)
+    self._left_out.update(left_out)
+    if item.objects is None:
+      self._without_box.append(item.image_id)
+    return item
 
+  def _objects(self, things, labels, frame):
+    if not self._has_boxes or any(
+        thing.rectangle is None and not thing.fault for thing in things):
+      return None
+    boxed = [(label, thing) for label, thing in zip(labels, things)
+             if thing.rectangle]
+    return sources.Objects(
+        boxes=boxes.from_pixel_sizes(
+            [thing.rectangle for _, thing in boxed], 1, 1),
+        class_ids=np.array([label for label, _ in boxed], np.int64),
+        difficult=np.array([thing.ignored for _, thing in boxed], bool),
+        crowd=np.array([thing.crowd for _, thing in boxed], bool),
+        frame=frame, dropped=len(things) - len(boxed),
+        fault=next((thing.fault for thing in things if thing.fault), ""))
 
-def _is_length(value):
-  """Whether a value is a number of pixels; NaN is not."""
-  return (isinstance(value, (int, float)) and not isinstance(value, bool)
-          and abs(value) <= sources.MOST_PIXELS)
+  def notices(self, images, annotated):
+    """Yields what to tell: after all items are made.
+
+    Args:
+      images: the list `images`.
+      annotated: keys of the images that have an annotation.
+    """
+    num_bare = len(images) - len(annotated)
+    if 2 * num_bare > len(images):
+      yield (f"{self._path}: {num_bare} of {len(images)} images have no "
+             "annotation; they are kept, as images of no class.")
+    if not self._has_boxes:
+      yield (f"{self._path}: no annotation has a box (`bbox`), so there are "
+             "labels only.")
+    elif self._without_box:
+      yield (f"{self._path}: {len(self._without_box)} of {len(images)} images "
+             "have an annotation without a box (`bbox`) and give labels only, "
+             f"first image {texts.shown(self._without_box[0])}.")
+    if any(isinstance(entry, dict) and "neg_category_ids" in entry
+           for entry in images[:1]):
+      yield (f"{self._path}: LVIS's `neg_category_ids` are not looked at; a "
+             "class without an annotation is taken as absent.")
+    left_out = sources.left_out_notice(self._left_out)
+    if left_out:
+      yield left_out

@@ -3,6 +3,8 @@
 import json
 import os
 
+from hypothesis import strategies as st
+
 from kdwsd.data.sources import coco
 from tests.fuzz import grammar as g
 from tests.fuzz import oracle
@@ -29,16 +31,35 @@ _SOUND = {
 }
 
 
+_LABELS = {  # As of camera traps, with a root category as Roboflow's.
+    "images": [{"id": "a-1", "file_name": "a\\1.jpg"},
+               {"id": "7", "file_name": "7.jpg"}],
+    "annotations": [
+        {"id": "x", "image_id": "a-1", "category_id": 2.0},
+        {"id": "y", "image_id": 7, "category_id": "1", "bbox": None,
+         "iscrowd": None},
+        {"id": "z", "image_id": 7.0, "category_id": 2, "bbox": [],
+         "ignore": 1}],
+    "categories": [
+        {"id": 0, "name": "animals", "supercategory": "none"},
+        {"id": 1, "name": "cat", "supercategory": "animals"},
+        {"id": 2, "name": "dog", "supercategory": "animals"},
+        {"id": 3, "name": "dog"}],
+}
+
+
 def examples():
   """Sound files, compact and indented."""
-  return [{_NAME: json.dumps(_SOUND).encode()},
+  return [{_NAME: json.dumps(_LABELS).encode()},
+          {_NAME: json.dumps(_SOUND).encode()},
           {_NAME: json.dumps(_SOUND, indent=1).encode()},
           {_NAME: json.dumps({**_SOUND, "annotations": []}).encode()}]
 
 
 def grammar():
   """The sound file with up to three things put, removed or doubled."""
-  return g.altered_json(_SOUND).map(lambda content: {_NAME: content})
+  return st.one_of(g.altered_json(_SOUND), g.altered_json(_LABELS)).map(
+      lambda content: {_NAME: content})
 
 
 def check(folder):
@@ -51,22 +72,35 @@ def check(folder):
   found, messages = sourced.check(read, folder, _EACH)
   content = json.loads(sourced.read(os.path.join(folder, _NAME)).decode(
       "utf-8-sig"))
-  ids = [one.get("id") for one in content["images"] if isinstance(one, dict)]
-  ids = {one for one in ids if type(one) is int}
-  owners = [one.get("image_id") if isinstance(one, dict) else None
+  ids = {_key(one.get("id")) for one in content["images"]
+         if isinstance(one, dict)}
+  owners = [_key(one.get("image_id")) if isinstance(one, dict) else None
             for one in content["annotations"]]
-  nobody = sum(type(one) is not int for one in owners)
-  orphans = {one for one in owners if type(one) is int} - ids
-  expected = len(content["images"]) + nobody + len(orphans)
+  orphans = set(owners) - ids - {None}
+  expected = len(content["images"]) + owners.count(None) + len(orphans)
   oracle.demand(len(found.items) + len(messages) == expected,
                 f"entries lost: {len(found.items)} images and "
                 f"{len(messages)} problems of {expected}")
   for item in found.items:
-    of_image = [one for one in content["annotations"]
-                if isinstance(one, dict) and type(one.get("image_id")) is int
-                and str(one["image_id"]) == item.image_id
-                and min(one["bbox"][2:]) > 0]
-    oracle.demand(len(item.objects.boxes) == len(of_image),
-                  f"objects lost: {len(item.objects.boxes)} of "
-                  f"{len(of_image)}")
+    of_image = [one for one, owner in zip(content["annotations"], owners)
+                if owner == item.image_id]
+    labels = item.label_ids + item.unknown_label_ids
+    oracle.demand(bool(labels) == bool(of_image), "labels lost")
+    boxed = [one for one in of_image if one.get("bbox") not in (None, [])]
+    if item.objects is not None:
+      there = len(item.objects.boxes) + item.objects.dropped
+      oracle.demand(there == len(boxed) == len(of_image),
+                    f"objects lost: {there} of {len(of_image)}")
+    elif boxed:
+      oracle.demand(len(boxed) < len(of_image), "boxes lost")
   sourced.stop(read, messages)
+
+
+def _key(value):
+  """The text of an id, by other means than the reader's; None if it is none."""
+  if isinstance(value, float) and value == value // 1:
+    value = int(value)
+  text = str(value)
+  if isinstance(value, bool) or not isinstance(value, (int, str)) or not text:
+    return None
+  return text
