@@ -22,6 +22,7 @@ from kdwsd import boxes
 from kdwsd import errors
 from kdwsd.data import sources
 from kdwsd.data import texts
+from kdwsd.data.sources import paths
 
 FRAMES = {"original": None, "warped672": (672, 672)}
 
@@ -66,19 +67,20 @@ def read(path, *, images=None, classes=None, frame="original", problems):
       text = _decode(content, where)
       name, labels, rows = _parse(text, len(classes), where)
       _to_boxes(rows, line.frame, where)
+      image_path, name = paths.locate(images, name, where)
       if name in seen:
         raise errors.InputError(
             f"{where}: expected every image once. Received: "
             f"{texts.shown(name)}, also in line {seen[name]}.")
       seen[name] = number
       items.append(sources.Item(
-          image_path=os.path.join(images, name), image_id=name,
+          image_path=image_path, image_id=name,
           label_ids=tuple(i for i, y in enumerate(labels) if y == "1"),
           proposals=line, where=where))
     except errors.InputError as error:
       problems.add(error)
   return sources.Source(
-      classes=tuple(classes), items=items, description={
+      classes=tuple(classes), items=items, image_folder=images, description={
           "format": "datalist", "name": os.path.basename(path),
           "frame": frame})
 

@@ -22,6 +22,7 @@ import os
 from kdwsd import errors
 from kdwsd.data import sources
 from kdwsd.data import texts
+from kdwsd.data.sources import paths
 
 IMAGE_SETS = ("train", "test")
 
@@ -34,7 +35,8 @@ def read(root, *, image_set="train", images=None, classes=None, problems):
     image_set: one of `IMAGE_SETS`.
     images: folder of the images; `Flickr`, `images` or `Images` of the root,
       whichever is there, if None.
-    classes: concepts wanted, in order; all in the list's order if None.
+    classes: concepts wanted, in order; all in the list's order if None. One
+      that is not in the list is absent in every image.
     problems: `sources.Problems`.
 
   Returns:
@@ -57,40 +59,43 @@ def read(root, *, image_set="train", images=None, classes=None, problems):
       there_path, "one concept a line")) if line.strip()]
   classes = sources.choose_classes(classes, there, there_path)
   names = texts.lines(sources.read_text(list_path, "one image a line"))
-  columns = [_labels(
-      _find(root, os.path.join("Groundtruth", "TrainTestLabels"),
-            f"Labels_{name}_{kind}.txt"), len(names), list_path)
+  columns = [_labels(root, name, kind, len(names), list_path)
+             if name in there else ("", ["0"] * len(names))
              for name in classes]
   images = images or _image_folder(root)
   sources.check_directory(images, "the folder of the images (--images)")
   items, seen = [], {}
   for i, name in enumerate(names):
     where = f"{list_path}:{i + 1}"
-    name = name.strip().replace("\\", "/")
     try:
-      if not name:
+      if not name.strip():
         raise errors.InputError(
             f"{where}: expected the path of an image. Received: a blank line.")
+      path, name = paths.locate(images, name.strip(), where)
       if name in seen:
         raise errors.InputError(
             f"{where}: expected every image once. Received: "
             f"{texts.shown(name)}, also in line {seen[name]}.")
       seen[name] = i + 1
       labels = []
-      for label, (path, values) in enumerate(columns):
+      for label, (label_path, values) in enumerate(columns):
         if values[i] not in ("0", "1"):
           raise errors.InputError(
-              f"{path}:{i + 1}: expected a label 0 or 1, of "
+              f"{label_path}:{i + 1}: expected a label 0 or 1, of "
               f"{texts.shown(name)}. Received: {texts.quoted(values[i])}.")
         if values[i] == "1":
           labels.append(label)
       items.append(sources.Item(
-          image_path=os.path.join(images, name), image_id=name,
-          label_ids=tuple(labels), where=where))
+          image_path=path, image_id=name, label_ids=tuple(labels),
+          where=where))
     except errors.InputError as error:
       problems.add(error)
+  left_out = sources.left_out_notice(_left_out(
+      [name for name in there if name not in classes], root, kind, len(names),
+      list_path))
   return sources.Source(
-      classes=classes, items=items, description={
+      classes=classes, items=items, image_folder=images,
+      notices=(left_out,) if left_out else (), description={
           "format": "nuswide", "name": "nuswide", "image_set": kind.lower()})
 
 
@@ -119,7 +124,10 @@ def _image_folder(root):
   return os.path.join(root, "Flickr")
 
 
-def _labels(path, num_images, list_path):
+def _labels(root, name, kind, num_images, list_path):
+  """Path of a concept's label file, and the text of each line."""
+  path = _find(root, os.path.join("Groundtruth", "TrainTestLabels"),
+               f"Labels_{name}_{kind}.txt")
   values = [line.strip() for line in texts.lines(sources.read_text(
       path, "one label a line"))]
   if len(values) != num_images:
@@ -127,3 +135,16 @@ def _labels(path, num_images, list_path):
         f"{path}: expected {num_images} lines, as in {list_path}. Received: "
         f"{len(values)}.")
   return path, values
+
+
+def _left_out(names, root, kind, num_images, list_path):
+  """Images of each concept that is not wanted, where it has any."""
+  counts = {}
+  for name in names:
+    try:
+      _, values = _labels(root, name, kind, num_images, list_path)
+    except errors.InputError:
+      continue  # Its labels are not needed.
+    if "1" in values:
+      counts[name] = values.count("1")
+  return counts

@@ -44,6 +44,15 @@ class DatalistTest(parameterized.TestCase):
     boxes, scores = datalist.read_proposals(source.items[1].proposals, 5, 7)
     self.assertEqual((boxes.shape, scores.shape), ((0, 4), (0,)))
 
+  def test_backslashes_are_separators(self):
+    source = self._read("a\\b.jpg 1 0 1\na/c.jpg 0 0 0\n")
+    self.assertEqual([item.image_id for item in source.items],
+                     ["a/b.jpg", "a/c.jpg"])
+    self.assertEqual(source.items[0].image_path, os.path.join(
+        os.path.dirname(self.path), "a/b.jpg"))
+    with self.assertRaisesRegex(errors.InputError, "a/b.jpg, also in line 1"):
+      self._read("a\\b.jpg 1 0 1\na/b.jpg 0 0 0\n")
+
   def test_frames_differ(self):
     line = "a.jpg 1 0 1 0 0 9 19 1\n"
     item = self._read(line, frame="original").items[0]

@@ -43,7 +43,28 @@ class NusWideTest(parameterized.TestCase):
     self.assertIsNone(source.items[0].objects)
 
   def test_chosen_concepts(self):
-    self.assertEqual(self._read(classes=("zebra",)).items[2].label_ids, (0,))
+    source = self._read(classes=("zebra",))
+    self.assertEqual(source.items[2].label_ids, (0,))
+    self.assertEqual(
+        source.notices,
+        ("--classes leaves out 1 of the data's names: airport (2).",))
+    # What is left out needs no labels.
+    os.remove(os.path.join(self.root, "Groundtruth", "TrainTestLabels",
+                           "Labels_airport_Train.txt"))
+    self.assertEmpty(self._read(classes=("zebra",)).notices)
+
+  def test_classes_of_another_data_set(self):
+    source = self._read(classes=("yak", "zebra", "airport"))
+    self.assertEqual(source.classes, ("yak", "zebra", "airport"))
+    self.assertEqual([item.label_ids for item in source.items],
+                     [(), (2,), (1, 2)])
+    with self.assertRaisesRegex(errors.InputError, "at least one class.*: yak"):
+      self._read(classes=("yak",))
+
+  def test_absolute_paths_of_windows_are_refused(self):
+    self._write("ImageList/TrainImagelist.txt", "a.jpg\nC:\\b.jpg\nc.jpg\n")
+    with self.assertRaisesRegex(errors.InputError, "txt:2: .*of Windows"):
+      self._read()
 
   @parameterized.parameters("Concepts81.txt", "NUS_WID_Lists/Concepts81.txt")
   def test_archives_unpacked_elsewhere(self, name):
