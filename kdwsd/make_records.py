@@ -101,6 +101,10 @@ _WORKERS = flags.DEFINE_integer(
 _ON_ERROR = flags.DEFINE_enum(
     "on_error", "stop", ["stop", "skip"], "What to do with a bad item: stop, "
     "or skip it and list it in SPLIT.skipped.txt.")
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Read everything but the pixels, print classes, counts "
+    "and the first faults, and write nothing. Exits with status 1 if there is "
+    "a fault.")
 _SHUFFLE_SEED = flags.DEFINE_integer(
     "shuffle_seed", 0, "Of the order of the records; -1 keeps the source's.")
 _MAX_PIXELS = flags.DEFINE_integer(
@@ -131,7 +135,7 @@ def main(_):
   """Reads the source, converts it, says what came of it."""
   # Imported here: --help and bad flags need no TensorFlow.
   from kdwsd.data import sources
-  problems = sources.Problems(_ON_ERROR.value)
+  problems = sources.Problems("skip" if _DRY_RUN.value else _ON_ERROR.value)
   method = _PROPOSALS.value or (
       "datalist" if _FORMAT.value == "datalist" else "edge_boxes")
   _check_flags(method)
@@ -139,6 +143,11 @@ def main(_):
       classes=sources.read_classes(_CLASSES.value), problems=problems)
   for notice in source.notices:
     print(notice)
+  if _DRY_RUN.value:
+    from kdwsd.data import dry_run
+    text, num_faults = dry_run.report(source, problems)
+    print(text)
+    return 1 if num_faults else 0
 
   from kdwsd.data import cards
   from kdwsd.data import conversion
@@ -162,11 +171,12 @@ def main(_):
   print(cards.summary(card, records.card_path(_OUTPUT.value, _SPLIT.value)))
   print(f"Look at it: python -m kdwsd.show_records --data={_OUTPUT.value} "
         f"--split={_SPLIT.value}")
+  return 0
 
 
 def _check_flags(method):
   from kdwsd import errors
-  if not _OUTPUT.value:
+  if not _OUTPUT.value and not _DRY_RUN.value:
     raise errors.InputError(
         "--output: expected a folder for the records. Received: none.")
   if (method == "file") != bool(_PROPOSALS_FILE.value):

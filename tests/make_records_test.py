@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import pickle
+import subprocess
 import sys
 import tempfile
 
@@ -34,11 +35,16 @@ class MakeRecordsTest(parameterized.TestCase):
       fake_sets.write(os.path.join(self.folder, name + ".jpg"),
                       fake_sets.encoded(fake_sets.pixels()))
 
-  def _run(self, **arguments):
+  def _ids(self, split):
+    opened = records.open_split(self.output, split)
+    return [image.image_id
+            for image in records.read_labelled_images(opened.paths)]
+
+  def _run(self, status=0, **arguments):
     arguments = {"output": self.output, "workers": 0, **arguments}
     printed = io.StringIO()
     with flagsaver.flagsaver(**arguments), contextlib.redirect_stdout(printed):
-      make_records.main(["make_records"])
+      self.assertEqual(make_records.main(["make_records"]), status)
     return printed.getvalue()
 
   def _write(self, name, content):
@@ -68,6 +74,71 @@ class MakeRecordsTest(parameterized.TestCase):
         format="csv", input=path, split="test", on_error="skip",
         classes=[os.path.join(self.output, "train.json")])
     self.assertIn("1, listed in test.skipped.txt", printed)
+    for part in ("classes    dog (1)", "no image   1 classes: cat"):
+      self.assertIn(part, printed)
+
+  def test_csv_flags_reach_the_reader(self):
+    path = self._write("odd.csv", "p^image^l^x\na.jpg^b.jpg^cat:dog^7\n")
+    printed = self._run(
+        format="csv", input=path, csv_separator="^", path_column="p",
+        label_column="l", label_separator=":", ignore_columns=["x"])
+    for part in ("odd.csv: separator '^'", "column 'l', parted by ':'",
+                 "ignored columns: image, x", "cat (1), dog (1)"):
+      self.assertIn(part, printed)
+    self.assertEqual(self._ids("train"), ["a.jpg"])
+    path = self._write("odd.csv", "path,cat,dog\na.jpg,1,-1\nb.jpg,,1\n")
+    printed = self._run(
+        format="csv", input=path, minus_one="absent", blank="unknown",
+        split="test")
+    self.assertIn("unknown    1 labels", printed)
+
+  def test_long_csv_with_a_fault_leaves_the_image_out_whole(self):
+    path = self._write("train.csv", "path,label\na.jpg,cat\nb.jpg,cat\n"
+                       "b.jpg,dog\na.jpg,dog,yak\n")
+    printed = self._run(format="csv", input=path, on_error="skip")
+    self.assertEqual(self._ids("train"), ["b.jpg"])
+    self.assertIn("cat (1), dog (1)", printed)
+
+  def test_dry_run_tells_all_and_writes_nothing(self):
+    path = self._write(
+        "train.csv", "path,labels\na.jpg,cat;dog\nb.jpg,dog\nx.jpg,dog\n"
+        "y.jpg,\nz.jpg,cat,dog\n")
+    for on_error in ("stop", "skip"):
+      printed = self._run(
+          format="csv", input=path, output=None, dry_run=True, status=1,
+          classes=["cat", "yak"], on_error=on_error)
+      for part in (
+          "train.csv: separator ','", "leaves out 1 of the data's names: dog",
+          "images     2, ", "labels     1 of 2", "classes    cat (1)",
+          "no image   1 classes: yak", "objects    no boxes", "faults     3\n",
+          "csv:6: expected 2 fields", "x.jpg: expected an image file. "
+          f"Received: No such file or directory; relative paths start from "
+          f"{self.folder} (--images)"):
+        self.assertIn(part, printed)
+    self._run(format="csv", input=path, dry_run=True, status=1)
+    self.assertFalse(os.path.exists(self.output))
+    path = self._write("tfod.csv", "image,class,xmin,ymin,xmax,ymax\n"
+                       "a.jpg,cat,1,1,9,9\na.jpg,dog,2,2,8,2\n")
+    printed = self._run(format="csv", input=path, dry_run=True)
+    for part in ("images     1", "objects    1; 1 boxes dropped, first: ",
+                 "faults     0"):
+      self.assertIn(part, printed)
+
+  def test_dry_run_of_nothing_that_is_right(self):
+    path = self._write("train.csv", "path,labels\nx.jpg,cat\ny.jpg,cat\n")
+    printed = self._run(format="csv", input=path, dry_run=True, status=1)
+    for part in ("images     0", "faults     2\n", "x.jpg: expected an image"):
+      self.assertIn(part, printed)
+
+  def test_dry_run_needs_no_tensorflow(self):
+    path = self._write("train.csv", "path,labels\na.jpg,cat\n")
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "kdwsd.make_records",
+         "--format=csv", f"--input={path}", "--dry_run"],
+        capture_output=True, text=True, check=False, timeout=120)
+    self.assertEqual(done.returncode, 0, done.stderr)
+    self.assertIn("faults     0", done.stdout)
+    self.assertNotIn("tensorflow", done.stderr)
 
   def test_datalist_brings_its_proposals(self):
     path = self._write("list.txt", "a.jpg 1 0 0 0 335 671 1\nb.jpg 0 0\n")

@@ -37,6 +37,7 @@ import numpy as np
 import PIL
 
 import kdwsd
+from kdwsd.data import class_counts
 from kdwsd.data import images
 from kdwsd.data import preparation
 from kdwsd.data import records
@@ -221,6 +222,7 @@ def summary(card, path):
   lines = [
       ("images", f"{card['num_images']} in {card['num_shards']} shards"),
       ("labels", f"{labels} of {len(card['classes'])} classes"),
+      *class_counts.lines(card["images_per_class"], card["unknown_per_class"]),
       ("objects", "no boxes in the source" if objects is None else objects),
       *_boxes_lines(card),
       *_pixel_lines(card),

@@ -39,6 +39,7 @@ from kdwsd.data.sources import csv_tables
 from kdwsd.data.sources import label_values
 from kdwsd.data.sources import paths
 
+_USUAL = (".jpg", ".JPG", ".png")  # Told at once to be images.
 _MOST_KNOWN = 100_000  # Rows of columns of classes that are kept in memory.
 
 
@@ -72,7 +73,7 @@ def read(path, *, images=None, classes=None, hints=None, problems):
   else:
     form = _ByName(table, columns, classes, hints)
   found = csv_boxes.Boxes(table, columns.box, columns.frame)
-  listed = _join(table, images, form, found, problems)
+  listed = _join(table, columns, images, form, found, problems)
   items, left_out = _items(table, listed, form, found)
   return sources.Source(
       classes=form.classes, items=items, description={
@@ -212,7 +213,7 @@ class _Listed:
     return f"Joined {self.num_joined} rows to others of the same image{odd}."
 
 
-def _join(table, images, form, found, problems):
+def _join(table, columns, images, form, found, problems):
   """Reads all rows; returns a `_Listed` without the images of bad rows."""
   by_column = isinstance(form, _ByColumn)
   listed, bad, endings = _Listed(by_column), set(), paths.Endings()
@@ -223,10 +224,11 @@ def _join(table, images, form, found, problems):
       path, name = _image(table, row, images, where)
       if len(row) != len(table.header):
         raise table.wrong_length(line, row)
-      if not image_names.is_image(name):
+      if name[-4:] not in _USUAL and not image_names.is_image(name):
         path = endings.complete(path)
       labels = form.read(line, row)
-      found.add(name, line, row, labels[0])
+      if columns.box is not None:
+        found.add(name, line, row, labels[0])
       listed.add(name, path, line, *labels)
     except errors.InputError as error:
       if name and name in bad:

@@ -206,7 +206,7 @@ def _records(text, separator, path):
                       skipinitialspace=True)
   try:
     for row in reader:
-      if any(field and not field.isspace() for field in row):
+      if row and (row[0].strip() or "".join(row).strip()):
         yield reader.line_num, row
   except csv.Error as error:
     raise errors.InputError(

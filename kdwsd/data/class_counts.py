@@ -1,0 +1,44 @@
+"""How many images each class has, in a few lines for the terminal."""
+
+from kdwsd.data import texts
+
+_ALL = 20   # So many classes are all named; of more the ends are.
+_ENDS = 8
+_LONGEST = 40  # characters of a name
+
+
+def lines(images_per_class, unknown_per_class=()):
+  """Names classes with their images, so that strange ones show.
+
+  Args:
+    images_per_class: {name: images in which the class is present}.
+    unknown_per_class: {name: images of which it is not known}.
+
+  Returns:
+    List of (heading, text).
+  """
+  there = sorted(
+      (name for name, count in images_per_class.items() if count),
+      key=lambda name: (-images_per_class[name], name))
+  missing = [name for name, count in images_per_class.items() if not count]
+  named = [f"{_shown(name)} ({images_per_class[name]})" for name in there]
+  found = []
+  if len(named) <= _ALL:
+    found.append(("classes", ", ".join(named) or "none has an image"))
+  else:
+    found += [
+        ("classes", f"{', '.join(named[:_ENDS])},"),
+        ("", f"... {len(named) - 2 * _ENDS} more ...,"),
+        ("", ", ".join(named[-_ENDS:]))]
+  if missing:
+    found.append(("no image", f"{len(missing)} classes: " + ", ".join(
+        map(_shown, missing[:_ALL])) + (
+            ", ..." if len(missing) > _ALL else "")))
+  unknown = sum(dict(unknown_per_class).values())
+  if unknown:
+    found.append(("unknown", f"{unknown} labels"))
+  return found
+
+
+def _shown(name):
+  return texts.shown(name, _LONGEST)
