@@ -4,12 +4,14 @@ import ast
 import base64
 import http.server
 import json
+import os
 import subprocess
 import sys
 import threading
 
 import pytest
 
+from kdwsd.data import image_names
 from tests.export_kit import kit
 
 _JPEG = b"\xff\xd8\xff"
@@ -18,7 +20,8 @@ _JPEG = b"\xff\xd8\xff"
 class _Stub(http.server.ThreadingHTTPServer):
   """Answers from a script: a list of statuses, then for good.
 
-  An image is bad if it says so; its "probabilities" are its length.
+  An image is bad if it says so; its "probabilities" are its length. Unless
+  told otherwise its model is an older one, without `per_image`.
   """
   daemon_threads = True
 
@@ -26,6 +29,8 @@ class _Stub(http.server.ThreadingHTTPServer):
     super().__init__(("127.0.0.1", 0), _Handler)
     self.statuses, self.headers = list(statuses), headers or {}
     self.paths, self.sizes, self.bad_once = [], [], set()
+    self.signatures, self.has_per_image, self.most = [], False, 1000
+    self.more = ""
     self.lock = threading.Lock()
     threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -42,6 +47,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
               for row in body["instances"]]
     with self.server.lock:
       self.server.paths.append(self.path)
+      self.server.signatures.append(body["signature_name"])
+      per_image = body["signature_name"] == "per_image"
+      if per_image and not self.server.has_per_image:
+        self._send(400, {"error": 'Serving signature name: "per_image" not '
+                                  "found in signature def"})
+        return
       self.server.sizes.append(len(images))
       status = self.server.statuses.pop(0) if self.server.statuses else 200
       bad = [n for n, image in enumerate(images) if b"bad" in image]
@@ -53,13 +64,26 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         {"classes": ["cat", "dog", "emu"],
          "probabilities": [0.5, len(image) / 1000, 0.01]}
         for image in images]}
-    if status == 200 and bad:
+    if per_image:
+      for n, row in enumerate(answer["predictions"]):
+        row["status"] = "no image" if n in bad else ""
+        if n in bad:
+          row.update(classes=[""] * 3, probabilities=[-1.0] * 3)
+      bad = []
+    if len(images) > self.server.most:
+      status, answer = 400, {
+          "error": f"Task size {len(images)} is larger than maximum input "
+                   f"batch size {self.server.most}"}
+    elif status == 200 and bad:
       status, answer = 400, {"error": f"image_bytes[{bad[0]}]: no image"}
     elif status != 200:
-      answer = {"error": f"told {status}"}
+      answer = {"error": f"told {status}" + self.server.more}
     if status == "close":
       self.close_connection = True
       return
+    self._send(status, answer)
+
+  def _send(self, status, answer):
     content = json.dumps(answer).encode()
     self.send_response(status)
     for name, value in self.server.headers.items():
@@ -123,6 +147,127 @@ def test_lines_come_in_order_with_the_best_classes(
   assert set(server.paths) == {"/v1/models/student:predict"}
 
 
+def test_a_server_that_tells_bad_images_is_asked_once(
+    client, capsys, server, tmp_path):
+  server.has_per_image = True
+  status, lines, _ = _run(client, capsys, server, _photos(tmp_path, 5, (1,)))
+  assert status == 1
+  assert lines[1]["error"] == "no image"
+  assert ["error" in line for line in lines] == [
+      False, True, False, False, False]
+  assert lines[4]["predictions"][0] == {"class": "dog", "probability": 0.503}
+  assert server.sizes == [5]
+  assert server.signatures == ["per_image"]
+
+
+def test_an_older_export_is_noticed_once(client, capsys, server, tmp_path):
+  status, lines, _ = _run(
+      client, capsys, server, _photos(tmp_path, 6), "--batch_size=1",
+      "--concurrency=1")
+  assert (status, len(lines)) == (0, 6)
+  assert server.signatures == ["per_image"] + ["serving_default"] * 6
+
+
+@pytest.mark.parametrize("has_per_image", [True, False])
+def test_a_request_above_the_servers_limit_is_told_and_sent_in_parts(
+    client, capsys, server, tmp_path, has_per_image):
+  server.has_per_image, server.most = has_per_image, 2
+  status, lines, error = _run(
+      client, capsys, server, _photos(tmp_path, 10), "--batch_size=8",
+      "--concurrency=1")
+  assert status == 0
+  assert [round(1000 * line["predictions"][0]["probability"]) for line in lines
+          if line["predictions"][0]["class"] == "dog"] == [
+              503, 603, 703, 803, 903, 1003]
+  assert server.sizes == [8, 4, 2, 2, 2, 2, 2]
+  assert error.count("note: the server does not take") == 2
+  assert "Task size 8 is larger than maximum input batch size 2" in error
+  assert "--batch_size" in error
+
+
+def test_an_image_that_is_too_large_alone_is_told(
+    client, capsys, server, tmp_path):
+  server.statuses = [413]
+  status, lines, _ = _run(client, capsys, server, _photos(tmp_path, 1))
+  assert status == 1
+  assert lines[0]["error"] == "HTTP 413: told 413"
+
+
+def test_suspects_are_sent_with_nothing_else_on_its_way(
+    client, capsys, server, tmp_path):
+  # Every request of more than one image fails: all images are suspects.
+  folder, running, most_at_once = _photos(tmp_path, 24), [0], []
+  bodies = client.Rest._ask  # pylint: disable=protected-access
+
+  def ask(self, contents, signature):
+    running[0] += 1
+    most_at_once.append((len(contents), running[0]))
+    try:
+      threading.Event().wait(0.01)  # `time.sleep` is taken.
+      if signature == "serving_default" and len(contents) > 1:
+        raise client.Refused("HTTP 400: image_bytes[5]: bad", of_image=True)
+      return bodies(self, contents, signature)
+    finally:
+      running[0] -= 1
+
+  client.Rest._ask = ask  # pylint: disable=protected-access
+  status, lines, _ = _run(client, capsys, server, folder, "--batch_size=3",
+                          "--concurrency=6")
+  assert (status, len(lines)) == (0, 24)
+  assert max(count for size, count in most_at_once if size == 3) > 1
+  assert {count for size, count in most_at_once if size == 1} == {1}
+
+
+def test_a_long_error_is_cut_to_a_line(client, capsys, server, tmp_path):
+  server.statuses, server.more = [404], "\n" + "QUJD" * 9000
+  _, lines, _ = _run(client, capsys, server, _photos(tmp_path, 1))
+  assert lines[0]["error"].startswith("HTTP 404: told 404 QUJDQUJD")
+  assert lines[0]["error"].endswith("...")
+  assert len(lines[0]["error"]) < 400
+  assert "\n" not in lines[0]["error"]
+
+
+def test_endings_are_some_of_those_of_the_package(client):
+  endings = client._EXTENSIONS  # pylint: disable=protected-access
+  assert set(endings) < set(image_names.EXTENSIONS)
+  # Of what the package takes, these are JPEG and PNG.
+  assert set(endings) == {".jpg", ".jpeg", ".jpe", ".jfif", ".png"}
+
+
+def test_what_is_passed_over_in_folders_is_counted(
+    client, capsys, server, tmp_path):
+  folder = _photos(tmp_path, 1)
+  for name in ("A.JPEG", "b.Jfif", "c.PNG", "sub/d.jpe"):
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(_JPEG + b"." * 500)
+  for name in ("e.gif", "sub/f.txt", "jpg", "g.jpg.part"):
+    (folder / name).write_bytes(b"x")
+  status, lines, error = _run(client, capsys, server, folder)
+  assert status == 0
+  assert [line["image"][len(str(folder)) + 1:] for line in lines] == [
+      "0.jpg", "A.JPEG", "b.Jfif", "c.PNG", "sub/d.jpe"]
+  assert f"note: {folder}: 4 files passed over" in error
+  assert ".jpg .jpeg .jpe .jfif .png" in error
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8", "utf-16"])
+def test_output_is_json_in_every_encoding(server, tmp_path, encoding):
+  names = ["naïve.jpg", "犬.jpg", os.fsdecode(b"odd\xff.jpg")]
+  for name in names:
+    (tmp_path / name).write_bytes(_JPEG + b"." * 500)
+  done = subprocess.run(
+      [sys.executable, str(kit.FOLDER / "client.py"), f"--url={server.url}",
+       *(str(tmp_path / name) for name in (*names, "keine_äöü.jpg"))],
+      capture_output=True, timeout=60, check=False,
+      env={**os.environ, "PYTHONIOENCODING": encoding, "no_proxy": "127.0.0.1"})
+  assert done.returncode == 1, done.stderr
+  lines = [json.loads(line)
+           for line in done.stdout.decode(encoding).splitlines()]
+  assert [os.path.basename(line["image"]) for line in lines] == [
+      *names, "keine_äöü.jpg"]
+  assert b"1 of 4 were not answered" in done.stderr.replace(b"\0", b"")
+
+
 def test_a_bad_image_costs_the_others_nothing(
     client, capsys, server, tmp_path):
   folder = _photos(tmp_path, 5, bad=(1,))
@@ -154,7 +299,7 @@ def test_what_passes_is_tried_again_later_and_later(
   server.statuses = list(statuses)
   status, lines, _ = _run(client, capsys, server, _photos(tmp_path, 1))
   assert status == 0, lines
-  assert len(server.paths) == len(statuses) + 1
+  assert len(server.sizes) == len(statuses) + 1
   assert len(client.waits) == len(statuses)
   assert 0.1 <= client.waits[0] <= 0.2
   assert all(0.2 <= wait <= 0.4 for wait in client.waits[1:])
@@ -173,7 +318,7 @@ def test_tries_end(client, capsys, server, tmp_path):
       client, capsys, server, _photos(tmp_path, 1), "--retries=2")
   assert status == 1
   assert lines[0]["error"] == "HTTP 503: told 503 (3 tries)"
-  assert len(server.paths) == 3
+  assert len(server.sizes) == 3
 
 
 @pytest.mark.parametrize("status", [404, 500])
@@ -183,7 +328,7 @@ def test_what_does_not_pass_is_not_tried_again(
   _, lines, _ = _run(client, capsys, server, _photos(tmp_path, 2))
   assert [line["error"] for line in lines] == [
       f"HTTP {status}: told {status}"] * 2
-  assert len(server.paths) == 1
+  assert len(server.sizes) == 1
 
 
 def test_no_server_is_told_with_its_address(client, capsys, tmp_path):
@@ -204,13 +349,18 @@ def test_no_server_is_told_with_its_address(client, capsys, tmp_path):
 def test_version_and_label_are_in_the_path(
     client, capsys, server, tmp_path, flag, path):
   _run(client, capsys, server, _photos(tmp_path, 1), flag, "--model=a b")
-  assert server.paths == [path]
+  assert set(server.paths) == {path}
 
 
 @pytest.mark.parametrize("arguments, message", [
     (["{empty}"], "expected images in the folder"),
     (["{empty}", "--version=1", "--label=x"], "Received: both"),
     (["{empty}", "--batch_size=0"], "expected 1 or more"),
+    (["{empty}", "--retries=-1"], "expected 0 or more. Received: -1"),
+    (["{empty}", "--timeout=0"], "expected 0.001 or more. Received: 0.0"),
+    (["{empty}", "--timeout=nan"], "expected 0.001 or more. Received: nan"),
+    (["{empty}/a.jpg", "--url=localhost:8501"],
+     "--url: expected http://HOST:PORT. Received: localhost:8501"),
     ([], "required: images")])
 def test_nothing_to_do_is_status_2(
     client, capsys, tmp_path, arguments, message):
