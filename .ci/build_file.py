@@ -71,6 +71,7 @@ filegroup(
         "LICENSE",
         "Makefile",
         "README.md",
+        "docs/data.md",
         "setup.py",
     ],
 )
