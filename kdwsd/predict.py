@@ -11,6 +11,7 @@ others go on. Exit status: 0 all predicted; 1 some were not; 2 nothing could be
 predicted: no such model, no image at all, a bad flag.
 """
 
+import collections
 import json
 import os
 import sys
@@ -58,20 +59,24 @@ _NMS_IOU = flags.DEFINE_float(
     "a class goes.", lower_bound=0, upper_bound=1)
 
 _EXIT_SOME_FAILED = 1
+_DARK_NAMED = 5
 _NUM_PROPOSALS = 500  # The paper's; of an export that does not say.
 
 
 def main(argv):
   """Predicts the images that the arguments name; returns the exit status."""
   # Imported here: --help and bad flags need no TensorFlow.
+  from kdwsd.data import texts
   from kdwsd.serving import image_files
   if len(argv) < 2:
     raise errors.InputError(
         "expected images: files, folders, patterns, or - for paths on "
         "standard input. Received: none.")
-  lines = os.fsdecode(sys.stdin.buffer.read()).splitlines() if (
+  lines = texts.lines(os.fsdecode(sys.stdin.buffer.read())) if (
       "-" in argv[1:]) else ()
-  found = image_files.expand(argv[1:], lines, leave_out=_OUTPUT_DIR.value)
+  passed_over = collections.Counter()
+  found = image_files.expand(argv[1:], lines, leave_out=_OUTPUT_DIR.value,
+                             passed_over=passed_over)
   if all(file.problem for file in found):
     raise errors.InputError("; ".join(
         f"{file.path}: {file.problem}" for file in found)
@@ -79,6 +84,9 @@ def main(argv):
   # Names of files need not be text that the terminal can show.
   sys.stdout.reconfigure(errors="backslashreplace")
   sys.stderr.reconfigure(errors="backslashreplace")
+  if passed_over:
+    print("passed over in folders: "
+          f"{image_files.describe(passed_over)}", file=sys.stderr)
   predictor, settings = _load(_MODEL.value)
   try:
     return _predict_all(predictor, settings, found)
@@ -186,6 +194,7 @@ def _predict_all(predictor, settings, found):
       box_threshold=_BOX_THRESHOLD.value, nms_iou=_NMS_IOU.value)
   batch_size = _BATCH_SIZE.value or (1 if predictor.is_detector else 8)
   num_failed, taken = 0, set()
+  dark, taken_for = [], collections.Counter()
   with tqdm.tqdm(
       total=len(found), unit="image", desc="predict",
       mininterval=0.5 if sys.stderr.isatty() else 60.0) as bar:
@@ -196,26 +205,61 @@ def _predict_all(predictor, settings, found):
         num_failed += 1
         _print_error(file.path, str(scores))
       else:
+        if image.decoded.is_dark:
+          dark.append(file.path)
+        if image.decoded.taken_for:
+          taken_for[image.decoded.taken_for] += 1
         answer = answers.make(
             file.path, image.decoded, scores, predictor.classes, choice)
         if _OUTPUT_DIR.value:
           answer["picture"] = _picture_path(file.name, taken)
           pictures.write_png(answer["picture"], answers.draw(
               answer, image.decoded, predictor.classes, choice))
-        _print(json.dumps(answer, ensure_ascii=False) if _JSON.value
-               else answers.as_text(answer, choice))
+        if _JSON.value:
+          _print_json(answer)
+        else:
+          _print(answers.as_text(answer, choice))
       bar.update()
+  _tell_pixels(dark, taken_for)
   if num_failed:
     print(f"{num_failed} of {len(found)} could not be predicted.",
           file=sys.stderr)
   return _EXIT_SOME_FAILED if num_failed else 0
 
 
+def _tell_pixels(dark, taken_for):
+  """Says which images are dark, and from which ranges images were scaled."""
+  if dark:
+    from kdwsd.data import images  # pylint: disable=import-outside-toplevel
+    names = ", ".join(dark[:_DARK_NAMED]) + (
+        ", ..." if len(dark) > _DARK_NAMED else "")
+    print(f"{len(dark)} without a pixel of {images.DARK} or more of 255: "
+          f"{names}", file=sys.stderr)
+  if taken_for:
+    print("scaled to 0..255: " + ", ".join(
+        f"{count} from {name}" for name, count in sorted(taken_for.items())),
+          file=sys.stderr)
+
+
 def _print_error(path, message):
   if _JSON.value:
-    _print(json.dumps({"image": path, "error": message}, ensure_ascii=False))
+    _print_json({"image": path, "error": message})
   else:
     _print(f"error: {message}", sys.stderr)
+
+
+def _print_json(answer):
+  r"""Prints a line of JSON, which must be JSON in any encoding of the output.
+
+  Of a path that is no UTF-8 the odd bytes stand as `\udc80` to `\udcff`,
+  which Python's JSON reads as the same path.
+  """
+  text = json.dumps(answer, ensure_ascii=False)
+  try:
+    text.encode(sys.stdout.encoding or "ascii")
+  except UnicodeEncodeError:
+    text = json.dumps(answer)
+  _print(text)
 
 
 def _print(text, file=None):

@@ -15,6 +15,7 @@ from kdwsd.serving import signatures
 from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib
 from kdwsd.training import models
+from tests.data import deep_images
 from tests.data import fake_records
 from tests.training import fake_config
 
@@ -37,6 +38,10 @@ def fixture_place(tmp_path_factory):
           model, classes=config.classes, image_size=config.student_size,
           eval_size=48), str(place / "models" / "7"))
       saved_model.write_metadata(str(place / "models" / "7"), {})
+  (place / "models [v1]").mkdir()
+  (place / "models").rename(place / "models [v1]" / "é %")
+  (place / "models").symlink_to(place / "models [v1]" / "é %")
+  (place / "link").symlink_to(place / "models [v1]" / "é %")
   (place / "photos" / "more").mkdir(parents=True)
   for number, name in enumerate(("a.jpg", "b.png", "more/a.jpg")):
     pixels = np.random.default_rng(number).integers(
@@ -121,3 +126,78 @@ def test_what_cannot_be_done_at_all_is_told_at_once(
   assert message in done.stderr
   assert done.stdout == "" or "--top_k" in message
   assert "Traceback" not in done.stderr
+
+
+def _grey(largest):
+  return deep_images.png(
+      deep_images.ramp(largest, 70, 90), deep_images.GREY)
+
+
+def test_dark_scaled_and_passed_over_are_told(place):
+  folder = place / "kinds"
+  folder.mkdir(exist_ok=True)
+  (folder / "night.png").write_bytes(_grey(19 << 8))  # 16 bits hold 4864.
+  (folder / "day.png").write_bytes(_grey(4095))
+  Image.new("RGB", (9, 9), (19, 0, 7)).save(folder / "black.png")
+  for name in ("a.txt", "b.txt", "c.mp4"):
+    (folder / name).write_bytes(b"")
+  for model in ("--model=cls", "--model=models"):
+    done = _predict(place, model, "kinds", "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3
+    assert "passed over in folders: 2 .txt, 1 .mp4\n" in done.stderr
+    assert "1 without a pixel of 20 or more of 255: kinds/black.png\n" in (
+        done.stderr)
+    assert "scaled to 0..255: 1 from 12 bits, 1 from 14 bits\n" in done.stderr
+
+
+def test_content_counts_and_not_the_ending(place):
+  folder = place / "endings"
+  folder.mkdir(exist_ok=True)
+  pixels = Image.open(place / "photos" / "b.png")
+  pixels.save(folder / "whole.png")
+  for name, kind in (("png.jpg", "PNG"), ("png.JFIF", "PNG"),
+                     ("gif.png", "GIF"), ("bmp.jpeg", "BMP"),
+                     ("none", "PNG"), ("png.txt", "PNG")):
+    pixels.save(folder / name, format=kind)
+  names = sorted(path.name for path in folder.iterdir())
+  for model in ("--model=cls", "--model=models"):
+    done = _predict(place, model, "--json", "--threshold=0", *[
+        f"endings/{name}" for name in names])
+    assert done.returncode == 0, done.stderr
+    found = {os.path.basename(answer["image"]): [
+        p["probability"] for p in answer["predictions"]]
+             for answer in map(json.loads, done.stdout.splitlines())}
+    assert sorted(found) == names
+    for name, probabilities in found.items():
+      # GIF has fewer colours; an export gets it, and a BMP, as a JPEG.
+      np.testing.assert_allclose(
+          probabilities, found["whole.png"], err_msg=name,
+          atol=0.05 if name[:3] in ("gif", "bmp") else 1e-6)
+
+
+@pytest.mark.parametrize("encoding, by_list", [
+    ("utf-8", False), ("ascii", True)])
+def test_odd_paths_survive(place, encoding, by_list):
+  folder = "odd [v1] *?"
+  names = ["a [1].jpg", "*.jpg", "50%.jpg", "#1.jpg", "é 名.jpg", "$x$.jpg",
+           "a\u2028b.jpg", os.fsdecode(b"caf\xe9.jpg")]
+  (place / folder / "sub é").mkdir(parents=True, exist_ok=True)
+  for name in names:
+    (place / folder / "sub é" / name).write_bytes(
+        (place / "photos" / "a.jpg").read_bytes())
+  expected = sorted(f"{folder}/sub é/{name}" for name in names)
+  done = subprocess.run(
+      [sys.executable, "-m", "kdwsd.predict", "--model=link", "--json",
+       "--output_dir=seen [é] %", "-" if by_list else folder + "/"],
+      input=os.fsencode("".join(path + "\n" for path in expected)),
+      timeout=300, check=False, capture_output=True, cwd=place, env={
+          **os.environ, "PYTHONPATH": os.getcwd(),
+          "PYTHONIOENCODING": encoding})
+  assert done.returncode == 0, done.stderr
+  answers = [json.loads(line.decode(encoding))
+             for line in done.stdout.splitlines()]
+  assert sorted(answer["image"] for answer in answers) == expected
+  for answer in answers:
+    with Image.open(place / answer["picture"]) as picture:
+      assert picture.width == 320 + 16

@@ -30,6 +30,22 @@ class ShowRecordsTest(absltest.TestCase):
       with Image.open(path) as image:
         self.assertEqual(image.width, 8 + 2 * 72)
 
+  def test_odd_paths(self):
+    with tempfile.TemporaryDirectory() as directory:
+      data = os.path.join(directory, "a [v1] * 50% #1 é?")
+      os.mkdir(data)
+      fake_records.write(data, "train", 3)
+      link = os.path.join(directory, "link")
+      os.symlink(data, link)
+      output = os.path.join(directory, "new [*]", "sheet é.png")
+      for arguments in ([f"--data={link}/"],
+                        [f"--data={data}", f"--output={output}"]):
+        shown = _show(*arguments, "--num_images=2", "--tile_pixels=64")
+        self.assertEqual(shown.returncode, 0, shown.stderr)
+      for path in (os.path.join(data, "train.png"), output):
+        with Image.open(path) as image:
+          self.assertEqual(image.width, 8 + 2 * 72)
+
   def test_what_is_not_there_is_named(self):
     with tempfile.TemporaryDirectory() as directory:
       shown = _show(f"--data={directory}", "--split=val")

@@ -1,10 +1,14 @@
 """Which image files are meant by folders, patterns, paths and lists."""
 
+import collections
 import dataclasses
 import glob
 import os
 
 from kdwsd.data import image_names
+from kdwsd.data import texts
+
+_KINDS_TOLD = 6  # Of what was passed over.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +25,7 @@ class ImageFile:
   problem: str = None
 
 
-def expand(arguments, lines=(), leave_out=None):
+def expand(arguments, lines=(), leave_out=None, passed_over=None):
   """Finds the files that arguments mean, in the order of the arguments.
 
   Args:
@@ -30,18 +34,23 @@ def expand(arguments, lines=(), leave_out=None):
       subfolders), or `-` for `lines`.
     lines: of standard input: a path each; blank ones are passed over.
     leave_out: a folder of results, which is not searched; None for none.
+    passed_over: a `collections.Counter` to which is added what folders hold
+      beside images, by ending; None for nobody to know.
 
   Returns:
     List of `ImageFile`. An argument that means no file gives one with a
     `problem`, for its message to come where its predictions would.
   """
   found = []
+  passed_over = collections.Counter() if passed_over is None else passed_over
   for argument in arguments:
     if argument == "-":
       given = [line.rstrip("\r\n") for line in lines]
       found += [_single(line) for line in given if line.strip()]
     elif os.path.isdir(argument):
-      found += _of_folder(argument, leave_out)
+      of_folder = collections.Counter()
+      found += _of_folder(argument, leave_out, of_folder)
+      passed_over.update(of_folder)
     elif not os.path.lexists(argument) and glob.has_magic(argument):
       found += _of_pattern(argument)
     else:
@@ -59,24 +68,50 @@ def _single(path):
   return ImageFile(path, os.path.basename(path))
 
 
-def _of_folder(folder, leave_out):
+def _of_folder(folder, leave_out, passed_over):
   left_out = leave_out and os.path.realpath(leave_out)
   problems, found = [], []
   for directory, folders, names in os.walk(folder, onerror=problems.append):
-    folders[:] = sorted(
-        name for name in folders if not name.startswith(".")
-        and os.path.realpath(os.path.join(directory, name)) != left_out)
+    searched = []
+    for name in sorted(folders):
+      path = os.path.join(directory, name)
+      if name.startswith("."):
+        passed_over["hidden folder"] += 1
+      elif os.path.islink(path):  # It may lead back up.
+        passed_over["linked folder"] += 1
+      elif os.path.realpath(path) != left_out:
+        searched.append(name)
+    folders[:] = searched
     for name in sorted(names):
-      if image_names.is_image(name) and not name.startswith("."):
+      if name.startswith("."):
+        passed_over["hidden file"] += 1
+      elif image_names.is_image(name):
         path = os.path.join(directory, name)
         found.append(ImageFile(path, os.path.relpath(path, folder)))
+      else:
+        ending = os.path.splitext(name)[1].lower()
+        passed_over[ending or "file without an ending"] += 1
   found += [ImageFile(
       problem.filename, "",
       f"expected a folder that can be read. Received: {problem.strerror}.")
             for problem in problems]
   return found or [ImageFile(
       folder, "", "expected images in the folder "
-      f"({' '.join(image_names.EXTENSIONS)}). Received: none.")]
+      f"({' '.join(image_names.EXTENSIONS)}). Received: "
+      f"{describe(passed_over) or 'none'}.")]
+
+
+def describe(passed_over):
+  """What was passed over in one line, the most frequent first; "" for nothing.
+  """
+  counted = sorted(passed_over.items(), key=lambda item: (-item[1], item[0]))
+  told = []
+  for kind, count in counted[:_KINDS_TOLD]:
+    if count > 1 and not kind.startswith("."):
+      kind = kind.replace("file", "files").replace("folder", "folders")
+    told.append(f"{count} {texts.shown(kind)}")
+  rest = sum(count for _, count in counted[_KINDS_TOLD:])
+  return ", ".join(told + ([f"{rest} others"] if rest else []))
 
 
 def _of_pattern(pattern):

@@ -1,5 +1,6 @@
 """Folders, patterns and lists become files; what fits none says so."""
 
+import collections
 import os
 
 import pytest
@@ -73,3 +74,45 @@ def test_a_folder_that_cannot_be_read_is_told(folder):
   finally:
     os.chmod(folder / "photos" / "sub", 0o755)
   assert "expected a folder that can be read" in found[-1].problem
+
+
+def test_what_folders_hold_beside_images_is_counted(folder):
+  for name in ("x.TXT", "y.mp4", "README", ".hidden/z.txt", "jpg"):
+    (folder / "photos" / name).write_bytes(b"")
+  (folder / "photos" / "up").symlink_to(folder / "photos")
+  (folder / "photos" / "e.jpg").symlink_to(folder / "photos" / "b.jpg")
+  passed_over = collections.Counter()
+  found = image_files.expand(["photos", "photos"], leave_out="photos/seen",
+                             passed_over=passed_over)
+  assert len(found) == 12
+  assert passed_over == {
+      ".txt": 4, ".mp4": 2, "file without an ending": 4, "hidden file": 2,
+      "hidden folder": 2, "linked folder": 2}
+  assert image_files.describe(passed_over) == (
+      "4 .txt, 4 files without an ending, 2 .mp4, 2 hidden files, "
+      "2 hidden folders, 2 linked folders")
+  assert image_files.describe({}) == ""
+  assert image_files.describe({"linked folder": 1, ".a": 3}) == (
+      "3 .a, 1 linked folder")
+  assert image_files.describe({f".{i}": 9 for i in range(9)}).endswith(
+      ", 27 others")
+  found, = image_files.expand(["none"])
+  assert found.problem.endswith("Received: 1 .txt.")
+
+
+@pytest.mark.parametrize("name", [
+    "a [v1]", "*", "?", "50%", "#1", "é", "名前", "a b ", "a\u2028b", "$x$",
+    "a\nb", os.fsdecode(b"caf\xe9")])
+def test_odd_names_mean_themselves(tmp_path, monkeypatch, name):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / name).mkdir()
+  (tmp_path / name / f"{name}.jpg").write_bytes(b"")
+  (tmp_path / "link").symlink_to(tmp_path / name)
+  path = f"{name}/{name}.jpg"
+  for argument, expected in (
+      (path, path), (name, path), (name + "/", path),
+      (str(tmp_path / name), str(tmp_path / path)),
+      ("link", f"link/{name}.jpg"), ("link/", f"link/{name}.jpg")):
+    found, = image_files.expand([argument])
+    assert (found.path, found.problem) == (expected, None)
+    assert found.name == f"{name}.jpg"
