@@ -12,8 +12,8 @@ Formats, and what they read:
   datalist  --input=train.txt --classes=classes.txt --datalist_frame=original
   csv       --input=labels.csv [--images=FOLDER]
 
-A stopped conversion goes on where it was by the same command, and ends with the
-same bytes.
+docs/data.md describes them. --dry_run prints what would be converted. A stopped
+conversion continues with the same command and ends with the same bytes.
 """
 
 import os
@@ -24,6 +24,7 @@ from kdwsd import command_line
 
 _METHODS = ["edge_boxes", "selective_search", "file", "datalist"]
 
+# The data set.
 _FORMAT = flags.DEFINE_enum(
     "format", "voc", ["voc", "coco", "nuswide", "datalist", "csv"],
     "Format of the data set.")
@@ -33,38 +34,47 @@ _YEAR = flags.DEFINE_string(
     "year", None, "VOC: year, such as 2007; may be left out if there is one.")
 _IMAGE_SET = flags.DEFINE_string(
     "image_set", None, "VOC: trainval, test, ...; COCO: train2017, ...; "
-    "NUS-WIDE: train, test. What --split says if left out.")
+    "NUS-WIDE: train, test. The value of --split if left out.")
 _ANNOTATIONS = flags.DEFINE_string(
     "annotations", None, "COCO: path of an instances json.")
 _IMAGES = flags.DEFINE_string(
     "images", None, "Folder of the images, where the format has no fixed one.")
 _CLASSES = flags.DEFINE_list(
-    "classes", None, "Class names, separated by commas; or a file with one a "
-    "line, a labelmap.txt, data.yaml or .pbtxt; or the card (.json) of another split. All of the data set's, in its "
-    "order, if left out.")
+    "classes", None, "Class names, separated by commas; or a file with one "
+    "name a line, a labelmap.txt, data.yaml or .pbtxt; or the card (.json) of "
+    "another split. All classes of the data set, in its order, if left out.")
+_ON_ERROR = flags.DEFINE_enum(
+    "on_error", "stop", ["stop", "skip"], "What a bad image or line does: "
+    "stop the conversion, or leave the image out and list it in "
+    "SPLIT.skipped.txt.")
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Read everything but the pixels, print classes, counts "
+    "and the first faults, and write nothing. Exits with status 1 if there is "
+    "a fault.")
+
+# CSV files: what is left out is found by looking, and printed.
 _CSV_SEPARATOR = flags.DEFINE_string(
-    "csv_separator", None, "CSV: character between fields, or comma, "
-    "semicolon, tab, pipe. Found by looking if left out, as all --*column* and "
-    "--*separator flags are.")
+    "csv_separator", None, "CSV: the character between fields, or the word "
+    "comma, semicolon, tab or pipe.")
 _LABEL_SEPARATOR = flags.DEFINE_string(
-    "label_separator", None, "CSV: what stands between labels that share a "
-    "field; space for a space, none if every field is one label.")
+    "label_separator", None, "CSV: the text between labels in one field, or "
+    "the word space; none if every field is one label.")
 _PATH_COLUMN = flags.DEFINE_string(
-    "path_column", None, "CSV: name of the column with the images' paths.")
+    "path_column", None, "CSV: name of the column of image paths.")
 _LABEL_COLUMN = flags.DEFINE_string(
-    "label_column", None, "CSV: name of the column with labels by name.")
+    "label_column", None, "CSV: name of the column of labels by name.")
 _IGNORE_COLUMNS = flags.DEFINE_list(
-    "ignore_columns", [], "CSV: names of columns to leave out, separated by "
+    "ignore_columns", [], "CSV: names of columns to ignore, separated by "
     "commas.")
 _MINUS_ONE = flags.DEFINE_enum(
     "minus_one", None, ["absent", "unknown"], "CSV: what -1 means in the "
-    "column of a class. Must be given if no value is 0; unknown otherwise.")
+    "column of a class. Required if no value is 0, else unknown by default.")
 _BLANK = flags.DEFINE_enum(
     "blank", None, ["absent", "unknown"], "CSV: what an empty field means in "
-    "the column of a class. As for --minus_one.")
-_OUTPUT = flags.DEFINE_string("output", None, "Folder of the records.")
-_SPLIT = flags.DEFINE_string(
-    "split", "train", "Name of this part of the data set.")
+    "the column of a class. Required if no value is 0, else unknown by "
+    "default.")
+
+# Proposals.
 _PROPOSALS = flags.DEFINE_enum(
     "proposals", None, _METHODS,
     "Where proposals come from: made from the image, read from "
@@ -78,7 +88,8 @@ _PROPOSALS_ORDER = flags.DEFINE_enum(
     "Order of a box's four numbers in --proposals_file, where it is not the "
     "one of the file's layout.")
 _MAX_PROPOSALS = flags.DEFINE_integer(
-    "max_proposals", 500, "Proposals kept an image, the best.", lower_bound=1)
+    "max_proposals", 500, "Proposals to keep for each image, those with the "
+    "highest scores.", lower_bound=1)
 _MIN_SIDE = flags.DEFINE_integer(
     "min_side", None, "Proposals whose shorter side has fewer pixels are "
     "dropped. WSDDN: 20. Default: 10 for those made here, 0 for given ones.",
@@ -92,23 +103,23 @@ _SELECTIVE_SEARCH_MODE = flags.DEFINE_enum(
 _DATALIST_FRAME = flags.DEFINE_enum(
     "datalist_frame", None, ["original", "warped672"],
     "Frame of a datalist's boxes; must be given where they are used.")
+
+# The records.
+_OUTPUT = flags.DEFINE_string("output", None, "Folder of the records.")
+_SPLIT = flags.DEFINE_string(
+    "split", "train", "Name of this part of the data set.")
 _NUM_SHARDS = flags.DEFINE_integer(
-    "num_shards", 0, "Files written; 0 for one every 128 images, at most 256.",
-    lower_bound=0)
+    "num_shards", 0, "Number of files; 0 for one for every 128 images, at most "
+    "256.", lower_bound=0)
 _WORKERS = flags.DEFINE_integer(
-    "workers", None, "Processes; as many as there are cores if left out. "
-    "Changes no byte.", lower_bound=0)
-_ON_ERROR = flags.DEFINE_enum(
-    "on_error", "stop", ["stop", "skip"], "What to do with a bad item: stop, "
-    "or skip it and list it in SPLIT.skipped.txt.")
-_DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Read everything but the pixels, print classes, counts "
-    "and the first faults, and write nothing. Exits with status 1 if there is "
-    "a fault.")
+    "workers", None, "Processes; one for each core if left out. The records "
+    "are the same for any number.", lower_bound=0)
 _SHUFFLE_SEED = flags.DEFINE_integer(
-    "shuffle_seed", 0, "Of the order of the records; -1 keeps the source's.")
+    "shuffle_seed", 0, "Seed of the order of the records; -1 keeps the order "
+    "of the data set.")
 _MAX_PIXELS = flags.DEFINE_integer(
-    "max_pixels", 100_000_000, "Larger images are refused.", lower_bound=1)
+    "max_pixels", 100_000_000, "Images with more pixels are refused.",
+    lower_bound=1)
 
 
 def _min_side(computed):
@@ -147,6 +158,7 @@ def main(_):
     from kdwsd.data import dry_run
     text, num_faults = dry_run.report(source, problems)
     print(text)
+    _given_proposals(source)  # Raises if they are not those of the images.
     return 1 if num_faults else 0
 
   from kdwsd.data import cards
@@ -196,6 +208,12 @@ def _check_flags(method):
     raise errors.InputError(
         "--datalist_frame: expected original or warped672, the frame of the "
         "datalist's boxes. Received: none.")
+  for flag in (_CSV_SEPARATOR, _LABEL_SEPARATOR, _PATH_COLUMN, _LABEL_COLUMN,
+               _IGNORE_COLUMNS, _MINUS_ONE, _BLANK):
+    if flag.value and _FORMAT.value != "csv":
+      raise errors.InputError(
+          f"--{flag.name}: expected --format=csv. Received: "
+          f"--format={_FORMAT.value}.")
   if not _INPUT.value and not (_FORMAT.value == "coco" and _ANNOTATIONS.value):
     raise errors.InputError(
         f"--input: expected the {_FORMAT.value} data set. Received: none.")

@@ -209,6 +209,8 @@ class MakeRecordsTest(parameterized.TestCase):
        "--format=datalist. Received: --format=csv"),
       ({"format": "coco"}, "--input"),
       ({"proposals_file": "x.npz", "input": "x"}, "both or none"),
+      ({"label_column": "x", "input": "x"}, "--label_column: .*--format=csv"),
+      ({"minus_one": "absent", "input": "x"}, "--minus_one: .*--format=csv"),
       ({"proposals_order": "xyxy", "input": "x"}, "--proposals=file. Received"),
       ({"format": "datalist", "datalist_frame": "original", "input": "x"},
        "--classes"))
