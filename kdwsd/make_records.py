@@ -11,6 +11,7 @@ Formats, and what they read:
   nuswide   --input=ROOT --image_set=train|test [--images=FOLDER]
   datalist  --input=train.txt --classes=classes.txt --datalist_frame=original
   csv       --input=labels.csv [--images=FOLDER]
+  yolo      --input=data.yaml, or the data set's folder, --image_set=train
 
 docs/data.md describes them. --dry_run prints what would be converted. A stopped
 conversion continues with the same command and ends with the same bytes.
@@ -26,7 +27,7 @@ _METHODS = ["edge_boxes", "selective_search", "file", "datalist"]
 
 # The data set.
 _FORMAT = flags.DEFINE_enum(
-    "format", "voc", ["voc", "coco", "nuswide", "datalist", "csv"],
+    "format", "voc", ["voc", "coco", "nuswide", "datalist", "csv", "yolo"],
     "Format of the data set.")
 _INPUT = flags.DEFINE_string(
     "input", None, "Folder of the data set, or the datalist or CSV file.")
@@ -34,7 +35,8 @@ _YEAR = flags.DEFINE_string(
     "year", None, "VOC: year, such as 2007; may be left out if there is one.")
 _IMAGE_SET = flags.DEFINE_string(
     "image_set", None, "VOC: trainval, test, ...; COCO: train2017, ...; "
-    "NUS-WIDE: train, test. The value of --split if left out.")
+    "NUS-WIDE: train, test; YOLO: train, val, test. The value of --split if "
+    "left out.")
 _ANNOTATIONS = flags.DEFINE_string(
     "annotations", None, "COCO: path of an instances json.")
 _IMAGES = flags.DEFINE_string(
@@ -256,9 +258,15 @@ def _read_csv(**common):
           minus_one=_MINUS_ONE.value, blank=_BLANK.value), **common)
 
 
+def _read_yolo(**common):
+  from kdwsd.data.sources import yolo
+  return yolo.read(_INPUT.value, image_set=_image_set(), images=_IMAGES.value,
+                   **common)
+
+
 # What reads each --format; imported when called for, as --help needs none.
 _READERS = {"voc": _read_voc, "coco": _read_coco, "nuswide": _read_nuswide,
-            "datalist": _read_datalist, "csv": _read_csv}
+            "datalist": _read_datalist, "csv": _read_csv, "yolo": _read_yolo}
 
 
 def _image_set():

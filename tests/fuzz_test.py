@@ -30,10 +30,12 @@ from tests.fuzz.targets import proposals_npz
 from tests.fuzz.targets import proposals_pkl
 from tests.fuzz.targets import run_files
 from tests.fuzz.targets import voc
+from tests.fuzz.targets import yolo
 
 _MANY = {datalist: 400, csv_labels: 400, voc: 400, coco: 300, nuswide: 300,
          class_lists: 300, proposals_npz: 300, proposals_mat: 200,
-         proposals_pkl: 300, images: 300, run_files: 300}
+         proposals_pkl: 300, images: 300, run_files: 300,
+         yolo: 300}
 
 
 def _short_name(target):

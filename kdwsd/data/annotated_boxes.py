@@ -67,6 +67,8 @@ def place(item, image):
   """
   objects = item.objects
   edges = objects.boxes                                           # [M, 4]
+  if objects.fractions:
+    edges = box_ops.to_pixels(edges, image.height, image.width)
   frame, turn, scale = _frame(objects, image)
   if frame is None:
     dropped = len(edges) + objects.dropped

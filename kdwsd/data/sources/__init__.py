@@ -32,13 +32,14 @@ class Objects:
 
   Attributes:
     boxes: [M, 4] float32 (ymin, xmin, ymax, xmax), continuous pixel edges of
-      `frame`: the whole frame is (0, 0, height, width).
+      `frame`, where the whole frame is (0, 0, height, width); or `fractions`.
     class_ids: [M] int64.
     difficult: [M] bool.
     crowd: [M] bool.
     frame: (height, width) the annotation says the image has, or None.
     dropped: boxes the source left out: without area, or not four numbers.
     fault: what was wrong with the first of these, in words.
+    fractions: whether the boxes are fractions of the upright image.
   """
   boxes: np.ndarray
   class_ids: np.ndarray
@@ -47,6 +48,7 @@ class Objects:
   frame: tuple = None
   dropped: int = 0
   fault: str = ""
+  fractions: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
