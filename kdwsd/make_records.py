@@ -63,8 +63,9 @@ _LABEL_SEPARATOR = flags.DEFINE_string(
     "the word space; none if every field is one label.")
 _PATH_COLUMN = flags.DEFINE_string(
     "path_column", None, "CSV: name of the column of image paths.")
-_LABEL_COLUMN = flags.DEFINE_string(
-    "label_column", None, "CSV: name of the column of labels by name.")
+_LABEL_COLUMN = flags.DEFINE_list(
+    "label_column", [], "CSV: name of the column of labels by name; or names, "
+    "separated by commas.")
 _IGNORE_COLUMNS = flags.DEFINE_list(
     "ignore_columns", [], "CSV: names of columns to ignore, separated by "
     "commas.")
@@ -253,7 +254,8 @@ def _read_csv(**common):
       _INPUT.value, images=_IMAGES.value, hints=csv_columns.Hints(
           csv_separator=_CSV_SEPARATOR.value,
           label_separator=_LABEL_SEPARATOR.value,
-          path_column=_PATH_COLUMN.value, label_column=_LABEL_COLUMN.value,
+          path_column=_PATH_COLUMN.value,
+          label_columns=tuple(_LABEL_COLUMN.value),
           ignore_columns=tuple(_IGNORE_COLUMNS.value),
           minus_one=_MINUS_ONE.value, blank=_BLANK.value), **common)
 

@@ -81,7 +81,7 @@ class MakeRecordsTest(parameterized.TestCase):
     path = self._write("odd.csv", "p^image^l^x\na.jpg^b.jpg^cat:dog^7\n")
     printed = self._run(
         format="csv", input=path, csv_separator="^", path_column="p",
-        label_column="l", label_separator=":", ignore_columns=["x"])
+        label_column=["l"], label_separator=":", ignore_columns=["x"])
     for part in ("odd.csv: separator '^'", "column 'l', parted by ':'",
                  "ignored columns: image, x", "cat (1), dog (1)"):
       self.assertIn(part, printed)
@@ -209,7 +209,7 @@ class MakeRecordsTest(parameterized.TestCase):
        "--format=datalist. Received: --format=csv"),
       ({"format": "coco"}, "--input"),
       ({"proposals_file": "x.npz", "input": "x"}, "both or none"),
-      ({"label_column": "x", "input": "x"}, "--label_column: .*--format=csv"),
+      ({"label_column": ["x"], "input": "x"}, "--label_column: .*--format=csv"),
       ({"minus_one": "absent", "input": "x"}, "--minus_one: .*--format=csv"),
       ({"proposals_order": "xyxy", "input": "x"}, "--proposals=file. Received"),
       ({"format": "datalist", "datalist_frame": "original", "input": "x"},

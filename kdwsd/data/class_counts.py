@@ -1,5 +1,8 @@
 """How many images each class has, in a few lines for the terminal."""
 
+import collections
+import re
+
 from kdwsd.data import texts
 
 _ALL = 20   # So many classes are all named; of more the ends are.
@@ -34,10 +37,23 @@ def lines(images_per_class, unknown_per_class=()):
     found.append(("no image", f"{len(missing)} classes: " + ", ".join(
         map(_shown, missing[:_ALL])) + (
             ", ..." if len(missing) > _ALL else "")))
+  found += [("alike", text) for text in _alike(images_per_class)]
   unknown = sum(dict(unknown_per_class).values())
   if unknown:
     found.append(("unknown", f"{unknown} labels"))
   return found
+
+
+def _alike(names):
+  """Yields names that may be one class, written in different ways."""
+  same = collections.defaultdict(list)
+  for name in names:
+    same[re.sub(r"[\s_-]+", " ", name).casefold()].append(name)
+  same = [" and ".join(map(_shown, some)) for some in same.values()
+          if len(some) > 1]
+  if same:
+    yield (f"{', '.join(same[:_ENDS])}{', ...' if same[_ENDS:] else ''}: "
+           "different classes?")
 
 
 def _shown(name):

@@ -30,6 +30,13 @@ class ClassCountsTest(absltest.TestCase):
     self.assertEqual(lines[2], ("", ", ".join(
         f"c{i:02d} ({i + 1})" for i in range(7, -1, -1))))
 
+  def test_names_that_differ_in_case_or_spaces_only_are_told(self):
+    self.assertEqual(
+        class_counts.lines(
+            {"Dog": 3, "dog": 2, "stop sign": 1, "stop_sign": 1, "a": 1})[1:],
+        [("alike", "Dog and dog, stop sign and stop_sign: different "
+          "classes?")])
+
   def test_what_a_terminal_would_obey_is_quoted(self):
     self.assertEqual(class_counts.lines({"a\x1b[31m": 1}),
                      [("classes", "'a\\x1b[31m' (1)")])

@@ -45,7 +45,7 @@ class Hints:
     csv_separator: of the fields.
     label_separator: of the labels in a field; `none` for one label a field.
     path_column: name of the column of image paths.
-    label_column: name of the column of labels by name.
+    label_columns: names of the columns of labels by name.
     ignore_columns: names of columns to leave out.
     minus_one: meaning of -1, `absent` or `unknown`.
     blank: likewise, of a blank in the column of a class.
@@ -53,7 +53,7 @@ class Hints:
   csv_separator: str = None
   label_separator: str = None
   path_column: str = None
-  label_column: str = None
+  label_columns: tuple = ()
   ignore_columns: tuple = ()
   minus_one: str = None
   blank: str = None
@@ -64,15 +64,15 @@ class Columns:
   """What the columns mean.
 
   Attributes:
-    label: number of the column of labels by name, or None.
-    fields: the different fields of that column.
-    classes: numbers of the columns of classes, if there is no such column.
+    labels: numbers of the columns of labels by name.
+    fields: the different fields of those.
+    classes: numbers of the columns of classes, if there are no such columns.
     box: numbers of the columns xmin, ymin, xmax, ymax, or None.
     frame: numbers of the columns height and width, or None.
     ignored: names of all others.
     meanings: `label_values.Meanings` of the values in columns of classes.
   """
-  label: int
+  labels: tuple
   fields: frozenset
   classes: tuple
   box: tuple
@@ -135,24 +135,24 @@ def decide(table, hints, classes):
               for name in hints.ignore_columns}
   rest = [i for i in range(len(header))
           if i != table.path_column and i not in left_out]
-  label = (None if hints.label_column is None
-           else table.column(hints.label_column, "--label_column"))
-  named = [i for i in rest if csv_tables.plain(header[i]) in _LABEL_NAMES]
-  seen = _look(table, {label, *named})
+  labels = tuple(table.column(name, "--label_column")
+                 for name in hints.label_columns)
+  named = [i for i in rest if _stem(header[i]) in _LABEL_NAMES]
+  seen = _look(table, {*labels, *named})
   columns = ()
-  if label is None:
-    label = _by_name(table, seen, rest, named, classes)
+  if not labels:
+    labels = _by_name(table, seen, rest, named, classes)
   box = frame = None
-  if label is None:
+  if not labels:
     columns = _by_column(table, seen, rest, classes)
   else:
     _check_certainties(table, seen, rest)
     box, frame = _boxes(header, rest)
   _check_values(table, [seen[i] for i in columns], hints)
-  used = {table.path_column, label, *columns, *(box or ()), *(frame or ())}
+  used = {table.path_column, *labels, *columns, *(box or ()), *(frame or ())}
   return Columns(
-      label=label, classes=tuple(columns), box=box, frame=frame,
-      fields=frozenset() if label is None else frozenset(seen[label].values),
+      labels=labels, classes=tuple(columns), box=box, frame=frame,
+      fields=frozenset().union(*(seen[i].values for i in labels)),
       meanings=label_values.Meanings(hints.minus_one, hints.blank),
       ignored=tuple(name or f"column {i + 1} (no name)"
                     for i, name in enumerate(header) if i not in used))
@@ -185,17 +185,22 @@ def _look(table, labels):
 
 
 def _by_name(table, seen, rest, named, classes):
-  """Number of the column of labels by name, None where there is none."""
+  """Numbers of the columns of labels by name; none where there are none."""
   header = table.header
   if classes and any(header[i] in classes and seen[i].is_binary for i in named):
-    return None
+    return ()
+  numbered = [i for i in named if csv_tables.plain(header[i])[-1:].isdigit()]
+  if any(seen[i].is_binary for i in numbered):
+    named = [i for i in named if i not in numbered]  # Such as class1, class2.
+  elif numbered == named and len({_stem(header[i]) for i in named}) == 1:
+    return tuple(named)
   if len(named) > 1:
     raise errors.InputError(
         f"{table.path}:1: expected one column of labels; name it with "
         "--label_column, or leave others out with --ignore_columns. Received: "
         f"{csv_tables.listed([header[i] for i in named])}.")
   if not named:
-    return None
+    return ()
   classes_too = [i for i in rest if i not in named and seen[i].is_binary
                  and csv_tables.plain(header[i]) not in _OTHER_NAMES
                  and not _is_index(header, i, seen)]
@@ -206,7 +211,7 @@ def _by_name(table, seen, rest, named, classes):
         f"with --label_column={header[named[0]]} or with --ignore_columns. "
         "Received: 0 and 1 in both, also in "
         f"{csv_tables.listed([header[i] for i in classes_too])}.")
-  return named[0]
+  return (named[0],)
 
 
 def _by_column(table, seen, rest, classes):
@@ -240,6 +245,11 @@ def _by_column(table, seen, rest, classes):
         "tags, ...), or a column of 0 and 1 for each class; name the former "
         f"with --label_column. Received: {csv_tables.listed(header)}.")
   return found
+
+
+def _stem(name):
+  """A column's name without a number: `label_2` is `label`."""
+  return csv_tables.plain(name).rstrip("0123456789")
 
 
 def _is_index(header, i, seen):

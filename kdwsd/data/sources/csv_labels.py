@@ -68,7 +68,7 @@ def read(path, *, images=None, classes=None, hints=None, problems):
     sources.check_directory(images, "the folder of the images (--images)")
   images = images or os.path.dirname(os.path.abspath(path))
   columns = csv_columns.decide(table, hints, classes)
-  if columns.label is None:
+  if not columns.labels:
     form = _ByColumn(table, columns, classes)
   else:
     form = _ByName(table, columns, classes, hints)
@@ -94,7 +94,9 @@ class _ByName:
   """
 
   def __init__(self, table, columns, classes, hints):
-    self._table, self._column = table, columns.label
+    self._table, self._columns = table, columns.labels
+    where = "column" + "s" * (len(columns.labels) > 1) + " " + ", ".join(
+        texts.quoted(table.header[i]) for i in columns.labels)
     try:
       self.how, part = csv_names.find(
           columns.fields, classes, hints.label_separator)
@@ -109,31 +111,33 @@ class _ByName:
     there = sorted({name for names in of_field.values() for name in names})
     if classes is None and not there:
       raise errors.InputError(
-          f"{table.path}: expected labels by name. Received: none in column "
-          f"{texts.quoted(table.header[columns.label])}.")
+          f"{table.path}: expected labels by name. Received: none in {where}.")
     self.classes = sources.choose_classes(classes, there, table.path)
     self.names, numbers = _numbers(self.classes, there)
     self._of_field = {
         field: tuple(sorted({numbers[name] for name in names}))
         for field, names in of_field.items()}
-    self.how = (f"labels by name in column "
-                f"{texts.quoted(table.header[columns.label])}, {self.how}")
+    self.how = f"labels by name in {where}, {self.how}"
 
   def _place_of(self, field):
     """File and line of the first row with a field."""
     for line, row in self._table.rows():
-      if len(row) > self._column and row[self._column].strip() == field:
+      if any(field == row[i].strip() for i in self._columns if i < len(row)):
         return f"{self._table.path}:{line}"
     return self._table.path
 
   def read(self, line, row):
     """Returns numbers of names present, and of names unknown."""
-    labels = self._of_field.get(row[self._column])
-    if labels is None:
-      raise errors.InputError(
-          f"{self._table.path}:{line}: expected a list of labels, as in other "
-          f"rows. Received: {texts.quoted(row[self._column])}.")
-    return labels, ()
+    found = ()
+    for i in self._columns:
+      labels = self._of_field.get(row[i])
+      if labels is None:
+        raise errors.InputError(
+            f"{self._table.path}:{line}: expected a list of labels, as in "
+            f"other rows. Received: {texts.quoted(row[i])}.")
+      found = tuple(sorted({*found, *labels})) if found and labels else (
+          found or labels)
+    return found, ()
 
 
 class _ByColumn:

@@ -4,7 +4,9 @@ Lists as Python or JSON write them are certain. Otherwise labels are parted by
 `;` or `|` where either occurs. A comma may belong to a name ("bow, decorative")
 and a space often does ("stop sign"): they part labels only where the parts
 prove to be labels of their own, each alone in another field, or first in one
-and last in another, or in the class list. What is not certain is refused.
+and last in another, or in the class list. What is not certain is refused, as
+are words in more combinations than names have: "clear primary", "haze primary",
+"clear primary water".
 """
 
 import ast
@@ -21,6 +23,10 @@ _QUOTED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _LIST = re.compile(
     rf"(?:{_QUOTED}(?:\s*,\s*{_QUOTED})*\s*,?|{_QUOTED}(?:\s+{_QUOTED})*)?")
 _STRING = re.compile(_QUOTED)
+# What share of the fields with a mark must prove that it parts labels; others
+# never do without being asked to.
+_NEEDED = {",": 0.5, " ": 1.0}
+_MOST_COMPARED = 500
 _ODD = re.compile(r"""[\[\]{}"]|^'|'$|^\(['"]""")
 
 
@@ -84,21 +90,32 @@ def _look(fields, classes):
                   if any(mark in field for field in fields))
   if marks:
     return marks
-  for mark, what in ((",", "a comma"), (" ", "a space")):
+  for mark in (",", " ", "/", "+", "&"):
     split = _parted(mark)
-    parts = {field: some for field in fields
-             if len(some := _clean(split(field))) > 1 or mark in field}
+    parts = {field: _clean(split(field)) for field in fields}
+    parts = {field: some for field, some in parts.items()
+             if len(some) > 1 or mark in field}
     free = _free(parts.values(), classes.union(fields))
     proved = [field for field, some in parts.items() if free.issuperset(some)]
-    if parts and len(proved) >= len(parts) / (2 if mark == "," else 1):
+    if parts and len(proved) >= len(parts) * _NEEDED.get(mark, 2):
       return mark
-    if parts and (proved or mark == ","):
-      field = proved[0] if proved else next(iter(parts))
+    if proved or parts and (mark == "," or mark == " " and _recur(parts)):
+      field = proved[0] if proved else min(parts)
       raise UncertainError(
-          field, f"to know whether {what} parts labels or belongs to a name; "
-          f"give --label_separator={'space' if mark == ' ' else mark}, or none "
-          "if a field is one label, or --classes", texts.quoted(field))
+          field, f"to know whether {'a space' if mark == ' ' else repr(mark)} "
+          "parts labels or belongs to a name; give --label_separator="
+          f"{'space' if mark == ' ' else mark}, or none if a field is one "
+          "label, or --classes", texts.quoted(field))
   return ""
+
+
+def _recur(parts):
+  """Whether words come in so many combinations that they are hardly names."""
+  sets = [frozenset(some) for some in parts.values()]
+  if len(set(sets)) < len(sets) or len(sets) > len(frozenset().union(*sets)):
+    return True
+  few = sets[:_MOST_COMPARED]
+  return any(one < other for one in few for other in few)
 
 
 def _free(parts, alone):

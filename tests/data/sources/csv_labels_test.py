@@ -185,16 +185,31 @@ class CsvLabelsTest(parameterized.TestCase):
   def test_flags_override_what_would_be_found(self):
     source = self._read(
         "path^b^labels^mine\nx.jpg^y.jpg^dog^cat:yak\n", csv_separator="^",
-        path_column="b", label_column="mine", label_separator=":")
+        path_column="b", label_columns=("mine",), label_separator=":")
     self.assertEqual(source.classes, ("cat", "yak"))
     self.assertEqual(source.items[0].image_id, "y.jpg")
     for hints, message in (
         ({"csv_separator": "ab"}, "--csv_separator: .*Received: 'ab'"),
         ({"path_column": "x"}, "--path_column: .*: path, labels. Rec.* x,"),
-        ({"label_column": "x"}, "--label_column: .*: path, labels. Rec.* x,"),
+        ({"label_columns": ("x",)}, "--label_column: .*, labels. Rec.* x,"),
         ({"ignore_columns": ("x",)}, "--ignore_columns: .* x,")):
       with self.assertRaisesRegex(errors.InputError, message):
         self._read("path,labels\na.jpg,dog\n", **hints)
+
+  @parameterized.parameters(
+      ("path,label_1,label_2,Label 3\na.jpg,yak,dog,\nb.jpg,,,dog\n", ()),
+      ("path,first,second\na.jpg,yak,dog\nb.jpg,,dog\n", ("first", "second")))
+  def test_labels_in_several_columns(self, text, label_columns):
+    source = self._read(text, label_columns=label_columns)
+    self.assertEqual(source.classes, ("dog", "yak"))
+    self.assertEqual([item.label_ids for item in source.items], [(0, 1), (0,)])
+    self.assertIn("labels by name in columns ", source.notices[0])
+    self.assertNotIn("ignored", source.notices[0])
+
+  def test_numbered_columns_of_classes(self):
+    source = self._read("path,class1,class2\na.jpg,1,0\nb.jpg,1,1\n")
+    self.assertEqual(source.classes, ("class1", "class2"))
+    self.assertEqual([item.label_ids for item in source.items], [(0,), (0, 1)])
 
   def test_rows_of_an_image_are_joined(self):
     source = self._read("path,labels\na.jpg,yak\nb.jpg,dog\na.jpg,cat\n"

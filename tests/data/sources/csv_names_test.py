@@ -25,6 +25,10 @@ class CsvNamesTest(parameterized.TestCase):
       # A space belongs to a name unless all prove otherwise.
       (["stop sign", "person", ""], "one a field",
        [["stop sign"], ["person"], []]),
+      ([f"class number {i:04d}" for i in range(40)], "one a field",
+       [[f"class number {i:04d}"] for i in range(40)]),
+      (["black cat", "white cat", "black dog", "cat/kitten"], "one a field",
+       [["black cat"], ["white cat"], ["black dog"], ["cat/kitten"]]),
       (["fire truck", "truck", "fire hydrant"], "one a field",
        [["fire truck"], ["truck"], ["fire hydrant"]]),
       (["stop sign; person", "|a"], "parted by ';' or '|'",
@@ -62,6 +66,12 @@ class CsvNamesTest(parameterized.TestCase):
       (["Tomato, ripe", "Tomato, unripe", "Potato, ripe"], "Potato", "=,"),
       (["a;b,c", "d"], "a;b,c", "--label_separator"),
       (["hot dog", "hot", "dog", "stop sign"], "hot dog", "=space"),
+      (["haze primary", "clear primary", "clear primary water"],
+       "clear primary", "=space"),
+      (["a b", "a c", "a d", "b c", "b d", "c d"], "b c", "=space"),
+      (["person boat", "boat dog", "dog cat", "boat person"], "boat", "=space"),
+      (["cat/dog", "cat", "dog"], "cat/dog", "--label_separator=/"),
+      (["cat+dog", "dog+cat"], "cat", "--label_separator=.,"),
       (["['a']", "b"], "['a']", "brackets"), (["'a'", "b"], "'a'", "quotes"),
       (['"a"', "b"], '"a"', "quotes"), (["a]", "b"], "a]", "brackets"))
   def test_what_is_not_certain_names_the_flag(self, fields, where, flag):
