@@ -69,7 +69,8 @@ def grammar():
         g.mostly(st.just(header), st.one_of(g.texts(), st.sampled_from(
             ["path", "path,", "path,cat,cat", "Path,labels", "path;labels",
              "path,labels,labels", " path , labels ", "a.jpg,cat",
-             "image,path", "path,label1,label2", "sep=;\npath;labels", "path,split,cat"]))),
+             "image,path", "path,label1,label2", "sep=;\npath;labels",
+             "path,split,cat"]))),
         st.lists(g.mostly(row, odd), max_size=6),
         g.mostly(st.just(","), st.sampled_from(";\t|")),
         g.mostly(st.just("\n"), st.sampled_from(["\r\n", "\r", "\n\n"])))
