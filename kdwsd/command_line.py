@@ -27,6 +27,7 @@ def run(main):
       program's name is accepted unless `main` has an attribute
       `takes_arguments` that is true.
   """
+  _survive_any_encoding()
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   warnings.filterwarnings("ignore", category=FutureWarning)
   warnings.filterwarnings("ignore", module="tensorflow_addons")
@@ -48,6 +49,17 @@ def run(main):
 
   interruption.install()
   app.run(guarded, flags_parser=_parse)
+
+
+def _survive_any_encoding():
+  """Lets output show as an escape what its encoding has no code for.
+
+  Python would end the program, after hours of training, at the first class
+  name in another script.
+  """
+  for stream in (sys.stdout, sys.stderr):
+    if hasattr(stream, "reconfigure"):  # None, or another's, has not.
+      stream.reconfigure(errors="backslashreplace")
 
 
 def _parse(argv):

@@ -1,5 +1,6 @@
 """What a user sees of a program that fails, and how soon."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -13,19 +14,20 @@ _PROGRAMS = sorted(
     if "\n  command_line.run(main)" in path.read_text(encoding="utf-8"))
 
 
-def _run(*arguments):
+def _run(*arguments, **environment):
   return subprocess.run(
       [sys.executable, *arguments], cwd=_ROOT, capture_output=True, text=True,
-      timeout=120, check=False)
+      timeout=120, check=False, env={**os.environ, **environment},
+      encoding="utf-8", errors="surrogateescape")
 
 
-def _program(body):
+def _program(body, **environment):
   return _run("-c", textwrap.dedent("""
       from kdwsd import command_line, errors
       def main(argv):
         {}
       command_line.run(main)
-      """).format(body))
+      """).format(body), **environment)
 
 
 def test_bad_input_is_one_line_and_status_2():
@@ -64,3 +66,23 @@ def test_a_mistyped_flag_is_named(name):
   assert done.returncode != 0
   assert "no_such_flag" in done.stderr
   assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("environment, shown", [
+    ({"PYTHONIOENCODING": "utf-8"}, "é 日 \\udcff"),
+    ({"PYTHONIOENCODING": "ascii"}, "\\xe9 \\u65e5 \\udcff"),
+    # In cp1252, e with an acute accent is the byte E9.
+    ({"PYTHONIOENCODING": "cp1252"}, "\udce9 \\u65e5 \\udcff"),
+    ({"PYTHONIOENCODING": "cp1252:strict"}, "\udce9 \\u65e5 \\udcff"),
+    ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+     "\\xe9 \\u65e5 \\udcff")])
+def test_no_encoding_of_the_terminal_ends_a_program(environment, shown):
+  text = '"\\xe9 \\u65e5 \\udcff"'  # The last: of a file name not in UTF-8.
+  done = _program(
+      f"print({text}); from absl import logging; logging.info({text}); "
+      f"raise errors.InputError({text})", **environment)
+  assert done.returncode == 2, done.stderr
+  assert done.stdout == shown + "\n"
+  logged, error = done.stderr.splitlines()[-2:]
+  assert logged.endswith(shown)
+  assert error == f"error: {shown}"

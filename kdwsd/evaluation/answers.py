@@ -6,6 +6,7 @@ import numpy as np
 
 from kdwsd import boxes as box_ops
 from kdwsd.evaluation import detection
+from kdwsd.evaluation import lettering
 from kdwsd.evaluation import pictures
 
 # Longer side of a picture; smaller images are enlarged, larger ones reduced.
@@ -62,13 +63,15 @@ def make(path, image, scores, classes, choice):
 
 def as_text(answer, choice):
   """An answer as lines for the terminal."""
-  width = max((len(p["class"]) for p in answer["predictions"]), default=0)
+  width = max((lettering.columns(p["class"]) for p in answer["predictions"]),
+              default=0)
   lines = [answer["image"]]
   if not answer["predictions"]:
     lines.append(f"  no class from {choice.threshold:g} on")
   for prediction in answer["predictions"]:
     name = prediction["class"]
-    lines.append(f"  {name:<{width}}  {prediction['probability']:.3f}")
+    padded = lettering.padded(name, width)
+    lines.append(f"  {padded}  {prediction['probability']:.3f}")
     for box in answer.get("boxes", ()):
       if box["class"] == name:
         lines.append(

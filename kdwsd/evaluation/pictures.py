@@ -6,7 +6,6 @@ stay sharp whatever the size of the image.
 
 import dataclasses
 import functools
-import os
 
 import numpy as np
 from PIL import Image
@@ -18,6 +17,7 @@ from kdwsd import boxes as box_ops
 from kdwsd import files
 from kdwsd.data import record_faults
 from kdwsd.data import records
+from kdwsd.evaluation import lettering
 
 # Told apart by colour-blind readers: after P. Tol's "bright" scheme, without
 # its grey, and with its yellow last.
@@ -29,6 +29,7 @@ _INK, _PAPER = (30, 30, 30), (255, 255, 255)
 _GAP = 8
 _FONT_PIXELS = 12
 _LINE = 16
+_CAPTION = 16  # pixels, the height of a caption
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,8 +186,8 @@ def contact_sheet(tiles, *, columns=None, tile_pixels=320):
       left = _GAP + place * (tile_pixels + _GAP)
       sheet.paste(Image.fromarray(part), (left, text_top - part.shape[0]))
       for number, line in enumerate(tile.lines):
-        pen.text((left, text_top + number * _LINE + 1),
-                 _cut(pen, line, tile_pixels), _INK, _font())
+        _write(pen, left, text_top + number * _LINE + 1,
+               _cut(pen, line, tile_pixels), _INK)
     top += height
   return np.asarray(sheet)
 
@@ -355,28 +356,37 @@ def _rectangle(pen, corners, colour, overlay):
 
 def _label(pen, left, top, caption, colour, size):
   """Writes a caption above a box's corner, moved inside the picture."""
-  x0, y0, x1, y1 = pen.textbbox((0, 0), caption, font=_font())
-  width, height = x1 - x0 + 4, y1 - y0 + 4
+  caption = _cut(pen, caption, max(1, size[0] - 4))
+  width = _length(pen, caption) + 4
   x = min(max(0, left), max(0, size[0] - width))
-  y = top - height if top >= height else top
-  pen.rectangle((x, y, x + width, y + height), fill=colour)
+  y = top - _CAPTION if top >= _CAPTION else top
+  pen.rectangle((x, y, x + width, y + _CAPTION), fill=colour)
   bright = np.dot(colour, (0.299, 0.587, 0.114)) > 140
-  pen.text((x + 2 - x0, y + 2 - y0), caption, _INK if bright else _PAPER,
-           _font())
+  _write(pen, x + 2, y + 1, caption, _INK if bright else _PAPER)
+
+
+def _write(pen, left, top, text, colour):
+  """Writes a text, each part in a font that has it, on one base line."""
+  base = top + _font(lettering.standard()).getmetrics()[0]
+  for part, path in lettering.runs(text):
+    pen.text((left, base), part, colour, _font(path), anchor="ls")
+    left += pen.textlength(part, font=_font(path))
+
+
+def _length(pen, text):
+  return sum(pen.textlength(part, font=_font(path))
+             for part, path in lettering.runs(text))
 
 
 def _cut(pen, line, pixels):
-  if pen.textlength(line, font=_font()) <= pixels:
+  if _length(pen, line) <= pixels:
     return line
-  while line and pen.textlength(line + "...", font=_font()) > pixels:
+  line = line[:pixels]
+  while line and _length(pen, line + "...") > pixels:
     line = line[:-1]
   return line + "..."
 
 
-@functools.lru_cache(maxsize=1)
-def _font():
-  """DejaVu Sans, which comes with matplotlib and knows most scripts."""
-  import matplotlib  # pylint: disable=import-outside-toplevel
-  return ImageFont.truetype(os.path.join(
-      matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"),
-                            _FONT_PIXELS)
+@functools.cache
+def _font(path):
+  return ImageFont.truetype(path, _FONT_PIXELS)

@@ -1,12 +1,14 @@
 """Plots of a measured split, as PNG files written atomically."""
 
 import math
+import warnings
 
 from matplotlib import figure as figure_lib
 from matplotlib.backends import backend_agg
 import numpy as np
 
 from kdwsd import files
+from kdwsd.evaluation import lettering
 
 # Blue and orange: told apart by colour-blind readers and in grey print.
 _COLOURS = {"classification": "#1f5fa8", "detection": "#d9822b"}
@@ -14,7 +16,13 @@ _GREY = "#777777"
 _ON_WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 
 
-def precision_recall(path, classes, curves):
+# A picture of more is neither looked through nor drawn in seconds.
+MOST_CLASSES = 100
+
+_PANEL_COLUMNS, _BAR_COLUMNS = 22, 40  # of a class's name
+
+
+def precision_recall(path, classes, curves, chosen=None):
   """Draws precision against recall, one small panel a class.
 
   Args:
@@ -22,40 +30,74 @@ def precision_recall(path, classes, curves):
     classes: C names.
     curves: dict of "classification" or "detection" to a list of C
       `precision_recall.Curve`.
+    chosen: ids of the classes to draw, in order; None for all.
   """
-  columns = max(1, math.ceil(math.sqrt(len(classes) * 1.3)))
-  rows = max(1, math.ceil(len(classes) / columns))
+  chosen = range(len(classes)) if chosen is None else chosen
+  columns = max(1, math.ceil(math.sqrt(len(chosen) * 1.3)))
+  rows = max(1, math.ceil(len(chosen) / columns))
   width, height = max(1.6 * columns, 4.5), 1.6 * rows + 0.9
   figure = _figure(width, height)
   # By hand: a layout engine takes a minute over 80 panels.
   figure.subplots_adjust(
       left=0.6 / width, right=1 - 0.1 / width, bottom=0.5 / height,
-      top=1 - 0.55 / height, wspace=0.12, hspace=0.25)
-  grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-  for axes in grid.flat[len(classes):]:
-    axes.axis("off")
-  for axes in grid.flat[max(len(classes) - columns, 0):len(classes)]:
-    axes.xaxis.set_tick_params(labelbottom=True)
-  for class_id, (name, axes) in enumerate(zip(classes, grid.flat)):
-    for kind, of_classes in curves.items():
-      curve = of_classes[class_id]
-      if curve.num_positives and len(curve.recall):
-        # Begins at the first point's precision: recall 0 has none of its own.
-        axes.plot(np.append(0.0, curve.recall),
-                  np.append(curve.precision[:1], curve.precision),
-                  color=_COLOURS[kind], linewidth=1.2)
-    axes.set_title(name, fontsize=8, pad=3)
-    axes.set(xlim=(-0.02, 1.02), ylim=(0, 1.05), xticks=(0, 0.5, 1),
-             yticks=(0, 0.5, 1))
-    axes.tick_params(labelsize=7, length=2)
-    axes.grid(linewidth=0.3)
-    if not any(c[class_id].num_positives for c in curves.values()):
-      axes.text(0.5, 0.5, "no image", ha="center", va="center", fontsize=7,
-                color=_GREY)
+      top=1 - (0.55 if len(chosen) == len(classes) else 0.75) / height,
+      wspace=0.12, hspace=0.25)
+  # Not with shared axes: each then tells all others of each of its settings.
+  grid = figure.subplots(rows, columns, squeeze=False)
+  style = lettering.options([classes[c] for c in chosen])
+  for place, axes in enumerate(grid.flat):
+    if place >= len(chosen):
+      axes.axis("off")
+      continue
+    class_id = chosen[place]
+    _panel(axes, {kind: found[class_id] for kind, found in curves.items()})
+    axes.set_title(lettering.shortened(classes[class_id], _PANEL_COLUMNS),
+                   fontsize=8, pad=3, **style)
+    axes.tick_params(labelbottom=place + columns >= len(chosen),
+                     labelleft=place % columns == 0)
   figure.supxlabel("recall", fontsize=9, y=0.1 / height, va="bottom")
   figure.supylabel("precision", fontsize=9, x=0.1 / width, ha="left")
+  _note(figure, len(chosen), len(classes),
+        "the most frequent, then those of the least average precision")
   _legend(figure, curves)
   _save(figure, path)
+
+
+def _panel(axes, curves):
+  """Draws the curves of one class, a dict by kind."""
+  for kind, curve in curves.items():
+    if curve.num_positives and len(curve.recall):
+      # Begins at the first point's precision: recall 0 has none of its own.
+      axes.plot(np.append(0.0, curve.recall),
+                np.append(curve.precision[:1], curve.precision),
+                color=_COLOURS[kind], linewidth=1.2)
+  axes.set(xlim=(-0.02, 1.02), ylim=(0, 1.05), xticks=(0, 0.5, 1),
+           yticks=(0, 0.5, 1))
+  axes.tick_params(labelsize=7, length=2)
+  axes.grid(linewidth=0.3)
+  if not any(curve.num_positives for curve in curves.values()):
+    axes.text(0.5, 0.5, "no image", ha="center", va="center", fontsize=7,
+              color=_GREY)
+
+
+def panels(values, num_positives):
+  """Chooses the classes of `precision_recall`, where there are too many.
+
+  Args:
+    values: [C] average precisions, None where a class has none.
+    num_positives: [C], images that have the class.
+
+  Returns:
+    Ids of all classes, in order, of `MOST_CLASSES` at most; of more, half the
+    most frequent, then half those of the least average precision.
+  """
+  if len(values) <= MOST_CLASSES:
+    return list(range(len(values)))
+  half = MOST_CLASSES // 2
+  frequent = sorted(range(len(values)), key=lambda c: -num_positives[c])[:half]
+  left = [c for c, value in enumerate(values)
+          if value is not None and c not in frequent]
+  return frequent + sorted(left, key=lambda c: values[c])[:half]
 
 
 def average_precision(path, classes, values, num_positives, names=None):
@@ -66,16 +108,21 @@ def average_precision(path, classes, values, num_positives, names=None):
     classes: C names.
     values: dict of "classification" or "detection" to [C] average precisions
       in [0, 1], None where a class has none; the last kind gives the order.
+      Of more than `MOST_CLASSES` the best and the worst are drawn.
     num_positives: [C], images that have the class, written beside its name.
     names: dict of kind to its name in the legend, or None.
   """
   last = list(values.values())[-1]
   order = sorted(range(len(classes)), reverse=True, key=lambda c: (
       -1.0 if last[c] is None else last[c], -c))
-  figure = _figure(6.5, 0.26 * len(classes) + 1.3)
+  half = MOST_CLASSES // 2
+  if len(order) > MOST_CLASSES:
+    order = [c for c in order if last[c] is not None] or order
+    order = order[:half] + order[half:][-half:]
+  figure = _figure(6.5, 0.26 * len(order) + 1.5)
   figure.set_layout_engine("constrained")
   axes = figure.subplots()
-  rows = np.arange(len(classes))
+  rows = np.arange(len(order))
   thickness = 0.8 / len(values)
   for place, (kind, of_classes) in enumerate(values.items()):
     shift = (place - (len(values) - 1) / 2) * thickness
@@ -90,15 +137,31 @@ def average_precision(path, classes, values, num_positives, names=None):
     if known:
       axes.axvline(100 * np.mean(known), color=_COLOURS[kind], linewidth=0.9,
                    linestyle="--", zorder=0)
-  axes.set_yticks(
-      rows, [f"{classes[c]} ({num_positives[c]})" for c in order], fontsize=7)
-  axes.set(xlim=(0, 105), ylim=(len(classes) - 0.4, -0.6))
-  axes.set_xlabel("average precision in percent; dashed: mean; in brackets: "
-                  "images with the class", fontsize=8)
+  labels = [f"{lettering.shortened(classes[c], _BAR_COLUMNS)} "
+            f"({num_positives[c]})" for c in order]
+  axes.set_yticks(rows, labels, fontsize=7, **lettering.options(labels))
+  axes.set(xlim=(0, 105), ylim=(len(order) - 0.4, -0.6))
+  axes.set_xlabel("average precision in percent\n(dashed: mean of all; in "
+                  "brackets: images with the class)", fontsize=8)
   axes.tick_params(axis="x", labelsize=7)
   axes.spines[["top", "right"]].set_visible(False)
+  if len(order) < len(classes):
+    axes.set_title(_shown(len(order), len(classes), "the best and the worst"),
+                   fontsize=8)
   _legend(figure, values, names)
   _save(figure, path)
+
+
+def _shown(count, of, which):
+  return f"{count} of {of} classes: {which}; the rest is in table.txt"
+
+
+def _note(figure, count, of, which):
+  """Says above the panels which they are, where some are left out."""
+  if count < of:
+    height = figure.get_size_inches()[1]
+    figure.text(0.5, 1 - 0.42 / height, _shown(count, of, which),
+                ha="center", va="top", fontsize=8)
 
 
 def _figure(width, height):
@@ -119,5 +182,7 @@ def _legend(figure, kinds, names=None):
 
 
 def _save(figure, path):
-  with files.atomic_path(path) as temporary:
+  with files.atomic_path(path) as temporary, warnings.catch_warnings():
+    # `lettering` has told what no font has, once.
+    warnings.filterwarnings("ignore", message="Glyph .* missing")
     figure.savefig(temporary, dpi=130, format="png")

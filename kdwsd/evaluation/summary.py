@@ -164,7 +164,8 @@ def write(metrics, results, record_set, output):
     curves["detection"] = detection.curves(
         results.detections, results.images, len(classes))
     values["detection"] = metrics["detection"]["per_class"]["voc07_ap"]
-  plots.precision_recall(paths[3], classes, curves)
+  plots.precision_recall(paths[3], classes, curves, plots.panels(
+      list(values.values())[-1], metrics["num_positive_images"]))
   plots.average_precision(
       paths[4], classes, values, metrics["num_positive_images"],
       names={"classification": "classification, non-interpolated",

@@ -1,5 +1,7 @@
 """Metrics as a table for the terminal, in percent."""
 
+from kdwsd.evaluation import lettering
+
 _COLUMNS = (  # heading, group, key per class, key of the mean
     ("cls AP", "classification", "ap", "map"),
     ("cls AP07", "classification", "voc07_ap", "voc07_map"),
@@ -70,11 +72,12 @@ def percent(value):
 
 def align(rows):
   """Lines of equal columns, the first to the left; None makes a rule."""
-  widths = [max(map(len, cells)) for cells in zip(*filter(None, rows))]
+  widths = [max(map(lettering.columns, cells))
+            for cells in zip(*filter(None, rows))]
   lines = []
   for row in rows:
     cells = row or ["-" * width for width in widths]
     lines.append("  ".join(
-        cell.rjust(width) if place else cell.ljust(width)
+        lettering.padded(cell, width, right=bool(place))
         for place, (cell, width) in enumerate(zip(cells, widths))).rstrip())
   return lines
