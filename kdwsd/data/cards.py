@@ -244,14 +244,14 @@ def _boxes_lines(card):
   counts = [(card[key], words) for key, words in (
       ("boxes_clipped", "clipped to their image"),
       ("boxes_scaled", "scaled with their image"),
-      ("boxes_dropped", "dropped")) if card[key]]
+      ("boxes_dropped", "dropped")) if card.get(key)]
   if counts:
     yield "boxes", ", ".join(f"{count} {words}" for count, words in counts) + (
         f"; first: {card['first_box_fault']}")
-  unknown = card["num_images"] - card["num_images_with_boxes_known"]
-  if unknown and card["num_images_with_boxes_known"]:
-    yield "", (f"{unknown} images whose objects are not known count for labels "
-               "only")
+  known = card.get("num_images_with_boxes_known")
+  if known and known < card["num_images"]:
+    yield "", (f"known in {known} of {card['num_images']} images; the others "
+               "give labels only")
 
 
 def _pixel_lines(card):
