@@ -4,8 +4,9 @@
 
 For laptops and tests: it answers TF Serving's REST and gRPC APIs with TF
 Serving's codes, so that a client can be written and tried where TF Serving is
-not at hand. In production use TF Serving itself (export/README.md); it is
-faster, has TLS, and serves many models.
+not at hand. In production use TF Serving itself (export/README.md): it has TLS
+and serves many models. It is not faster by itself: on two CPU cores it answered
+0.9 to 1.2 times as many images a second as this server.
 
 It serves the newest version in --model_base_path and swaps to a newer one by
 itself. Ctrl-C or SIGTERM: requests that have begun are answered, then it ends.

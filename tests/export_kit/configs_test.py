@@ -86,17 +86,22 @@ def test_the_steps_of_the_readme_move_a_label_to_a_loaded_version():
   assert dict(steps[-1].version_labels) == {"stable": 2, "canary": 2}
 
 
-def test_batching_parameters_parse():
+@pytest.mark.parametrize("name, pads", [
+    ("batching_parameters.txt", False),
+    ("teacher_batching_parameters.txt", True)])
+def test_batching_parameters_parse(name, pads):
   # Fields of session_bundle_config.proto, TensorFlow Serving 2.15.
-  parameters = text_format.Parse(_text("batching_parameters.txt"), _message(
+  parameters = text_format.Parse(_text(name), _message(
       "BatchingParameters", max_batch_size="Int64Value",
       batch_timeout_micros="Int64Value", max_enqueued_batches="Int64Value",
       num_batch_threads="Int64Value", thread_pool_name="StringValue",
       pad_variable_length_inputs=bool))
   assert parameters.max_batch_size.value >= 8  # client.py's --batch_size
-  assert parameters.num_batch_threads.value >= 1
-  assert 0 < parameters.batch_timeout_micros.value < 100_000
+  assert parameters.HasField("batch_timeout_micros")
+  assert parameters.batch_timeout_micros.value == 0  # Nobody waits.
+  assert not parameters.HasField("num_batch_threads")  # One a core.
   assert parameters.max_enqueued_batches.value >= 1
+  assert parameters.pad_variable_length_inputs == pads
 
 
 def test_monitoring_parses():
@@ -106,42 +111,63 @@ def test_monitoring_parses():
   assert f":8501{config.prometheus_config.path}" in _README
 
 
-def _docker_run():
-  """The words of the README's `docker run` line."""
-  command = re.search(r"^docker run (?:.*\\\n)*.*$", _README, re.MULTILINE)
+def _docker_run(name):
+  """The words of the README's `docker run` line of a model."""
+  command = re.search(
+      rf"^docker run --rm --name={name} (?:.*\\\n)*.*$", _README, re.MULTILINE)
   return shlex.split(command.group().replace("\\\n", " "))
+
+
+def _services():
+  return yaml.safe_load(_text("docker-compose.yml"))["services"]
 
 
 def _settings(arguments):
   return dict(word.split("=", 1) for word in arguments)
 
 
-def test_compose_and_docker_run_start_the_same_server():
-  service, = yaml.safe_load(_text("docker-compose.yml"))["services"].values()
-  words = _docker_run()
+@pytest.mark.parametrize("name, ports, files, true", [
+    ("student", {"8500": "8500", "8501": "8501"}, [
+        "--model_config_file", "--batching_parameters_file",
+        "--monitoring_config_file"], [
+            "--allow_version_labels_for_unavailable_models",
+            "--enable_batching", "--enable_model_warmup"]),
+    ("teacher", {"8600": "8500", "8601": "8501"}, [
+        "--batching_parameters_file", "--monitoring_config_file"], [
+            "--enable_batching", "--enable_model_warmup"])])
+def test_compose_and_docker_run_start_the_same_server(name, ports, files, true):
+  service, words = _services()[name], _docker_run(name)
   image = words.index(service["image"])
   assert service["image"] == "tensorflow/serving:2.15.1"
   settings = _settings(service["command"])
   assert settings == _settings(words[image + 1:])
-  for name in ("--model_config_file", "--batching_parameters_file",
-               "--monitoring_config_file"):
-    folder, file = settings[name].rsplit("/", 1)
+  for flag in files:
+    folder, file = settings[flag].rsplit("/", 1)
     assert folder == "/config"
     assert (kit.FOLDER / file).exists()
-  for name in ("--allow_version_labels_for_unavailable_models",
-               "--enable_batching", "--enable_model_warmup"):
-    assert settings[name] == "true"
-  for port in ("8500", "8501"):
-    assert f"${{BIND:-127.0.0.1}}:{port}:{port}" in service["ports"]
-    assert f"--publish=127.0.0.1:{port}:{port}" in words[:image]
+  for flag in true:
+    assert settings[flag] == "true"
+  for outside, inside in ports.items():
+    assert f"${{BIND:-127.0.0.1}}:{outside}:{inside}" in service["ports"]
+    assert f"--publish=127.0.0.1:{outside}:{inside}" in words[:image]
   for volumes in (service["volumes"], words[:image]):
-    assert any(v.endswith(":/models/student:ro") for v in volumes)
+    assert any(v.endswith(f":/models/{name}:ro") for v in volumes)
     assert any(v.endswith(":/config:ro") for v in volumes)
 
 
-def test_the_health_check_finds_a_loaded_model(tmp_path):
-  service, = yaml.safe_load(_text("docker-compose.yml"))["services"].values()
-  command = service["healthcheck"]["test"]
+def test_the_teacher_has_the_file_that_pads_and_starts_only_when_asked():
+  teacher = _services()["teacher"]
+  settings = _settings(teacher["command"])
+  assert settings["--batching_parameters_file"] == (
+      "/config/teacher_batching_parameters.txt")
+  assert settings["--model_base_path"] == "/models/teacher"
+  assert teacher["profiles"] == ["teacher"]
+  assert "profiles" not in _services()["student"]
+
+
+@pytest.mark.parametrize("name", ["student", "teacher"])
+def test_the_health_check_finds_a_loaded_model(tmp_path, name):
+  command = _services()[name]["healthcheck"]["test"]
   assert command[0] == "CMD"
   server = tmp_path / "server.py"
   server.write_text(
@@ -151,7 +177,7 @@ def test_the_health_check_finds_a_loaded_model(tmp_path):
       "    self.send_response(200)\n"
       "    self.end_headers()\n"
       "    self.wfile.write(sys.argv[1].encode() if self.path =="
-      " '/v1/models/student' else b'?')\n"
+      f" '/v1/models/{name}' else b'?')\n"
       "  def log_message(self, *_): pass\n"
       "server = http.server.HTTPServer(('127.0.0.1', 0), Handler)\n"
       "print(server.server_address[1], flush=True)\n"

@@ -7,8 +7,10 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from kdwsd.serving import native_session
 from kdwsd.serving import saved_model
 from kdwsd.serving import signatures
 from kdwsd.serving.server import local_server
@@ -16,6 +18,7 @@ from kdwsd.serving.server import options
 from tests.export_kit import joining
 from tests.export_kit import kit
 from tests.serving import fakes
+from tests.serving.server import clients
 
 _COUNT = 60
 _BAD = frozenset(range(0, _COUNT, 6))
@@ -128,3 +131,58 @@ def test_grpc_too(exports, photos, monkeypatch, capsys, new):
   captured = capsys.readouterr()
   _check(status, [json.loads(line) for line in captured.out.splitlines()],
          captured.err)
+
+
+def test_a_teachers_proposals_are_padded_and_every_image_gets_its_own_scores(
+    tmp_path, monkeypatch):
+  # Without padding nearly all of these fail, as the second part shows.
+  saved_model.write(fakes.servable_teacher(), str(tmp_path / "1"))
+  requests = [_of_teacher(seed, count) for seed, count in enumerate(
+      [5, 1, 9, 3, 4, 7, 2, 6] * 3)]
+  bad = 4
+  requests[bad]["image_bytes"] = clients.b64(fakes.truncated_jpeg())
+
+  def ask_all(server):
+    def ask(request):
+      return clients.Rest(server.rest_port, timeout=60)(body={
+          "signature_name": "per_image", "instances": [request]})
+    with concurrent.futures.ThreadPoolExecutor(len(requests)) as pool:
+      return list(pool.map(ask, requests))
+
+  with native_session.Session(str(tmp_path / "1")) as session:
+    alone = [session.run("serving_default", {
+        "image_bytes": [fakes.jpeg(seed=seed)],
+        "proposals": [request["proposals"]],
+        "objectness": [request["objectness"]]})
+             for seed, request in enumerate(requests)]
+  with _serving(tmp_path, monkeypatch, pad=True) as (server, batcher):
+    answers = ask_all(server)
+  assert max(batcher.joined) > 1
+  longer = 0
+  for number, (status, answer) in enumerate(answers):
+    assert status == 200, answer
+    (row,), count = answer["predictions"], len(requests[number]["proposals"])
+    scores = np.array(row["proposal_scores"])
+    longer += len(scores) > count
+    if number == bad:
+      assert "cannot be decoded" in row["status"]
+      assert (scores == -1).all()
+      continue
+    assert row["status"] == ""
+    np.testing.assert_allclose(
+        row["probabilities"], alone[number]["probabilities"][0], atol=1e-5)
+    np.testing.assert_allclose(
+        scores[:count], alone[number]["proposal_scores"][0], atol=1e-5)
+    assert (scores[count:] == 0).all()
+  assert longer > 1
+  with _serving(tmp_path, monkeypatch, pad=False) as (server, _):
+    failed = [answer for status, answer in ask_all(server) if status != 200]
+  assert len(failed) > len(requests) // 2
+  assert "padding is turned off" in failed[0]["error"]
+
+
+def _of_teacher(seed, count):
+  proposals, objectness = fakes.boxes(count, seed=seed)
+  return {"image_bytes": clients.b64(fakes.jpeg(seed=seed)),
+          "proposals": proposals[0].tolist(),
+          "objectness": objectness[0].tolist()}
