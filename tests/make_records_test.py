@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -61,6 +62,28 @@ class MakeRecordsTest(parameterized.TestCase):
     # The split names the image set where nothing else does.
     with self.assertRaisesRegex(errors.InputError, "--image_set=test"):
       self._run(format="voc", input=root, split="test")
+
+  def test_the_advice_for_a_tree_that_lacks_a_class_works(self):
+    train, test = (os.path.join(self.root, name) for name in ("one", "other"))
+    fake_sets.write_voc(train)
+    folder = fake_sets.write_voc(test, num_images=1, image_set="test")
+    self._run(format="voc", input=train, image_set="trainval")
+    arguments = {"format": "voc", "input": test, "split": "test"}
+    with self.assertRaisesRegex(errors.InputError, "--classes=") as caught:
+      self._run(**arguments)
+    advice = re.search(r"--classes=(\S+?),", str(caught.exception)).group(1)
+    self._run(**arguments, classes=[advice])
+    card = records.open_split(self.output, "test").card
+    self.assertEqual(card["images_per_class"], {"cat": 1, "dog": 0})
+    # And what the list leaves out is told.
+    fake_sets.write(os.path.join(folder, "Annotations", "000000.xml"),
+                    fake_sets.annotation([("yak", 1, 1, 9, 9, 0),
+                                          ("dog", 1, 1, 9, 9, 0)]))
+    printed = self._run(**{**arguments, "split": "more"}, image_set="test",
+                        classes=[advice])
+    self.assertIn("leaves out 1 of the data's names: yak (1).", printed)
+    card = records.open_split(self.output, "more").card
+    self.assertEqual(card["images_per_class"], {"cat": 0, "dog": 1})
 
   def test_csv_and_a_class_list_from_the_other_split(self):
     path = self._write("train.csv", "path,labels\na.jpg,cat;dog\nb.jpg,\n")

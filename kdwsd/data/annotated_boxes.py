@@ -131,7 +131,7 @@ def _same_shape(first, second):
   """Whether two sizes are one image's, up to the rounding of its sides."""
   (height, width), (other_height, other_width) = sorted((first, second))
   return min(abs(height * other_width / other_height - width),
-             abs(width * other_height / other_width - height)) <= 1
+             abs(width * other_height / other_width - height)) < 1
 
 
 def _outside(edges, frame, slack):
