@@ -11,6 +11,8 @@ Formats, and what they read:
   nuswide   --input=ROOT --image_set=train|test [--images=FOLDER]
   datalist  --input=train.txt --classes=classes.txt --datalist_frame=original
   csv       --input=labels.csv [--images=FOLDER]
+  openimages  --input=labels.csv --images=FOLDER
+            --class_descriptions=class-descriptions.csv
   yolo      --input=data.yaml, or the data set's folder, --image_set=train
 
 docs/data.md describes them. --dry_run prints what would be converted. A stopped
@@ -27,7 +29,8 @@ _METHODS = ["edge_boxes", "selective_search", "file", "datalist"]
 
 # The data set.
 _FORMAT = flags.DEFINE_enum(
-    "format", "voc", ["voc", "coco", "nuswide", "datalist", "csv", "yolo"],
+    "format", "voc", ["voc", "coco", "nuswide", "datalist", "csv", "yolo",
+                       "openimages"],
     "Format of the data set.")
 _INPUT = flags.DEFINE_string(
     "input", None, "Folder of the data set, or the datalist or CSV file.")
@@ -38,7 +41,14 @@ _IMAGE_SET = flags.DEFINE_string(
     "NUS-WIDE: train, test; YOLO: train, val, test. The value of --split if "
     "left out.")
 _ANNOTATIONS = flags.DEFINE_string(
-    "annotations", None, "COCO: path of an instances json.")
+    "annotations", None, "COCO: path of an instances json. Open Images: CSV "
+    "file of boxes, for evaluation.")
+_CLASS_DESCRIPTIONS = flags.DEFINE_string(
+    "class_descriptions", None, "Open Images: CSV file of label and name.")
+_MIN_CONFIDENCE = flags.DEFINE_float(
+    "min_confidence", None, "Open Images: labels that machines made with at "
+    "least this confidence are present, others unknown. Without it, labels are "
+    "refused that people have not verified.", lower_bound=0, upper_bound=1)
 _IMAGES = flags.DEFINE_string(
     "images", None, "Folder of the images, where the format has no fixed one.")
 _CLASSES = flags.DEFINE_list(
@@ -266,9 +276,18 @@ def _read_yolo(**common):
                    **common)
 
 
+def _read_openimages(**common):
+  from kdwsd.data.sources import openimages
+  return openimages.read(
+      _INPUT.value, images=_IMAGES.value, boxes=_ANNOTATIONS.value,
+      class_descriptions=_CLASS_DESCRIPTIONS.value,
+      min_confidence=_MIN_CONFIDENCE.value, **common)
+
+
 # What reads each --format; imported when called for, as --help needs none.
 _READERS = {"voc": _read_voc, "coco": _read_coco, "nuswide": _read_nuswide,
-            "datalist": _read_datalist, "csv": _read_csv, "yolo": _read_yolo}
+            "datalist": _read_datalist, "csv": _read_csv, "yolo": _read_yolo,
+            "openimages": _read_openimages}
 
 
 def _image_set():

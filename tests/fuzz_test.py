@@ -25,6 +25,7 @@ from tests.fuzz.targets import csv_labels
 from tests.fuzz.targets import datalist
 from tests.fuzz.targets import images
 from tests.fuzz.targets import nuswide
+from tests.fuzz.targets import openimages
 from tests.fuzz.targets import proposals_mat
 from tests.fuzz.targets import proposals_npz
 from tests.fuzz.targets import proposals_pkl
@@ -35,7 +36,7 @@ from tests.fuzz.targets import yolo
 _MANY = {datalist: 400, csv_labels: 400, voc: 400, coco: 300, nuswide: 300,
          class_lists: 300, proposals_npz: 300, proposals_mat: 200,
          proposals_pkl: 300, images: 300, run_files: 300,
-         yolo: 300}
+         yolo: 300, openimages: 300}
 
 
 def _short_name(target):
