@@ -30,6 +30,8 @@ from kdwsd.data import texts
 from kdwsd.data.sources import coco_entries
 from kdwsd.data.sources import paths
 
+_Image = collections.namedtuple("_Image", "key path frame where")
+
 
 def read(root=None, *, image_set=None, annotations=None, images=None,
          classes=None, problems):
@@ -64,34 +66,24 @@ def read(root=None, *, image_set=None, annotations=None, images=None,
       {coco_entries.key(entry.get("category_id")) for entry in entries
        if isinstance(entry, dict)}, path)
   chosen = sources.choose_classes(classes, found.there, path)
+  listed, seen, notices = _list_images(
+      content["images"], of_image, images, path, problems)
   reader = _Reader(
       path, entries, found.names, chosen,
       any(isinstance(entry, dict) and entry.get("bbox") for entry in entries))
-  items, seen = [], set()
-  for i, entry in enumerate(content["images"]):
-    where = f"{path}: images[{i}]"
-    image_id = coco_entries.key(
-        entry.get("id") if isinstance(entry, dict) else None)
+  items = []
+  for image in listed:
     try:
-      name, frame = _image(entry, image_id, images, where)
-      if image_id in seen:
-        raise errors.InputError(
-            f"{where}: expected every id once. Received: "
-            f"{texts.quoted(entry['id'])} again.")
-      image_path, _ = paths.locate(images, name, where)
-      items.append(reader.item(
-          image_path, image_id, frame, of_image.get(image_id, ()), where))
+      items.append(reader.item(image, of_image.get(image.key, ())))
     except errors.InputError as error:
       problems.add(error)
-    if image_id is not None:  # A bad image's annotations are its own too.
-      seen.add(image_id)
   for image_id, indexes in of_image.items():
     if image_id not in seen:
       problems.add(errors.InputError(
           f"{path}: annotations[{indexes[0]}]: expected the id of an image "
           f"in the file. Received: {texts.quoted(image_id)}."))
-  notices = found.notices + list(
-      reader.notices(content["images"], of_image.keys() & seen))
+  notices = found.notices + notices + list(reader.notices(
+      content["images"], len(of_image.keys() & seen)))
   return sources.Source(
       classes=chosen, items=items, notices=tuple(notices), image_folder=images,
       description={
@@ -141,6 +133,52 @@ def _annotations_by_image(entries, path, problems):
   return of_image
 
 
+def _list_images(entries, of_image, images, path, problems):
+  """Finds the files of the images.
+
+  Some tools write an entry for each annotation of a file. Each alone would lack
+  the labels of the others, so those of one file are joined, under the first id.
+
+  Args:
+    entries: the list `images`.
+    of_image: indexes of annotations by the key of their image; those of joined
+      entries move to the first one's.
+    images: folder.
+    path: of the json, for messages.
+    problems: `sources.Problems`.
+
+  Returns:
+    List of `_Image`, the keys of all entries, and lines to tell.
+  """
+  listed, seen, of_file, joined = [], set(), {}, []
+  for i, entry in enumerate(entries):
+    where = f"{path}: images[{i}]"
+    image_id = coco_entries.key(
+        entry.get("id") if isinstance(entry, dict) else None)
+    try:
+      name, frame = _image(entry, image_id, images, where)
+      if image_id in seen:
+        raise errors.InputError(
+            f"{where}: expected every id once. Received: "
+            f"{texts.quoted(entry['id'])} again.")
+      image_path, _ = paths.locate(images, name, where)
+      first = of_file.setdefault(image_path, image_id)
+      if first == image_id:
+        listed.append(_Image(image_id, image_path, frame, where))
+      else:
+        joined.append(name)
+        of_image[first] = [*of_image.get(first, ()),
+                           *of_image.get(image_id, ())]
+    except errors.InputError as error:
+      problems.add(error)
+    if image_id is not None:  # A bad image's annotations are its own too.
+      seen.add(image_id)
+  return listed, seen, [
+      f"{path}: {len(joined)} entries of `images` name a file that an earlier "
+      f"one names and are joined with it, first {texts.shown(joined[0])}."
+  ] if joined else []
+
+
 def _image(entry, image_id, images, where):
   """File name, and (height, width) or None, of an entry under `images`."""
   name = entry.get("file_name") if isinstance(entry, dict) else None
@@ -171,8 +209,8 @@ class _Reader:
     self._left_out = collections.Counter()
     self._without_box = []
 
-  def item(self, image_path, image_id, frame, indexes, where):
-    """Makes a `sources.Item`."""
+  def item(self, image, indexes):
+    """Makes the `sources.Item` of an `_Image` and its annotations' indexes."""
     things, labels, left_out = [], [], set()
     for i in indexes:
       thing = coco_entries.thing(self._entries[i], i, self._names, self._path)
@@ -185,10 +223,10 @@ class _Reader:
     present = {label for label, thing in zip(labels, things)
                if not thing.ignored}
     item = sources.Item(
-        image_path=image_path, image_id=str(image_id),
+        image_path=image.path, image_id=str(image.key),
         label_ids=tuple(sorted(present)),
         unknown_label_ids=tuple(sorted(set(labels) - present)),
-        objects=self._objects(things, labels, frame), where=where)
+        objects=self._objects(things, labels, image.frame), where=image.where)
     self._left_out.update(left_out)
     if item.objects is None:
       self._without_box.append(item.image_id)
@@ -209,14 +247,14 @@ class _Reader:
         frame=frame, dropped=len(things) - len(boxed),
         fault=next((thing.fault for thing in things if thing.fault), ""))
 
-  def notices(self, images, annotated):
+  def notices(self, images, num_annotated):
     """Yields what to tell: after all items are made.
 
     Args:
       images: the list `images`.
-      annotated: keys of the images that have an annotation.
+      num_annotated: how many of these have an annotation.
     """
-    num_bare = len(images) - len(annotated)
+    num_bare = len(images) - num_annotated
     if 2 * num_bare > len(images):
       yield (f"{self._path}: {num_bare} of {len(images)} images have no "
              "annotation; they are kept, as images of no class.")

@@ -110,7 +110,7 @@ def _find_images(tree, image_set, problems):
               for one in voc_image_sets.entries(tree, path, problems.add))
   else:
     listed = ((image_id, None) for image_id in tree.annotations)
-  found, seen, owners = [], {}, {}
+  found, seen, owners = [], {}, collections.defaultdict(list)
   for image_id, number in listed:
     where = f"{path}:{number}" if path else tree.annotations[image_id]
     try:
@@ -122,15 +122,19 @@ def _find_images(tree, image_set, problems):
       annotation = voc_annotations.parse(_annotation_path(
           tree, image_id, where))
       image = tree.images.find(image_id, annotation.file_name)
-      if image is not None and owners.setdefault(image, image_id) != image_id:
-        raise errors.InputError(
-            f"{where}: expected every image once. Received: "
-            f"{texts.shown(image)}, also the image of "
-            f"{texts.shown(owners[image])}.")
+      owners[image or image_id].append(image_id)
       found.append(_Found(image_id, where, annotation, image))
     except errors.InputError as error:
       problems.add(error)
-  return found
+  # Of two annotations of one image, each may lack what the other names.
+  for one in found:
+    same = owners[one.image or one.image_id]
+    if len(same) > 1:
+      problems.add(errors.InputError(
+          f"{one.where}: expected one annotation of each image. Received: "
+          f"{len(same)} of {texts.shown(one.image)}: "
+          f"{texts.shown(', '.join(same))}."))
+  return [one for one in found if len(owners[one.image or one.image_id]) == 1]
 
 
 def _annotation_path(tree, image_id, where):

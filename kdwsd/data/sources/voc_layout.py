@@ -226,7 +226,8 @@ def _folder_of(folder, names):
 def _set_folder(folder):
   for path in (os.path.join(folder, "ImageSets", "Main"),
                os.path.join(folder, "ImageSets")):
-    if os.path.isdir(path):
+    if os.path.isdir(path) and any(
+        name.endswith(".txt") for name in os.listdir(path)):
       return path
   return None
 

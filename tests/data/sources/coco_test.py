@@ -191,6 +191,18 @@ class CocoTest(parameterized.TestCase):
     self.assertEqual([(item.image_id, item.label_ids) for item in source.items],
                      [("9", (0, 1, 2)), ("4", ())])
 
+  def test_entries_of_one_file_are_joined(self):
+    self.content["images"].append(
+        {"id": 7, "file_name": "000000000004.jpg", "height": 24, "width": 32})
+    for i, image_id in ((0, 4), (1, 7), (2, 9)):
+      self.content["annotations"][i]["image_id"] = image_id
+    source = self._read()
+    self.assertEqual({item.image_id: item.label_ids for item in source.items},
+                     {"9": (1,), "4": (0, 2)})
+    np.testing.assert_array_equal(source.items[1].objects.class_ids, [2, 0])
+    self.assertRegex(source.notices[0],
+                     "1 entries .*joined.*, first 000000000004.jpg")
+
   def _roboflow(self, root="animals"):
     self.content["categories"] = [
         {"id": 0, "name": root, "supercategory": "none"},

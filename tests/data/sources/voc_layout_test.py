@@ -184,6 +184,15 @@ class LayoutTest(parameterized.TestCase):
         [os.path.normpath(f"{images}/{name}.png") for name in ("1", "2")])
     self.assertRegex(source.notices[0], "no ImageSets.*: 2")
 
+  def test_empty_image_sets_are_none(self):
+    self._write_names("1.jpg")
+    os.makedirs(os.path.join(self.root, "VOC2012", "ImageSets", "Main"))
+    self.assertLen(self._read().items, 1)
+    self._write("VOC2012/ImageSets/test.txt", content="1\n")
+    self.assertLen(self._read(image_set="test").items, 1)
+    with self.assertRaisesRegex(errors.InputError, "there are: test"):
+      self._read(image_set="train")
+
   def test_images_elsewhere(self):
     self._write("tree/Annotations/1.xml", CAT)
     self._write("pictures/1.png")
@@ -220,9 +229,14 @@ class LayoutTest(parameterized.TestCase):
     for name in ("1", "2"):
       self._write(f"{name}.xml", content=fake_sets.annotation([CAT]).replace(
           "<size>", "<filename>x.jpg</filename><size>"))
-    with self.assertRaisesRegex(errors.InputError,
-                                "2.xml: expected every image once.*x.jpg"):
+    with self.assertRaisesRegex(
+        errors.InputError, "1.xml: expected one annotation.*2 of x.jpg: 1, 2"):
       self._read()
+    # Neither is kept: each may lack the other's labels.
+    self._write("3.xml", CAT)
+    self._write("3.jpg")
+    self.assertEqual(list(self._images(self._read(on_error="skip"))), ["3"])
+    self.assertLen(self.problems.messages, 2)
 
   def test_annotations_without_any_image(self):
     self._write("1.xml", CAT)
