@@ -102,11 +102,13 @@ def main(_):
 
 
 def _check_classes(record_set, config):
+  from kdwsd.data import label_counts  # pylint: disable=import-outside-toplevel
   if record_set.classes != tuple(config.classes):
     raise errors.InputError(
         f"{record_set.directory}, split {record_set.split}: expected the "
-        f"classes that the model was trained on, {', '.join(config.classes)}. "
-        f"Received: {', '.join(record_set.classes)}.")
+        f"{len(config.classes)} classes that the model was trained on. "
+        "Received: "
+        f"{label_counts.difference(config.classes, record_set.classes)}.")
 
 
 if __name__ == "__main__":

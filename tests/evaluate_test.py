@@ -66,7 +66,7 @@ def test_other_classes_than_the_models_are_named(workdir, tmp_path):
                    {**other.card, "classes": ["cat", "dog", "emu"]})
   done = _evaluate(f"--workdir={workdir}", f"--data={tmp_path}")
   assert done.returncode == 2
-  assert "expected the classes" in done.stderr
+  assert "classes that the model was trained on" in done.stderr
   assert "red, green, blue" in done.stderr
   assert "Received: cat, dog, emu" in done.stderr
   assert "Traceback" not in done.stderr

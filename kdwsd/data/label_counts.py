@@ -71,6 +71,25 @@ def names(classes, chosen):
   return ", ".join(found[:_FIRST]) + more
 
 
+def difference(expected, received):
+  """How two lists of classes differ, for a message.
+
+  Args:
+    expected: C names.
+    received: names, in another order or of other classes.
+
+  Returns:
+    Text such as `80 classes, of which number 3 is b, not c`; numbers from 1.
+  """
+  if len(expected) != len(received):
+    every = [True] * len(received)
+    return f"{len(received)} classes, {names(received, every)}"
+  place = next(i for i, (a, b) in enumerate(zip(expected, received)) if a != b)
+  mine, theirs = (texts.shown(of[place], 60) for of in (received, expected))
+  return (f"{len(received)} classes, of which number {place + 1} is {mine}, "
+          f"not {theirs}")
+
+
 @functools.cache
 def warn(line):
   """Logs a line once in a process: the stages of a chain share their data."""

@@ -9,15 +9,13 @@ import numpy as np
 
 from kdwsd import files
 from kdwsd.evaluation import lettering
+from kdwsd.evaluation import precision_recall as curves_lib
 
 # Blue and orange: told apart by colour-blind readers and in grey print.
 _COLOURS = {"classification": "#1f5fa8", "detection": "#d9822b"}
 _GREY = "#777777"
 _ON_WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 
-
-# A picture of more is neither looked through nor drawn in seconds.
-MOST_CLASSES = 100
 
 _PANEL_COLUMNS, _BAR_COLUMNS = 22, 40  # of a class's name
 
@@ -80,26 +78,6 @@ def _panel(axes, curves):
               color=_GREY)
 
 
-def panels(values, num_positives):
-  """Chooses the classes of `precision_recall`, where there are too many.
-
-  Args:
-    values: [C] average precisions, None where a class has none.
-    num_positives: [C], images that have the class.
-
-  Returns:
-    Ids of all classes, in order, of `MOST_CLASSES` at most; of more, half the
-    most frequent, then half those of the least average precision.
-  """
-  if len(values) <= MOST_CLASSES:
-    return list(range(len(values)))
-  half = MOST_CLASSES // 2
-  frequent = sorted(range(len(values)), key=lambda c: -num_positives[c])[:half]
-  left = [c for c, value in enumerate(values)
-          if value is not None and c not in frequent]
-  return frequent + sorted(left, key=lambda c: values[c])[:half]
-
-
 def average_precision(path, classes, values, num_positives, names=None):
   """Draws a bar per class and kind, best class first.
 
@@ -108,15 +86,15 @@ def average_precision(path, classes, values, num_positives, names=None):
     classes: C names.
     values: dict of "classification" or "detection" to [C] average precisions
       in [0, 1], None where a class has none; the last kind gives the order.
-      Of more than `MOST_CLASSES` the best and the worst are drawn.
+      Of more than `precision_recall.MOST_PANELS` the best and worst are drawn.
     num_positives: [C], images that have the class, written beside its name.
     names: dict of kind to its name in the legend, or None.
   """
   last = list(values.values())[-1]
   order = sorted(range(len(classes)), reverse=True, key=lambda c: (
       -1.0 if last[c] is None else last[c], -c))
-  half = MOST_CLASSES // 2
-  if len(order) > MOST_CLASSES:
+  half = curves_lib.MOST_PANELS // 2
+  if len(order) > curves_lib.MOST_PANELS:
     order = [c for c in order if last[c] is not None] or order
     order = order[:half] + order[half:][-half:]
   figure = _figure(6.5, 0.26 * len(order) + 1.5)

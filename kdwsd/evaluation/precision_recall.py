@@ -15,6 +15,9 @@ import numpy as np
 # in binary, and the level must not be missed by a rounding error.
 _ROUNDING = 1e-9
 
+# A page of more is neither looked through nor drawn in seconds.
+MOST_PANELS = 100
+
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
@@ -78,6 +81,26 @@ def area_ap(curve):
     return float("nan")
   gained = np.diff(curve.recall, prepend=0.0)
   return float(np.sum(gained * _envelope(curve.precision)))
+
+
+def panels(values, num_positives):
+  """Chooses the classes whose curves are drawn, where there are too many.
+
+  Args:
+    values: [C] average precisions, None where a class has none.
+    num_positives: [C], images that have the class.
+
+  Returns:
+    Ids of all classes, in order, of `MOST_PANELS` at most; of more, half the
+    most frequent, then half those of the least average precision.
+  """
+  if len(values) <= MOST_PANELS:
+    return list(range(len(values)))
+  half = MOST_PANELS // 2
+  frequent = sorted(range(len(values)), key=lambda c: -num_positives[c])[:half]
+  left = [c for c, value in enumerate(values)
+          if value is not None and c not in frequent]
+  return frequent + sorted(left, key=lambda c: values[c])[:half]
 
 
 def _envelope(precision):

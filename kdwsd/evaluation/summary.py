@@ -15,6 +15,7 @@ from kdwsd.evaluation import inference
 from kdwsd.evaluation import metrics as metrics_lib
 from kdwsd.evaluation import pictures
 from kdwsd.evaluation import plots
+from kdwsd.evaluation import precision_recall
 from kdwsd.evaluation import prediction_files
 from kdwsd.evaluation import table as table_lib
 
@@ -164,7 +165,7 @@ def write(metrics, results, record_set, output):
     curves["detection"] = detection.curves(
         results.detections, results.images, len(classes))
     values["detection"] = metrics["detection"]["per_class"]["voc07_ap"]
-  plots.precision_recall(paths[3], classes, curves, plots.panels(
+  plots.precision_recall(paths[3], classes, curves, precision_recall.panels(
       list(values.values())[-1], metrics["num_positive_images"]))
   plots.average_precision(
       paths[4], classes, values, metrics["num_positive_images"],

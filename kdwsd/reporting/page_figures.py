@@ -1,5 +1,6 @@
 """Charts of a report's page: each class, each stage of training."""
 
+from kdwsd.evaluation import precision_recall as curves_lib
 from kdwsd.evaluation import table as table_lib
 from kdwsd.reporting import charts
 from kdwsd.reporting import comparison
@@ -66,8 +67,16 @@ def precision_recall(report):
     return _join(heading, _element(
         "p", "Left out: no predictions lie beside the metrics.",
         class_="note"))
-  panels = []
-  for place, row in enumerate(report.class_rows):
+  rows, panels = report.class_rows, []
+  chosen = curves_lib.panels([row.ap.get(shown[-1]) for row in rows],
+                             [row.num_images for row in rows])
+  note = "Of each class, in percent; recall to the right."
+  if len(chosen) < len(rows):
+    note = (f"Of {len(chosen)} of {len(rows)} classes, in percent; recall to "
+            "the right. The most frequent, then those of the least average "
+            "precision.")
+  for place in chosen:
+    row = rows[place]
     panels.append(_element(
         "figure",
         _element("figcaption", row.name, title=row.name),
@@ -81,8 +90,7 @@ def precision_recall(report):
         "details", _element("summary", f"{len(panels)} classes"), grid)
   return _join(
       heading,
-      _element("p", "Of each class, in percent; recall to the right.",
-               class_="note"),
+      _element("p", note, class_="note"),
       charts.legend(
           (f"line {_STYLES[s]}", comparison.MODELS[s]) for s in shown),
       grid)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from kdwsd import errors
 from kdwsd import system_errors
 from kdwsd.data import input_pipeline
+from kdwsd.data import label_counts
 from kdwsd.data import objectness
 from kdwsd.data import record_faults
 from kdwsd.data import records
@@ -272,5 +273,7 @@ def _check_same_classes(train_set, eval_set):
   if train_set.classes != eval_set.classes:
     raise errors.InputError(
         f"{records.card_path(eval_set.directory, eval_set.split)}: expected "
-        f"the classes of {train_set.split}: {', '.join(train_set.classes)}. "
-        f"Received: {', '.join(eval_set.classes)}.")
+        f"the {len(train_set.classes)} classes of {train_set.split}. Received: "
+        f"{label_counts.difference(train_set.classes, eval_set.classes)}. "
+        "Convert it with --classes="
+        f"{records.card_path(train_set.directory, train_set.split)}.")

@@ -11,6 +11,7 @@ from absl import logging
 import tensorflow as tf
 
 from kdwsd import errors
+from kdwsd.data import label_counts
 from kdwsd.modeling import wsddn
 from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib
@@ -76,8 +77,9 @@ def check(workdir, checkpoint, classes):
         f"{config.stage}.")
   if config.classes != tuple(classes):
     raise errors.InputError(
-        f"--teacher: {workdir}: expected the classes of the student's data, "
-        f"{', '.join(classes)}. Received: {', '.join(config.classes)}.")
+        f"--teacher: {workdir}: expected the {len(classes)} classes of the "
+        "student's data. Received: "
+        f"{label_counts.difference(classes, config.classes)}.")
   return checkpoints.find(workdir, checkpoint)
 
 

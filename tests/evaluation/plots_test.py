@@ -31,7 +31,7 @@ def _draw(tmp_path, names, values=None):
   counts = list(range(len(names), 0, -1))
   with mock.patch.object(figure_lib.Figure, "savefig", keep):
     plots.precision_recall(str(tmp_path / "curves.png"), names, curves,
-                           plots.panels(values, counts))
+                           precision_recall.panels(values, counts))
     plots.average_precision(str(tmp_path / "bars.png"), names,
                             {"classification": values}, counts)
   return drawn
@@ -81,10 +81,10 @@ def test_of_many_classes_the_frequent_and_the_worst_are_drawn(tmp_path):
 
 def test_frequent_classes_are_not_drawn_twice():
   values, counts = [0.5] * 300, list(range(300))
-  chosen = plots.panels(values, counts)
+  chosen = precision_recall.panels(values, counts)
   assert chosen == list(range(299, 249, -1)) + list(range(50))
-  assert plots.panels(values[:100], counts[:100]) == list(range(100))
-  few = plots.panels([None] * 298 + [0.1, 0.2], counts)
+  assert precision_recall.panels(values[:100], counts[:100]) == list(range(100))
+  few = precision_recall.panels([None] * 298 + [0.1, 0.2], counts)
   assert few == list(range(299, 249, -1))  # Those without AP are not "worst".
 
 

@@ -173,6 +173,22 @@ class ReportPageTest(absltest.TestCase):
     self.assertIn("<summary>80 classes</summary>", drawn)
     self.assertEqual(drawn.count("<svg"), 80)
 
+  def test_of_very_many_classes_a_hundred_curves_are_drawn(self):
+    rows = [page_data.ClassRow(f"c{i}", 300 - i, {"cls": 1 - i / 300})
+            for i in range(300)]
+    curve = precision_recall.from_hits([True], 1)
+    drawn = page_figures.precision_recall(dataclasses.replace(
+        _report(("cls",)), class_rows=rows, curves={"cls": [curve] * 300}))
+    self.assertEqual(drawn.count("<svg"), 100)
+    self.assertIn("Of 100 of 300 classes, in percent", drawn)
+    for name in ("c0", "c49", "c299", "c250"):
+      self.assertIn(f">{name}<", drawn)
+    self.assertNotIn(">c50<", drawn)
+    # The table has all of them.
+    everything = page_figures.classes(dataclasses.replace(
+        _report(("cls",)), class_rows=rows))
+    self.assertEqual(everything.count("<tr"), 301)
+
   def test_losses_that_say_nothing_are_not_drawn(self):
     drawn = page_figures.training(_report(("cls",)))
     self.assertIn("hard loss", drawn)

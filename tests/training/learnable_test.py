@@ -97,3 +97,13 @@ def test_counts_are_of_known_labels():
   np.testing.assert_array_equal(counts.positive, [2, 0])
   np.testing.assert_array_equal(counts.negative, [5, 10])
   assert counts.num_objects is None
+
+
+@pytest.mark.parametrize("received, told", [
+    ("abx", "3 classes, of which number 3 is x, not c"),
+    ("bac", "3 classes, of which number 1 is b, not a"),
+    ("ab", "2 classes, a, b"), ("abcdefgh", "8 classes, a, b, c, d, e and 3 m"),
+])
+def test_classes_that_differ_are_told_by_the_first(received, told):
+  assert label_counts.difference(("a", "b", "c"), tuple(received)).startswith(
+      told)
