@@ -97,7 +97,7 @@ class MakeRecordsTest(parameterized.TestCase):
         format="csv", input=path, split="test", on_error="skip",
         classes=[os.path.join(self.output, "train.json")])
     self.assertIn("1, listed in test.skipped.txt", printed)
-    for part in ("classes    dog (1)", "no image   1 classes: cat"):
+    for part in ("classes    dog (1)", "no image   1 of 2 classes: cat"):
       self.assertIn(part, printed)
 
   def test_csv_flags_reach_the_reader(self):
@@ -133,7 +133,8 @@ class MakeRecordsTest(parameterized.TestCase):
       for part in (
           "train.csv: separator ','", "leaves out 1 of the data's names: dog",
           "images     2, ", "labels     1 of 2", "classes    cat (1)",
-          "no image   1 classes: yak", "objects    no boxes", "faults     3\n",
+          "no image   1 of 2 classes: yak", "objects    no boxes",
+          "faults     3\n",
           "csv:6: expected 2 fields", "x.jpg: expected an image file. "
           f"Received: No such file or directory; relative paths start from "
           f"{self.folder} (--images)"):

@@ -34,9 +34,10 @@ def lines(images_per_class, unknown_per_class=()):
         ("", f"... {len(named) - 2 * _ENDS} more ...,"),
         ("", ", ".join(named[-_ENDS:]))]
   if missing:
-    found.append(("no image", f"{len(missing)} classes: " + ", ".join(
-        map(_shown, missing[:_ALL])) + (
-            ", ..." if len(missing) > _ALL else "")))
+    found.append((
+        "no image", f"{len(missing)} of {len(images_per_class)} classes: "
+        + ", ".join(map(_shown, missing[:_ALL]))
+        + (", ..." if len(missing) > _ALL else "")))
   found += [("alike", text) for text in _alike(images_per_class)]
   unknown = sum(dict(unknown_per_class).values())
   if unknown:

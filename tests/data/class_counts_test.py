@@ -16,11 +16,11 @@ class ClassCountsTest(absltest.TestCase):
     self.assertEqual(
         class_counts.lines({"yak": 0, "dog": 1, "emu": 0},
                            {"dog": 3, "yak": 1}),
-        [("classes", "dog (1)"), ("no image", "2 classes: yak, emu"),
+        [("classes", "dog (1)"), ("no image", "2 of 3 classes: yak, emu"),
          ("unknown", "4 labels")])
     self.assertEqual(
         class_counts.lines({"yak": 0}),
-        [("classes", "none has an image"), ("no image", "1 classes: yak")])
+        [("classes", "none has an image"), ("no image", "1 of 1 classes: yak")])
 
   def test_of_many_classes_both_ends_are_named(self):
     lines = class_counts.lines({f"c{i:02d}": i + 1 for i in range(50)})

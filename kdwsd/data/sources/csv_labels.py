@@ -40,6 +40,7 @@ from kdwsd.data.sources import label_values
 from kdwsd.data.sources import paths
 
 _USUAL = (".jpg", ".JPG", ".png")  # Told at once to be images.
+_NO_LABELS = ("unlabeled", "unlabelled")  # Roboflow's column, hardly a class.
 _MOST_KNOWN = 100_000  # Rows of columns of classes that are kept in memory.
 
 
@@ -148,7 +149,10 @@ class _ByColumn:
     sources.check_classes(there, table.path)
     self.classes = sources.choose_classes(classes, there, table.path)
     self.names, numbers = _numbers(self.classes, there)
-    self.how = f"{len(there)} columns of classes"
+    self.how = f"{len(there)} columns of classes" + "".join(
+        f" with {texts.quoted(name)} (--ignore_columns={name} if that marks "
+        "images without labels)" for name in self.classes
+        if name.lower() in _NO_LABELS and name in there)
     self._table, self._columns = table, columns
     self._numbers = [numbers[name] for name in there]
     self._known = {}

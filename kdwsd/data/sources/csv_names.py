@@ -85,9 +85,8 @@ def _look(fields, classes):
     if any(len(some) > 1 for some in parts) and all(
         len(some) == 1 and not re.search("[;|,]", some[0])
         or classes.issuperset(some) for some in parts):
-      return mark
-  marks = "".join(mark for mark in ";|"
-                  if any(mark in field for field in fields))
+      return _those_used(mark, fields) or mark
+  marks = _those_used(";|", fields)
   if marks:
     return marks
   for mark in (",", " ", "/", "+", "&"):
@@ -107,6 +106,11 @@ def _look(fields, classes):
           f"{'space' if mark == ' ' else mark}, or none if a field is one "
           "label, or --classes", texts.quoted(field))
   return ""
+
+
+def _those_used(marks, fields):
+  return "".join(mark for mark in marks
+                 if any(mark in field for field in fields))
 
 
 def _recur(parts):

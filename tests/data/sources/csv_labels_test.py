@@ -206,6 +206,16 @@ class CsvLabelsTest(parameterized.TestCase):
     self.assertIn("labels by name in columns ", source.notices[0])
     self.assertNotIn("ignored", source.notices[0])
 
+  def test_the_export_of_roboflow(self):
+    text = "filename, unlabeled, cat, dog\na.jpg, 0, 1, 1\nb.jpg, 1, 0, 0\n"
+    source = self._read(text)
+    self.assertEqual(source.classes, ("unlabeled", "cat", "dog"))
+    self.assertIn("--ignore_columns=unlabeled", source.notices[0])
+    source = self._read(text, ignore_columns=("unlabeled",))
+    self.assertEqual(source.classes, ("cat", "dog"))
+    self.assertEqual([item.label_ids for item in source.items], [(0, 1), ()])
+    self.assertEndsWith(source.notices[0], "ignored columns: unlabeled.")
+
   def test_numbered_columns_of_classes(self):
     source = self._read("path,class1,class2\na.jpg,1,0\nb.jpg,1,1\n")
     self.assertEqual(source.classes, ("class1", "class2"))

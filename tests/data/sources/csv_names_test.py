@@ -96,6 +96,7 @@ class CsvNamesTest(parameterized.TestCase):
       (["person,boat"], [["person", "boat"]]),
       (["person boat", "stop sign"], [["person", "boat"], ["stop sign"]]),
       (["a,b", "[x]", "person"], [["a,b"], ["[x]"], ["person"]]),
+      (["person\tboat"], [["person", "boat"]]),
       (["p|q;boat"], [["p|q", "boat"]]))
   def test_names_of_a_class_list_are_never_parted(self, fields, names):
     classes = ("a,b", "[x]", "person", "boat", "stop sign", "p|q")

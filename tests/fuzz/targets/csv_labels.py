@@ -123,7 +123,8 @@ def _check_rows(found, messages, listed):
   separator = ast.literal_eval(
       re.search(r"separator (.*?), image paths in", found.notices[0])[1])
   rows = [row for row in listed if row.replace(separator, " ").strip()]
-  num_rows = len(rows) - 1 - (rows[0].strip().startswith("sep="))
+  num_rows = len(rows) - 1 - len(
+      re.findall(r"^\s*sep=.\s*$", rows[0]))
   joined = sum(int(number) for notice in found.notices
                for number in re.findall(r"^Joined (\d+) rows", notice))
   oracle.demand(
