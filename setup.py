@@ -54,6 +54,7 @@ setuptools.setup(
         # With Keras 2.15 and tf-models-official 2.15 the one line of versions
         # on which all three work together.
         "tensorflow-addons>=0.23,<0.24",
+        "tensorflow-datasets>=4.9",
         # 1.18 and later speak a protobuf that TensorFlow 2.15 cannot load.
         "tensorflow-metadata>=1.15,<=1.17.2",
         # Protos only: of warm-up requests, and of the gRPC API. Left free, it

@@ -13,6 +13,7 @@ Formats, and what they read:
   csv       --input=labels.csv [--images=FOLDER]
   openimages  --input=labels.csv --images=FOLDER
             --class_descriptions=class-descriptions.csv
+  tfds      --input=voc/2007 --data_dir=FOLDER --image_set=train
   yolo      --input=data.yaml, or the data set's folder, --image_set=train
 
 docs/data.md describes them. --dry_run prints what would be converted. A stopped
@@ -30,7 +31,7 @@ _METHODS = ["edge_boxes", "selective_search", "file", "datalist"]
 # The data set.
 _FORMAT = flags.DEFINE_enum(
     "format", "voc", ["voc", "coco", "nuswide", "datalist", "csv", "yolo",
-                       "openimages"],
+                       "openimages", "tfds"],
     "Format of the data set.")
 _INPUT = flags.DEFINE_string(
     "input", None, "Folder of the data set, or the datalist or CSV file.")
@@ -45,6 +46,12 @@ _ANNOTATIONS = flags.DEFINE_string(
     "file of boxes, for evaluation.")
 _CLASS_DESCRIPTIONS = flags.DEFINE_string(
     "class_descriptions", None, "Open Images: CSV file of label and name.")
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "TensorFlow Datasets: folder of prepared data sets; "
+    "TFDS_DATA_DIR or ~/tensorflow_datasets if left out.")
+_LABEL_FEATURE = flags.DEFINE_string(
+    "label_feature", None, "TensorFlow Datasets: name of the labels, where a "
+    "data set has several.")
 _MIN_CONFIDENCE = flags.DEFINE_float(
     "min_confidence", None, "Open Images: labels that machines made with at "
     "least this confidence are present, others unknown. Without it, labels are "
@@ -284,10 +291,17 @@ def _read_openimages(**common):
       min_confidence=_MIN_CONFIDENCE.value, **common)
 
 
+def _read_tfds(**common):
+  from kdwsd.data.sources import tfds
+  return tfds.read(_INPUT.value, data_dir=_DATA_DIR.value,
+                   image_set=_image_set(), label_feature=_LABEL_FEATURE.value,
+                   **common)
+
+
 # What reads each --format; imported when called for, as --help needs none.
 _READERS = {"voc": _read_voc, "coco": _read_coco, "nuswide": _read_nuswide,
             "datalist": _read_datalist, "csv": _read_csv, "yolo": _read_yolo,
-            "openimages": _read_openimages}
+            "openimages": _read_openimages, "tfds": _read_tfds}
 
 
 def _image_set():

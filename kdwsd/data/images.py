@@ -65,13 +65,14 @@ class DecodedImage:
     return int(self.pixels.max(initial=0)) < DARK
 
 
-def read(path, *, max_pixels=DEFAULT_MAX_PIXELS, where=""):
+def read(path, *, max_pixels=DEFAULT_MAX_PIXELS, where="", span=None):
   """Reads and decodes an image file.
 
   Args:
     path: of the file.
     max_pixels: larger images are refused before they are decoded.
     where: what lists the image, for messages.
+    span: (offset, length) of the image in the file, bytes; None for all of it.
 
   Returns:
     A `DecodedImage`.
@@ -80,18 +81,20 @@ def read(path, *, max_pixels=DEFAULT_MAX_PIXELS, where=""):
     errors.InputError: missing, empty, truncated, too large, or no image.
   """
   name = f"{where}: {path}" if where else str(path)
-  return decode(read_bytes(path, name), max_pixels=max_pixels, name=name)
+  return decode(read_bytes(path, name, span), max_pixels=max_pixels, name=name)
 
 
-def read_bytes(path, name):
-  """Reads an image file without decoding it.
+def read_bytes(path, name, span=None):
+  """Reads an image file, or a span of one, without decoding it.
 
   Raises:
     errors.InputError: missing or unreadable; it begins with `name`.
   """
   try:
+    offset, length = span or (0, -1)
     with open(path, "rb") as file:
-      return file.read()
+      file.seek(offset)
+      return file.read(length)
   except (OSError, ValueError) as error:  # ValueError: a NUL in the path.
     raise errors.InputError(
         f"{name}: expected an image file. Received: "

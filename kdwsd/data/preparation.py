@@ -104,7 +104,8 @@ def prepare(item, settings, *, max_pixels, proposal_file=None):
   Raises:
     errors.InputError: the image or its proposals are not right.
   """
-  image = images.read(item.image_path, max_pixels=max_pixels, where=item.where)
+  image = images.read(item.image_path, max_pixels=max_pixels, where=item.where,
+                      span=item.span)
   boxes, scores = _propose(item, image, settings, proposal_file)
   truth, num_judged, num_matched = None, 0, (0,) * len(RECALL_IOUS)
   if item.objects is not None:

@@ -81,6 +81,7 @@ class Item:
     objects: `Objects`, or None where the source has no boxes.
     proposals: `Line`, or None where the source has no proposals.
     where: what lists the image, for messages: `train.txt:17`.
+    span: (offset, length) of the image in the file, bytes; None for all of it.
 
   Raises:
     errors.InputError: a name that no file can have, or no record hold.
@@ -92,6 +93,7 @@ class Item:
   objects: Objects = None
   proposals: Line = None
   where: str = ""
+  span: tuple = None
 
   def __post_init__(self):
     texts.check_name(self.image_id, self.where, "the path or id of an image")
