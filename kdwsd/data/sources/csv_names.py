@@ -1,12 +1,12 @@
 """Labels by name: what parts those that share a field of a table.
 
-Lists as Python or JSON write them are certain. Otherwise labels are parted by
-`;` or `|` where either occurs. A comma may belong to a name ("bow, decorative")
-and a space often does ("stop sign"): they part labels only where the parts
-prove to be labels of their own, each alone in another field, or first in one
-and last in another, or in the class list. What is not certain is refused, as
-are words in more combinations than names have: "clear primary", "haze primary",
-"clear primary water".
+Lists as Python or JSON write them are certain, and then all fields must be
+lists. Otherwise labels are parted by `;` or `|` where either occurs. A comma may
+belong to a name ("bow, decorative") and a space often does ("stop sign"): they
+part labels only where the parts prove to be labels of their own, each alone in
+another field, or first in one and last in another, or in the class list. What
+is not certain is refused, as are words in more combinations than names have:
+"clear primary", "haze primary", "clear primary water".
 """
 
 import ast
@@ -65,7 +65,8 @@ def find(fields, classes, separator):
   """
   classes = frozenset(classes or ())
   fields = sorted({field.strip() for field in fields} - classes - {""})
-  if fields and all(map(_is_bracketed, fields)):
+  if fields and (all(map(_is_bracketed, fields))
+                 or any(map(_is_list_of_strings, fields))):
     return "lists", _names(classes, _parts_of_list)
   mark = _look(fields, classes) if separator is None else (
       "" if separator == "none" else _WORDS.get(separator, separator))
@@ -178,10 +179,17 @@ def _parted(mark):
 
 
 def _is_bracketed(field):
+  """Whether a field looks like a list; [a, b] does, and (a, b) does not."""
   if field[0] == "[":
     return field[-1] == "]"
   return field == "set()" or field[0] + field[-1] in ("()", "{}") and bool(
       _LIST.fullmatch(field[1:-1].strip()))
+
+
+def _is_list_of_strings(field):
+  """Whether a field is a list for sure: one of quoted strings."""
+  return (_is_bracketed(field) and field[1:-1].strip()[:1] in ("'", '"')
+          and bool(_LIST.fullmatch(field[1:-1].strip())))
 
 
 def _parts_of_list(field):

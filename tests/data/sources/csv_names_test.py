@@ -54,7 +54,7 @@ class CsvNamesTest(parameterized.TestCase):
 
   @parameterized.parameters(
       "[null]", "[[1]]", "[{}]", r"['\x1']", r"['\N{no such}']",
-      "[os.system('x')]", "['a'b]", "['a', b]")
+      "[os.system('x')]", "['a'b]", "['a', b]", "['a'", "a", "7", "a, b")
   def test_other_lists_are_refused_where_they_stand(self, field):
     _, part = csv_names.find([field, "['a']"], None, None)
     with self.assertRaises(csv_names.NotAListError):
@@ -72,7 +72,7 @@ class CsvNamesTest(parameterized.TestCase):
       (["person boat", "boat dog", "dog cat", "boat person"], "boat", "=space"),
       (["cat/dog", "cat", "dog"], "cat/dog", "--label_separator=/"),
       (["cat+dog", "dog+cat"], "cat", "--label_separator=.,"),
-      (["['a']", "b"], "['a']", "brackets"), (["'a'", "b"], "'a'", "quotes"),
+      (["[a]", "b"], "[a]", "brackets"), (["'a'", "b"], "'a'", "quotes"),
       (['"a"', "b"], '"a"', "quotes"), (["a]", "b"], "a]", "brackets"))
   def test_what_is_not_certain_names_the_flag(self, fields, where, flag):
     with self.assertRaisesRegex(csv_names.UncertainError, flag) as raised:
