@@ -44,8 +44,13 @@ def without_metadata(content):
 
 
 def pixels_alone(content):
-  """As `without_metadata`, without the orientation either."""
-  return b"".join(_kept(content, lambda kind, _: kind == b"tRNS"))
+  """As `without_metadata`, without the orientation either.
+
+  A chunk that does not end is left out as well: OpenCV would make room for all
+  that its header promises.
+  """
+  *parts, rest = _kept(content, lambda kind, _: kind == b"tRNS")
+  return b"".join(parts + [rest] * (rest[4:8] == b"IEND"))
 
 
 def _kept(content, is_kept):

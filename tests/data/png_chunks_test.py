@@ -1,6 +1,7 @@
 """Tests of leaving out a PNG's metadata; Pillow reads what is left."""
 
 import io
+import resource
 import tracemalloc
 import zlib
 
@@ -96,6 +97,20 @@ class PngChunksTest(parameterized.TestCase):
     self.assertEqual(png_chunks.without_metadata(b""), b"")
     self.assertEqual(png_chunks.bit_depth(whole), 8)
     self.assertEqual(png_chunks.bit_depth(b""), 0)
+
+  def test_no_room_is_made_for_what_a_header_promises(self):
+    content = bytearray(deep_images.png(
+        np.dstack([_GREY] * 3), deep_images.RGB))
+    at = content.index(b"IDAT") - 4
+    content[at:at + 4] = b"\xff\xff\0\xb5"  # Four gigabytes.
+    self.assertTrue(png_chunks.without_metadata(content).endswith(
+        bytes(content[at:])))
+    self.assertNotIn(b"IDAT", png_chunks.pixels_alone(content))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with self.assertRaisesRegex(errors.InputError, "Received"):
+      images.decode(bytes(content))
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    self.assertLess(after - before, 200_000)  # KiB
 
   def test_other_formats_take_large_metadata_too(self):
     exif = Image.Exif()

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from kdwsd.data import images
+from tests.data import deep_images
 from tests.data import fake_sets
 from tests.fuzz import grammar as g
 from tests.fuzz import mutations
@@ -21,7 +22,8 @@ MAX_PIXELS = 300_000
 _MODES = ("1", "L", "P", "RGB", "RGBA", "CMYK", "LA", "I;16", "I", "F",
           "YCbCr", "PA")
 _PNG = b"\x89PNG\r\n\x1a\n"
-_KINDS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "ICO", "TGA")
+_KINDS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "ICO",
+          "TGA")
 
 
 def _image(mode="RGB", height=24, width=32):
@@ -51,7 +53,7 @@ def _exif(orientation):
 
 def examples():
   """Sound images of every format and mode."""
-  made = [encoded(mode, kind) for kind in _KINDS[:7] for mode in _MODES]
+  made = [encoded(mode, kind) for kind in _KINDS[:8] for mode in _MODES]
   made += [encoded("RGB", "JPEG", progressive=True),
            encoded("RGB", "JPEG", exif=_exif(6)),
            encoded("L", "JPEG", exif=_exif(3)),
@@ -62,6 +64,19 @@ def examples():
            encoded("L", "PNG", transparency=0),
            encoded("RGB", "GIF", save_all=True,
                    append_images=[_image("RGB")] * 3)]
+  for bits in (8, 12, 16):
+    grey = deep_images.ramp((1 << bits) - 1)
+    colours = np.dstack([grey] * 3)
+    made += [
+        deep_images.png(grey, deep_images.GREY),
+        deep_images.png(colours, deep_images.RGB,
+                        extra=[(b"tRNS", b"\0\0" * 3)]),
+        deep_images.png(np.dstack([colours, grey]), deep_images.RGBA),
+        deep_images.tiff(grey.astype(np.uint16)),
+        deep_images.tiff(colours.astype(np.uint16)),
+        deep_images.tiff((grey - 3).astype(np.int32), kind=2),
+        deep_images.tiff(grey.astype(np.float32), kind=3)]
+  made.append(deep_images.tiff(grey.astype(np.float64) / 65535, kind=3))
   return [{"image": content} for content in made if content]
 
 
@@ -93,6 +108,64 @@ def _pngs(draw):
   chunks.append(_chunk(b"IDAT", zlib.compress(rows)))
   chunks.append(_chunk(b"IEND", b""))
   return _PNG + b"".join(chunks)
+
+
+_SAMPLES = st.sampled_from(
+    [0, 1, 19, 255, 256, 1023, 1024, 4095, 4096, 16383, 16384, 65535])
+
+
+@st.composite
+def _samples(draw, channels):
+  """[H, W, N] whole numbers below a power of two; now and then one is more."""
+  largest = draw(_SAMPLES)
+  seed = draw(st.integers(0, 2 ** 32 - 1))
+  samples = np.random.RandomState(seed).randint(
+      0, largest + 1, [draw(st.integers(1, 9)), draw(st.integers(1, 9)),
+                       channels])
+  samples[0, 0, 0] = draw(_SAMPLES)
+  return samples
+
+
+@st.composite
+def _deep_pngs(draw):
+  """PNG files of 16 bits, with transparency and metadata of every kind."""
+  colour = draw(st.sampled_from([
+      deep_images.GREY, deep_images.RGB, deep_images.GREY_ALPHA,
+      deep_images.RGBA]))
+  channels = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
+  samples = draw(_samples(channels))
+  extra = [(kind, draw(st.one_of(
+      st.binary(max_size=9), st.just(b"XML:com.adobe.xmp\0\1\0\0\0"
+                                     + zlib.compress(bytes(3_000_000), 1)),
+      st.just(b"a\0\0" + zlib.compress(bytes(3_000_000), 1)))))
+           for kind in draw(st.lists(st.sampled_from(
+               [b"zTXt", b"iTXt", b"iCCP", b"tEXt", b"sBIT"]), max_size=2))]
+  if colour in (deep_images.GREY, deep_images.RGB) and draw(st.booleans()):
+    level = draw(g.mostly(st.just(samples[-1, -1].tolist()), st.lists(
+        _SAMPLES, min_size=channels, max_size=channels)))
+    extra.append((b"tRNS", struct.pack(f">{channels}H", *level)))
+  return deep_images.png(samples, colour, extra=extra)
+
+
+@st.composite
+def _deep_tiffs(draw):
+  """TIFF files of whole numbers and floats, in range and out of it."""
+  channels = draw(st.sampled_from([1, 1, 3, 4, 2]))
+  samples = draw(_samples(channels))
+  kind, types = draw(st.sampled_from([
+      (1, "uint8 uint16 uint16 uint32"), (2, "int16 int32"),
+      (3, "float32 float32 float64")]))
+  if kind != 1:
+    samples = samples * draw(st.sampled_from([1, 1, -1, 0.5, 1 / 65535, 1e-3]))
+    if kind == 3 and draw(st.integers(0, 4)) == 0:
+      samples = samples / draw(st.sampled_from([1e-9, 0, 1e30]))
+  tags = draw(st.lists(st.tuples(
+      st.sampled_from([281, 341, 280, 340, 274, 338, 262, 259, 284]),
+      st.one_of(st.integers(0, 9), _SAMPLES)), max_size=3))
+  with np.errstate(all="ignore"):
+    typed = samples.astype(draw(st.sampled_from(types.split())))
+  return deep_images.tiff(
+      typed[..., 0] if channels == 1 else typed, kind=kind, tags=tags)
 
 
 @st.composite
@@ -151,9 +224,19 @@ def grammar():
   """Images of odd kinds, put together so that checksums are right."""
   plain = st.builds(encoded, st.sampled_from(_MODES), st.sampled_from(_KINDS))
   return st.one_of(
-      _jpegs(), _jpegs(), _pngs(), _pngs(), _plain_maps(),
+      _jpegs(), _jpegs(), _pngs(), _pngs(), _deep_pngs(), _deep_pngs(),
+      _deep_tiffs(), _deep_tiffs(), _plain_maps(),
       plain.filter(bool), _large(), st.binary(max_size=40)).map(
           lambda content: {"image": content})
+
+
+def served_grammar():
+  """Those of the formats that an export decodes, and a few others."""
+  return st.one_of(
+      _jpegs(), _pngs(), _deep_pngs(), _deep_pngs(),
+      st.builds(encoded, st.sampled_from(_MODES), st.sampled_from(
+          ["JPEG", "PNG", "PNG", "GIF"])).filter(bool),
+      _large()).map(lambda content: {"image": content})
 
 
 def damage(case, random, others):
@@ -183,6 +266,9 @@ def check(folder):
       f"pixels of {found.pixels.shape} {found.pixels.dtype}")
   oracle.demand(found.height * found.width <= MAX_PIXELS, "too many pixels")
   oracle.demand(found.orientation in range(1, 9), "an odd orientation")
+  oracle.demand(found.taken_for in (
+      "", "0..1", "0..255", "8 bits", "10 bits", "12 bits", "14 bits"),
+                f"an odd range: {found.taken_for!r}")
   with Image.open(io.BytesIO(found.encoded), formats=["JPEG"]) as again:
     oracle.demand(again.size == (found.width, found.height)
                   and again.mode in ("RGB", "L"),
