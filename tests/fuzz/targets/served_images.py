@@ -37,8 +37,15 @@ def _decode(image_bytes):
           exif.orientations(image_bytes))
 
 
+@tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+def _decode_each(image_bytes):
+  return image_decoding.decode_each(
+      image_bytes, _SIDE, max_pixels=image_files.MAX_PIXELS)
+
+
 def check(folder):
-  """Pixels of both images of a batch; and what is recorded can be trained on.
+  """Pixels of both images of a batch, with and without a status for each; and
+  what is recorded can be trained on.
   """
   content = sourced.read(os.path.join(folder, "image"))
   try:
@@ -47,8 +54,16 @@ def check(folder):
     found = None
   if found is not None:
     _check_record(found)
-  pixels, orientations = (
-      tensor.numpy() for tensor in _decode(tf.constant([_SOUND, content])))
+  each, problem = _check_each(content)
+  try:
+    pixels, orientations = (
+        tensor.numpy() for tensor in _decode(tf.constant([_SOUND, content])))
+  except tf.errors.InvalidArgumentError as error:
+    oracle.demand(problem and f"image_bytes[1]: {problem}" in error.message,
+                  f"a status other than the refusal: {problem!r}")
+    raise
+  oracle.demand(not problem and (pixels == each).all(),
+                f"other pixels with a status for each: {problem!r}")
   oracle.demand(pixels.shape == (2, _SIDE, _SIDE, 3), f"{pixels.shape}")
   oracle.demand(((pixels >= 0) & (pixels <= 255)).all(), "pixels out of range")
   oracle.demand(((orientations >= 1) & (orientations <= 8)).all()
@@ -68,6 +83,21 @@ def _compare(content, found, served):
   elif not (content[25] == 0 and content[24] < 8 and b"tRNS" in content):
     oracle.demand(difference.max() < 1.01, "other pixels than those of "
                   f"records: {difference.max():.1f} apart at most")
+
+
+def _check_each(content):
+  """Pixels of both images, and what is wrong with the second: nothing fails."""
+  try:
+    each, problems = _decode_each(tf.constant([_SOUND, content]))
+    alone, _ = _decode_each(tf.constant([_SOUND]))
+  except tf.errors.OpError as error:
+    raise oracle.Broken(f"per_image fails: {error.message[:300]!r}") from error
+  sound, problem = (text.numpy().decode() for text in problems)
+  oracle.demand(not sound and (each[0] == alone[0]).numpy().all(),
+                f"a bad image spoils a good one: {sound!r}")
+  oracle.demand(not problem or (each[1] == 0).numpy().all(),
+                "pixels of an image with a problem")
+  return each.numpy(), problem
 
 
 def _check_record(found):
