@@ -67,7 +67,8 @@ class Predictor:
     classes: C names, in the order of probabilities.
     is_detector: whether its images need proposals.
     ask: function of a list of `Image`s to (probabilities [B, C], proposal
-      scores [B, R, C] or None); raises TensorFlow's errors.
+      scores [B, R, C] or None, B texts: what is wrong with an image, or
+      empty); raises TensorFlow's errors.
   """
   classes: tuple
   is_detector: bool
@@ -111,7 +112,7 @@ def score(predictor, batch):
     errors.InputError: the model does not give finite numbers.
   """
   try:
-    probabilities, proposal_scores = predictor.ask(batch)
+    probabilities, proposal_scores, problems = predictor.ask(batch)
   except tf.errors.OpError as error:
     if len(batch) > 1:
       return [found for image in batch for found in score(predictor, [image])]
@@ -123,11 +124,15 @@ def score(predictor, batch):
         "--model: expected finite scores; its training has probably diverged. "
         f"Received: NaN or infinity, for one of {batch[0].path} ... "
         f"{batch[-1].path}.")
-  if proposal_scores is None:
-    return [Scores(row) for row in probabilities]
-  most = proposal_scores.shape[1]
-  return [Scores(row, image.proposals[:most], scores[:len(image.proposals)])
-          for image, row, scores in zip(batch, probabilities, proposal_scores)]
+  found = []
+  for number, (image, problem) in enumerate(zip(batch, problems)):
+    regions = ()
+    if proposal_scores is not None:
+      scores = proposal_scores[number, :len(image.proposals)]
+      regions = image.proposals[:len(scores)], scores
+    found.append(errors.InputError(f"{image.path}: {problem}") if problem
+                 else Scores(probabilities[number], *regions))
+  return found
 
 
 def score_files(predictor, found, settings=None, *, batch_size=1,
@@ -198,7 +203,8 @@ def of_model(model, *, classes, size, num_proposals=None):
                     objectness=tf.constant(objectness))
     outputs = {name: np.asarray(values, np.float32)
                for name, values in call(inputs).items()}
-    return outputs["image_scores"], outputs.get("proposal_scores")
+    return (outputs["image_scores"], outputs.get("proposal_scores"),
+            [""] * len(batch))
 
   return Predictor(tuple(classes), bool(num_proposals), ask)
 
@@ -223,6 +229,8 @@ def of_export(directory, num_proposals=None):
     signature = loaded.signatures[signatures.DEFAULT]
     names = set(signature.structured_input_signature[1])
     outputs = set(signature.structured_outputs)
+    # Exports of earlier versions have none.
+    signature = loaded.signatures.get(signatures.PER_IMAGE, signature)
   except Exception as error:  # A damaged one raises nearly anything.
     raise errors.InputError(
         f"{directory}: expected a whole SavedModel with the signature "
@@ -250,10 +258,12 @@ def of_export(directory, num_proposals=None):
       inputs[signatures.PROPOSALS] = tf.constant(boxes)
       inputs[signatures.OBJECTNESS] = tf.constant(objectness)
     outputs = signature(**inputs)
-    scores = None
+    scores, problems = None, [""] * len(batch)
     if is_detector:
       scores = outputs[signatures.PROPOSAL_SCORES].numpy()
-    return outputs[signatures.PROBABILITIES].numpy(), scores
+    if signatures.STATUS in outputs:
+      problems = [text.decode() for text in outputs[signatures.STATUS].numpy()]
+    return outputs[signatures.PROBABILITIES].numpy(), scores, problems
 
   return Predictor(classes, is_detector, ask)
 

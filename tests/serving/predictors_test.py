@@ -115,8 +115,16 @@ def test_a_file_scores_as_its_record_does(pairs, tmp_path):
           found.probabilities, expected[number], atol=1e-4)
 
 
-def test_a_bad_image_spoils_no_other(pairs, folder, tmp_path):
-  _, export, _ = pairs["cls"]
+@pytest.mark.parametrize("older", [False, True])
+def test_a_bad_image_spoils_no_other(pairs, folder, tmp_path, older):
+  _, export, model = pairs["cls"]
+  if older:  # An export without `per_image` is asked once more for each image.
+    servable = signatures.classifier(
+        model, classes=_CLASSES, image_size=fake_config.make(
+            stage="cls").student_size, eval_size=_SIZE)
+    del servable.signatures["per_image"]
+    saved_model.write(servable, str(tmp_path / "1"))
+    export = predictors.of_export(str(tmp_path / "1"))
   good = predictors.read(str(folder / "0.jpg"))
   # Sound to Pillow, but the export's decoder is not asked about its pixels.
   bad = predictors.Image("bad.jpg", b"\xff\xd8\xff nonsense", good.decoded)
@@ -150,7 +158,7 @@ def test_every_error_of_a_graph_is_one_line_with_its_reason(folder, fault):
       raise fault(None, None, "Graph execution error:\n\nDetected at node "
                   "a/b defined at (most recent call last):\n<stack traces "
                   "unavailable>\nOOM at [9,9]\n\t [[{{node a/b}}]] [Op:f]")
-    return np.zeros([len(batch), 1]), None
+    return np.zeros([len(batch), 1]), None, [""] * len(batch)
 
   good = predictors.read(str(folder / "0.jpg"))
   odd = predictors.Image("odd.jpg", good.content, good.decoded)
@@ -186,7 +194,8 @@ def test_files_come_in_order_with_their_errors(pairs, folder, tmp_path):
 
 def test_a_model_gone_to_nan_is_no_answer(folder):
   predictor = predictors.Predictor(
-      ("a",), False, lambda batch: (np.full([len(batch), 1], np.nan), None))
+      ("a",), False,
+      lambda batch: (np.full([len(batch), 1], np.nan), None, [""]))
   with pytest.raises(errors.InputError, match="diverged"):
     predictors.score(predictor, [predictors.read(str(folder / "0.jpg"))])
 
