@@ -7,6 +7,7 @@ until a flag tells. Other columns are left out and named.
 
 import dataclasses
 import itertools
+import os
 import re
 
 from kdwsd import errors
@@ -31,6 +32,7 @@ _NEVER_CLASSES = frozenset(
 _SAID_OF_LABELS = frozenset(
     "confidence present presence ispresent value score probability".split())
 _BOX = ("xmin", "ymin", "xmax", "ymax")
+_ONLY_CLASSES = "_classes.csv"  # Roboflow's: no column but those of classes.
 _UNNAMED = re.compile(r"unnamed:\d+")
 _MOST_KEPT = 1000  # Distinct values of a column that is not of labels.
 _CHUNK = 5000  # Rows.
@@ -217,13 +219,15 @@ def _by_name(table, seen, rest, named, classes):
 def _by_column(table, seen, rest, classes):
   """Numbers of the columns of classes."""
   header, found = table.header, []
+  are_all = os.path.basename(table.path) == _ONLY_CLASSES
   for i in rest:
     column, name = seen[i], csv_tables.plain(header[i])
     if classes and header[i] in classes:
       found.append(i)
     elif name in _NEVER_CLASSES or _is_index(header, i, seen):
       continue
-    elif column.is_binary and name in _OTHER_NAMES and not classes:
+    elif column.is_binary and name in _OTHER_NAMES and not (
+        classes or are_all):
       raise errors.InputError(
           f"{table.path}:1: expected to know whether {texts.quoted(header[i])} "
           f"is a class, as all its values could be labels; if not, give "

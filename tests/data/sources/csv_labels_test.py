@@ -216,6 +216,15 @@ class CsvLabelsTest(parameterized.TestCase):
     self.assertEqual([item.label_ids for item in source.items], [(0, 1), ()])
     self.assertEndsWith(source.notices[0], "ignored columns: unlabeled.")
 
+  def test_a_class_of_roboflow_may_have_the_name_of_a_split(self):
+    text = "filename, bus, train\na.jpg, 0, 1\nb.jpg, 1, 0\n"
+    with self.assertRaisesRegex(errors.InputError, "--ignore_columns=train"):
+      self._read(text)
+    self.path = os.path.join(os.path.dirname(self.path), "_classes.csv")
+    source = self._read(text)
+    self.assertEqual(source.classes, ("bus", "train"))
+    self.assertEqual([item.label_ids for item in source.items], [(1,), (0,)])
+
   def test_numbered_columns_of_classes(self):
     source = self._read("path,class1,class2\na.jpg,1,0\nb.jpg,1,1\n")
     self.assertEqual(source.classes, ("class1", "class2"))
