@@ -1,7 +1,11 @@
 """Which images of a source are there, before any of them is opened."""
 
+import contextlib
+import os
+
 from kdwsd import errors
 from kdwsd.data import images
+from kdwsd.data import texts
 
 
 def present(source, problems):
@@ -20,14 +24,14 @@ def present(source, problems):
   """
   folder = ("" if source.image_folder is None else
             f"; relative paths start from {source.image_folder} (--images)")
-  good, seen = [], {}
+  good, seen, neighbours = [], {}, _Neighbours()
   for item in source.items:
     wrong = images.missing(item.image_path)
     try:
       if wrong:
         raise errors.InputError(
             f"{item.where}: {item.image_path}: expected an image file. "
-            f"Received: {wrong}{folder}.")
+            f"Received: {wrong}{neighbours.hint(item.image_path)}{folder}.")
       if item.image_id in seen:
         raise errors.InputError(
             f"{item.where}: expected every image once. Received: "
@@ -42,3 +46,29 @@ def present(source, problems):
         f"{len(problems.messages)} listed can be used"
         + (f", first {problems.messages[0]}" if problems.messages else "."))
   return good
+
+
+class _Neighbours:
+  """Files whose names differ from a missing one in letter case or ending."""
+
+  def __init__(self):
+    self._folders = {}
+
+  def hint(self, path):
+    """What to add to a message about a file: another, if there is one."""
+    if os.path.lexists(path):
+      return ""
+    folder, name = os.path.split(path)
+    if folder not in self._folders:
+      there = self._folders[folder] = {}
+      with contextlib.suppress(OSError, ValueError):
+        for other in sorted(os.listdir(folder)):
+          for key in (other.casefold(), _stem(other)):
+            there.setdefault(key, other)
+    there = self._folders[folder]
+    other = there.get(name.casefold()) or there.get(_stem(name))
+    return f", but there is {texts.shown(other)}" if other else ""
+
+
+def _stem(name):
+  return os.path.splitext(name)[0].casefold()

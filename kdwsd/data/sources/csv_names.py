@@ -1,12 +1,12 @@
 """Labels by name: what parts those that share a field of a table.
 
 Lists as Python or JSON write them are certain, and then all fields must be
-lists. Otherwise labels are parted by `;` or `|` where either occurs. A comma may
-belong to a name ("bow, decorative") and a space often does ("stop sign"): they
-part labels only where the parts prove to be labels of their own, each alone in
-another field, or first in one and last in another, or in the class list. What
-is not certain is refused, as are words in more combinations than names have:
-"clear primary", "haze primary", "clear primary water".
+lists. Otherwise labels are parted by `;` or `|` where either occurs. A comma
+may belong to a name ("bow, decorative") and a space often does ("stop sign"):
+they part labels only where the parts prove to be labels of their own, each
+alone in another field, or first in one and last in another, or in the class
+list. What is not certain is refused, as are words in more combinations than
+names have: "clear primary", "haze primary", "clear primary water".
 """
 
 import ast
