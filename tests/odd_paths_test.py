@@ -9,6 +9,7 @@ import sys
 from PIL import Image
 import pytest
 
+from kdwsd.serving.server import servables
 from kdwsd.training import checkpoints
 from kdwsd.training import history
 from tests import whole_runs
@@ -108,6 +109,11 @@ def test_export_predicts_as_the_run(place):
     assert abs(mine["probability"] - other["probability"]) < 1e-4
   assert os.listdir(place / "seen [1]")
   assert os.path.exists(place / "sheet [1]" / "a%s.png")
+
+
+def test_server_loads_an_export(place):
+  loaded = servables.load(str(place / "models [1]" / "a*" / "1"), 1)
+  assert "serving_default" in loaded.signatures
 
 
 @pytest.mark.slow

@@ -38,8 +38,8 @@ def check_figure(name, record_set, *, detector):
   counts = label_counts.read(record_set)
   if counts is None:
     return
-  ways_out = (" Choose another --eval_split or --best_figure, or none with "
-              "--eval_split=.")
+  ways_out = (" Choose another --eval_split or --best_figure, or measure "
+              "nothing: --eval_split=''.")
   if name.startswith("detection/"):
     if not counts.num_objects:
       raise errors.InputError(

@@ -66,7 +66,7 @@ def test_split_that_cannot_give_the_figure_is_refused(
   with pytest.raises(errors.InputError) as caught:
     measurable.check_figure(name, _split(counts, num_objects), detector=True)
   assert str(caught.value).startswith(f"data/test.json: expected {lacks}")
-  assert "--eval_split=." in str(caught.value)
+  assert "--eval_split=''." in str(caught.value)
 
 
 @pytest.mark.parametrize("name, counts, num_objects", [

@@ -11,11 +11,13 @@ import pytest
 import tensorflow as tf
 
 from kdwsd import errors
+from kdwsd import files
 from kdwsd.training import chain
 from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib
 from kdwsd.training import run as run_lib
 from kdwsd.training import workdir_lock
+from tests.data import fake_records
 from tests.training import fake_config
 
 _STAGES = ("wsd", "cls", "kd_feature", "kd_prediction")
@@ -78,3 +80,38 @@ def test_chain_is_refused_where_another_trains(workdir):
   with workdir_lock.hold(workdir):
     with pytest.raises(errors.InputError, match="one held by process"):
       _trained_again(workdir)
+
+
+def _chain_on(directory, *, positive, unlabelled_test=False, **changes):
+  """Begins a chain on records by their cards; nothing is trained."""
+  for split, count in (("trainval", 4), ("test", 2)):
+    record_set = fake_records.write(directory, split, count)
+    labels = {name: 0 if split == "test" and unlabelled_test else number
+              for name, number in positive.items()}
+    files.write_json(os.path.join(directory, f"{split}.json"), {
+        **record_set.card, "classes": list(positive),
+        "images_per_class": labels, "num_objects": count})
+  settings = {stage: {**values, "data": directory, "eval_split": "test",
+                      **changes} for stage, values in _settings().items()}
+  one_device = tf.distribute.get_strategy()
+  with mock.patch.object(chain.strategies, "make", lambda *_: one_device):
+    with mock.patch.object(run_lib, "run") as trained:
+      try:
+        chain.run(os.path.join(directory, "chain"), settings)
+      finally:
+        assert not trained.called
+
+
+def test_data_that_cannot_be_learnt_stop_a_chain_before_its_first_stage(
+    tmp_path):
+  with pytest.raises(errors.InputError, match="expected two classes or more"):
+    _chain_on(str(tmp_path), positive={"cat": 2})
+  with pytest.raises(errors.InputError, match="expected images with labels to"):
+    _chain_on(str(tmp_path), positive={"cat": 0, "dog": 0})
+  with pytest.raises(errors.InputError, match="labels, which --best_figure"):
+    _chain_on(str(tmp_path), positive={"cat": 1, "dog": 1},
+              unlabelled_test=True)
+  # No student can give it.
+  with pytest.raises(errors.InputError, match="--best_figure: expected one of"):
+    _chain_on(str(tmp_path), positive={"cat": 1, "dog": 1},
+              best_figure="detection/voc07_map")
