@@ -52,6 +52,11 @@ flags.DEFINE_integer("batch_timeout_micros", _DEFAULTS.batch_timeout_micros,
 flags.DEFINE_integer("num_batch_threads", _DEFAULTS.num_batch_threads,
                      "Batches run at the same time. 0: one a CPU core.",
                      lower_bound=0)
+flags.DEFINE_bool("pad_variable_length_inputs",
+                  _DEFAULTS.pad_variable_length_inputs, "Run requests to a "
+                  "teacher together whose images differ in their number of "
+                  "proposals; answers may then have scores of more proposals "
+                  "than were sent (export/README.md).")
 flags.DEFINE_integer("max_request_bytes", _DEFAULTS.max_request_bytes,
                      "Bytes of a request; a longer one is refused.",
                      lower_bound=1)

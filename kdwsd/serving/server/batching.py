@@ -19,12 +19,14 @@ class Batcher:
   """Threads that run signatures.
 
   Joined rows come from calls of one signature of one version whose inputs have
-  equal types and equal shapes but for axis 0. A call of more rows than
+  equal types and equal shapes but for axis 0. With padding, other axes may
+  differ: inputs are filled up, with TensorFlow Serving's values, and outputs
+  may be longer than those of the call alone. A call of more rows than
   `max_batch_size` runs alone, whole.
   """
 
   def __init__(self, *, max_batch_size, batch_timeout_micros, num_threads,
-               metrics):
+               metrics, pad_variable_length_inputs=False):
     """Starts the threads.
 
     Args:
@@ -34,7 +36,9 @@ class Batcher:
         is joined: nobody waits for company.
       num_threads: runs at the same time.
       metrics: `metrics.Metrics`.
+      pad_variable_length_inputs: whether inputs are filled up, as above.
     """
+    self._pads = pad_variable_length_inputs
     self._max_rows = max_batch_size
     self._patience = 1e-6 * batch_timeout_micros
     self._metrics = metrics
@@ -62,7 +66,7 @@ class Batcher:
       codes.ServingError: the graph refused, it took too long, or the server
         stops.
     """
-    call = _Call(signature, inputs, deadline, self._max_rows)
+    call = _Call(signature, inputs, deadline, self._max_rows, self._pads)
     with self._changed:
       if self._stopping:
         raise codes.ServingError(codes.UNAVAILABLE, "The server stops.")
@@ -131,7 +135,7 @@ class Batcher:
     """Whether the calls were answered by one run."""
     signature = calls[0].signature
     inputs = {
-        name: np.concatenate([call.inputs[name] for call in calls])
+        name: np.concatenate(_padded([call.inputs[name] for call in calls]))
         for name in calls[0].inputs}
     ends = np.cumsum([call.rows for call in calls])
     try:
@@ -157,7 +161,7 @@ class Batcher:
 class _Call:
   """A caller's rows, and what became of them."""
 
-  def __init__(self, signature, inputs, deadline, max_rows):
+  def __init__(self, signature, inputs, deadline, max_rows, pads):
     self.signature, self.inputs, self.deadline = signature, inputs, deadline
     self.since = time.monotonic()
     self.outputs = self.error = None
@@ -170,7 +174,9 @@ class _Call:
     self.key = object()
     if self.joins:
       self.key = (signature, tuple(sorted(
-          (name, value.dtype.str, value.shape[1:])
+          (name, value.dtype.str,
+           # Nothing is known to fill up an empty array with.
+           value.ndim if pads and value.size else value.shape[1:])
           for name, value in inputs.items())))
 
   def give(self, outputs):
@@ -180,6 +186,21 @@ class _Call:
   def fail(self, error):
     self.error = error
     self.done.set()
+
+
+def _padded(arrays):
+  """Fills up arrays to one shape but for axis 0.
+
+  With the first value of the array that is filled up, not with zeros. Source:
+  TF Serving 2.15, batching/batching_util.cc, PadTensor.
+  """
+  shapes = [array.shape[1:] for array in arrays]
+  if len(set(shapes)) == 1:
+    return arrays
+  largest = np.max(shapes, axis=0)
+  return [np.pad(array, [(0, 0), *((0, size) for size in largest - shape)],
+                 constant_values=array.flat[0])
+          for array, shape in zip(arrays, shapes)]
 
 
 def _too_late():

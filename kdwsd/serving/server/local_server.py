@@ -40,7 +40,8 @@ class LocalServer:
     self._batcher = batching.Batcher(
         max_batch_size=options.max_batch_size if options.enable_batching else 1,
         batch_timeout_micros=options.batch_timeout_micros,
-        num_threads=options.batch_threads, metrics=metrics)
+        num_threads=options.batch_threads, metrics=metrics,
+        pad_variable_length_inputs=options.pad_variable_length_inputs)
     calls = inference.Inference(
         self.model, self._batcher, metrics,
         max_in_flight=options.max_in_flight,

@@ -20,6 +20,8 @@ class Options:
     max_batch_size: rows run together at most.
     batch_timeout_micros: how long the first call of a batch waits.
     num_batch_threads: runs at the same time; 0 for one a CPU core.
+    pad_variable_length_inputs: whether inputs of different lengths are filled
+      up to be run together.
     max_request_bytes: of a request.
     max_request_rows: of a request.
     max_in_flight: calls answered at the same time.
@@ -40,6 +42,7 @@ class Options:
   max_batch_size: int = 16
   batch_timeout_micros: int = 0
   num_batch_threads: int = 0
+  pad_variable_length_inputs: bool = False
   max_request_bytes: int = 32 * 2 ** 20
   max_request_rows: int = 128
   max_in_flight: int = 64

@@ -110,6 +110,36 @@ def test_other_shapes_and_types_are_not_joined():
     assert answer.dtype == array.dtype
 
 
+def test_padding_joins_arrays_of_different_lengths():
+  batcher, signature = _batcher(pad_variable_length_inputs=True), _Signature()
+  seen, run = [], signature.run
+  signature.run = lambda inputs: (seen.append(inputs["x"].copy()),
+                                  run(inputs))[1]
+  arrays = [np.ones([1, 1, 4]), np.full([1, 1, 4], 2.0),
+            np.arange(5.0, 13.0).reshape([1, 2, 4]), np.zeros([1, 0, 4]),
+            np.full([1, 3], 7.0)]
+  answers = _call_all(batcher, signature, arrays)
+  batcher.stop()
+  # An empty array, and one of other rank, are run alone.
+  assert sorted(signature.runs) == [1, 1, 1, 2]
+  joined, = (x for x in seen if len(x) == 2)
+  np.testing.assert_array_equal(joined[0], [[2.0] * 4, [2.0] * 4])
+  np.testing.assert_array_equal(joined[1], arrays[2][0])
+  assert [answer.shape for answer in answers] == [
+      (1, 1, 4), (1, 2, 4), (1, 2, 4), (1, 0, 4), (1, 3)]
+
+
+def test_padding_is_the_first_value_of_the_array():
+  batcher, signature = _batcher(pad_variable_length_inputs=True), _Signature()
+  first = np.array([[[0.25, 0.5, 0.75, 1.0]]])
+  answers = _call_all(batcher, signature, [
+      np.ones([1, 1, 4]), first, np.ones([1, 3, 4])])
+  batcher.stop()
+  # So a box that is filled in has no area.
+  np.testing.assert_array_equal(
+      answers[1][0] / 2, [first[0, 0], [0.25] * 4, [0.25] * 4])
+
+
 def test_more_rows_than_a_batch_run_alone_and_whole():
   batcher, signature = _batcher(), _Signature()
   _call_all(batcher, signature, [np.ones(1), np.ones(20), np.ones(2)])
