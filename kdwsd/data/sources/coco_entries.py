@@ -12,6 +12,7 @@ from kdwsd.data import sources
 from kdwsd.data import texts
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_NUMBERS = {int, float}  # And no bool.
 _NO_SUPERCATEGORY = ("", "none", "null")
 
 
@@ -169,9 +170,7 @@ def thing(entry, index, names, path):
   rectangle = entry.get("bbox")
   if rectangle is None or rectangle == []:
     return Thing(category, None, bool(ignored), bool(crowd))
-  if (crowd is None or type(rectangle) is not list or len(rectangle) != 4
-      or not all(map(_is_length, rectangle))
-      or not (rectangle[2] > 0 and rectangle[3] > 0)):
+  if crowd is None or not _is_rectangle(rectangle):
     fault = f"bbox x, y, width, height = {texts.quoted(rectangle)}"
     if crowd is None:
       fault = f"iscrowd = {texts.quoted(entry['iscrowd'])}"
@@ -189,7 +188,12 @@ def _flag(value):
   return bool(value) if value in (0, 1) else None
 
 
-def _is_length(value):
-  """Whether a value is a number of pixels; NaN is not."""
-  return (type(value) in (int, float)
-          and -sources.MOST_PIXELS <= value <= sources.MOST_PIXELS)
+def _is_rectangle(value):
+  """Whether a value is x, y, width and height, with an area; NaN is nothing."""
+  if type(value) is not list or len(value) != 4 or not (
+      {*map(type, value)} <= _NUMBERS):
+    return False
+  x, y, width, height = value
+  most = sources.MOST_PIXELS
+  return (-most <= x <= most and -most <= y <= most
+          and 0 < width <= most and 0 < height <= most)

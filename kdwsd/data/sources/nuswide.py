@@ -64,6 +64,26 @@ def read(root, *, image_set="train", images=None, classes=None, problems):
              for name in classes]
   images = images or _image_folder(root)
   sources.check_directory(images, "the folder of the images (--images)")
+  items = _items(names, columns, images, list_path, problems)
+  left_out = sources.left_out_notice(_left_out(
+      [name for name in there if name not in classes], root, kind, len(names),
+      list_path))
+  return sources.Source(
+      classes=classes, items=items, image_folder=images,
+      notices=(left_out,) if left_out else (), description={
+          "format": "nuswide", "name": "nuswide", "image_set": kind.lower()})
+
+
+def _items(names, columns, images, list_path, problems):
+  """Makes the items of all lines.
+
+  Args:
+    names: lines of the image list.
+    columns: path of the label file and its lines, for each class.
+    images: folder.
+    list_path: of the image list, for messages.
+    problems: `sources.Problems`.
+  """
   items, seen = [], {}
   for i, name in enumerate(names):
     where = f"{list_path}:{i + 1}"
@@ -90,13 +110,7 @@ def read(root, *, image_set="train", images=None, classes=None, problems):
           where=where))
     except errors.InputError as error:
       problems.add(error)
-  left_out = sources.left_out_notice(_left_out(
-      [name for name in there if name not in classes], root, kind, len(names),
-      list_path))
-  return sources.Source(
-      classes=classes, items=items, image_folder=images,
-      notices=(left_out,) if left_out else (), description={
-          "format": "nuswide", "name": "nuswide", "image_set": kind.lower()})
+  return items
 
 
 def _find(root, folder, name):
