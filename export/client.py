@@ -210,7 +210,9 @@ class Grpc(Server):
       too_large = bool(_TOO_LARGE.search(message))
       if code in _TRANSIENT_GRPC and not too_large:
         raise Transient(f"{self._address}: {message}") from error
-      raise Refused(message, code == "INVALID_ARGUMENT", too_large) from error
+      raise Refused(
+          message, code in ("INVALID_ARGUMENT", "FAILED_PRECONDITION"),
+          too_large) from error
     try:
       names, probabilities = (
           self._tf.make_ndarray(outputs[name]).tolist()
@@ -352,15 +354,7 @@ def find_files(arguments):
       lines = sys.stdin.buffer.read().splitlines()
       paths += [os.fsdecode(line) for line in lines if line.strip()]
     elif os.path.isdir(argument):
-      found, others = _walk(argument)
-      endings = " ".join(_EXTENSIONS)
-      if not found:
-        raise Refused(f"{argument}: expected images in the folder ({endings}). "
-                      f"Received: none, {others} other files.")
-      if others:
-        _note(f"{argument}: {others} files passed over, whose names do not "
-              f"end in {endings}.")
-      paths += found
+      paths += _walk(argument)
     else:
       paths.append(argument)
   if not paths:
@@ -430,8 +424,8 @@ def _parse(arguments):
 
 
 def _walk(folder):
-  """Paths of images below a folder, and how many files are none."""
-  found, others = [], 0
+  """Paths of images below a folder; tells what it passes over."""
+  found, others, links = [], 0, 0
 
   def fail(error):
     raise Refused(f"{error.filename}: expected a folder that can be read. "
@@ -439,11 +433,20 @@ def _walk(folder):
 
   for place, folders, names in os.walk(folder, onerror=fail):
     folders.sort()
+    links += sum(os.path.islink(os.path.join(place, name)) for name in folders)
     images = [name for name in sorted(names)
               if name.lower().endswith(_EXTENSIONS)]
     found += [os.path.join(place, name) for name in images]
     others += len(names) - len(images)
-  return found, others
+  endings = " ".join(_EXTENSIONS)
+  if not found:
+    raise Refused(f"{folder}: expected images in the folder ({endings}). "
+                  f"Received: none; {others} other files, {links} linked "
+                  "folders.")
+  if others or links:
+    _note(f"{folder}: {others} files passed over, whose names do not end in "
+          f"{endings}, and {links} linked folders.")
+  return found
 
 
 def _read(path):
