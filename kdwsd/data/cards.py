@@ -256,14 +256,19 @@ def _boxes_lines(card):
 
 def _pixel_lines(card):
   """Images that are dark, or whose range had to be inferred."""
-  dark = card["dark_images"]
+  # Cards of earlier versions have neither.
+  dark = card.get("dark_images") or {"count": 0}
   if dark["count"]:
     more = "" if dark["count"] == len(dark["first"]) else ", ..."
-    yield "dark", (f"{dark['count']} images without a pixel of {images.DARK} "
+    yield "dark", (f"{_images(dark['count'])} without a pixel of {images.DARK} "
                    f"or more of 255: {', '.join(dark['first'])}{more}")
-  taken_for = card["samples_taken_for"]
+  taken_for = card.get("samples_taken_for")
   if taken_for:
     yield "samples", "scaled to 0..255: " + ", ".join(
-        f"{count} images from {name}" for name, count in taken_for.items()) + (
-            "; images of one origin need one scale: docs/data.md, Images"
-            if len(taken_for) > 1 else "")
+        f"{_images(count)} from {name}" for name, count in taken_for.items()
+    ) + ("; images of one origin need one scale: docs/data.md, Images"
+         if len(taken_for) > 1 else "")
+
+
+def _images(count):
+  return "1 image" if count == 1 else f"{count} images"

@@ -337,8 +337,10 @@ class ConversionTest(tf.test.TestCase, parameterized.TestCase):
     told = cards.summary(card, "x")
     self.assertIn("7 images without a pixel of 20 or more of 255: night.png, "
                   "black0.png, black1.png, black2.png, black3.png, ...", told)
-    self.assertIn("scaled to 0..255: 1 images from 0..1, 1 images from 10 bits,"
-                  " 2 images from 12 bits; images of one origin", told)
+    self.assertIn("scaled to 0..255: 1 image from 0..1, 1 image from 10 bits, "
+                  "2 images from 12 bits; images of one origin", told)
+    del card["dark_images"], card["samples_taken_for"]
+    self.assertNotIn("255", cards.summary(card, "x"))
     # What was recorded is not black.
     brightest = {}
     for serialized in tf.data.TFRecordDataset(
