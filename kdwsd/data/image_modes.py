@@ -89,9 +89,8 @@ def _deep_colours(samples, stated, name):
 
 
 def _is_deep_tiff(image):
-  bits = _tags(image).get(_BITS, ())
-  return image.mode.startswith("RGB") and max(
-      bits if isinstance(bits, tuple) else (bits,), default=8) > 8
+  bits = _several(_tags(image).get(_BITS))
+  return image.mode.startswith("RGB") and max(bits, default=8) > 8
 
 
 def _deep_tiff(image, content, name):
@@ -132,8 +131,17 @@ def _tags(image):
 
 def _stated(image):
   """Largest value that a TIFF says its samples have; 0 where it does not."""
-  found = [_tags(image).get(tag) for tag in (_MOST, _MOST_SIGNED)]
-  values = [value for tag in found for value in (
-      tag if isinstance(tag, tuple) else (tag,)) if isinstance(
-          value, (int, float)) and value == value]
-  return max(values, default=0)
+  tags = _tags(image)
+  values = [value for tag in (_MOST, _MOST_SIGNED)
+            for value in _several(tags.get(tag))
+            if isinstance(value, (int, float)) and value == value]
+  bits = max(_several(tags.get(_BITS)), default=0)
+  # Of 12 bits, for one, packed as such.
+  return max(values + [(1 << bits) - 1 if bits < 16 else 0])
+
+
+def _several(value):
+  """What a tag holds, as a tuple: nothing, one value or several."""
+  if value is None:
+    return ()
+  return value if isinstance(value, tuple) else (value,)

@@ -68,8 +68,8 @@ def tiff(samples, *, kind=1, photometric=None, tags=()):
           279: [len(pixels)]}
   entries, behind = [], b""
   start = 8 + len(pixels) + len(pixels) % 2
-  behind_at = start + 2 + 12 * (len(short) + len(long)) + 4
-  for tag in sorted([*short, *long]):
+  behind_at = start + 2 + 12 * len({*short, *long}) + 4
+  for tag in sorted({*short, *long}):
     values = short.get(tag) or long[tag]
     kind_of_value, letter = (3, "H") if tag in short else (4, "I")
     data = struct.pack(f"<{len(values)}{letter}", *values)

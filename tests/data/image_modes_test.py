@@ -96,6 +96,16 @@ class ImageModesTest(parameterized.TestCase):
       self._check(deep_images.tiff(dark, tags=[(tag, 65535)]),
                   _stacked(dark >> 8), "")
 
+  def test_12_bits_packed_as_such_are_12_bits(self):
+    # Two samples in three bytes: all of 900, and so are read as 12 bits.
+    dark = deep_images.ramp(900)
+    first, second = dark[:, ::2], dark[:, 1::2]
+    packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8,
+                       second & 255], axis=-1).reshape(6, 12)
+    content = deep_images.tiff(
+        packed.astype(np.uint8), tags=[(256, 8), (258, 12)])
+    self._check(content, _stacked(dark >> 4), "12 bits")
+
   def test_white_is_zero(self):
     for samples in (_GREY.astype(np.uint16), (_GREY >> 4).astype(np.uint8)):
       found = images.decode(deep_images.tiff(samples, photometric=0)).pixels
