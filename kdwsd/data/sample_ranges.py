@@ -12,8 +12,8 @@ the graph of an export (`kdwsd.serving.image_decoding`):
 | floats | 1024 to 65535 | 12, 14 or 16 bits |
 
 Of integers the upper 8 bits are kept; floats are rounded. Where a TIFF's
-MaxSampleValue, or its packed depth, names a larger value, that one counts. A step
-between two depths is a factor of four in brightness: what was scaled is
+MaxSampleValue, or its packed depth, names a larger value, that one counts. A
+step between two depths is a factor of four in brightness: what was scaled is
 counted, so that a data set whose images came out on both sides of a step is
 seen. All else is refused, for no rule could be right: negative values, NaN,
 infinity, integers of more than 16 bits, floats between those ranges.
