@@ -12,6 +12,24 @@ import math
 from kdwsd.data import sources
 from kdwsd.data import texts
 
+_BOX = ("xmin", "ymin", "xmax", "ymax")
+
+
+def columns(there):
+  """Finds the columns of boxes.
+
+  Args:
+    there: numbers of columns by their plain names.
+
+  Returns:
+    Numbers of xmin, ymin, xmax, ymax, and of height and width; each None where
+    not all are there.
+  """
+  box = tuple(there.get(name) for name in _BOX)
+  frame = there.get("height"), there.get("width")
+  return (None if None in box else box,
+          None if None in box or None in frame else frame)
+
 
 class Boxes:
   """Collects the boxes of images, where a table has any.

@@ -12,6 +12,7 @@ import re
 
 from kdwsd import errors
 from kdwsd.data import texts
+from kdwsd.data.sources import csv_boxes
 from kdwsd.data.sources import csv_tables
 from kdwsd.data.sources import label_values
 
@@ -31,7 +32,6 @@ _NEVER_CLASSES = frozenset(
     "difficult iscrowd isgroupof".split())
 _SAID_OF_LABELS = frozenset(
     "confidence present presence ispresent value score probability".split())
-_BOX = ("xmin", "ymin", "xmax", "ymax")
 _ONLY_CLASSES = "_classes.csv"  # Roboflow's: no column but those of classes.
 _UNNAMED = re.compile(r"unnamed:\d+")
 _MOST_KEPT = 1000  # Distinct values of a column that is not of labels.
@@ -149,7 +149,8 @@ def decide(table, hints, classes):
     columns = _by_column(table, seen, rest, classes)
   else:
     _check_certainties(table, seen, rest)
-    box, frame = _boxes(header, rest)
+    box, frame = csv_boxes.columns(
+        {csv_tables.plain(header[i]): i for i in rest})
   _check_values(table, [seen[i] for i in columns], hints)
   used = {table.path_column, *labels, *columns, *(box or ()), *(frame or ())}
   return Columns(
@@ -294,13 +295,3 @@ def _check_values(table, columns, hints):
           f"{table.path}: expected to know what {kind} means under a class, as "
           f"no value is 0; give {flag}=absent or {flag}=unknown. Received: "
           f"only {', '.join(sorted(filter(None, kinds)))}.")
-
-
-def _boxes(header, rest):
-  """Numbers of the columns of boxes and of the image's height and width."""
-  there = {csv_tables.plain(header[i]): i for i in rest}
-  if not all(name in there for name in _BOX):
-    return None, None
-  frame = there.get("height"), there.get("width")
-  return (tuple(there[name] for name in _BOX),
-          None if None in frame else frame)
