@@ -193,6 +193,28 @@ class MakeRecordsTest(parameterized.TestCase):
                         output=self.output + "2")
     self.assertIn("objects    1", printed)
 
+  def test_yolo_and_open_images(self):
+    self._write("a.txt", "1 .5 .5 .2 .2\n")
+    path = self._write("data.yaml", "val: .\nnames: [dog, cat]\n")
+    printed = self._run(format="yolo", input=path, split="val")
+    self.assertIn("cat (1)", printed)
+    self.assertIn("1 images without objects", printed)
+    names = self._write("names.csv", "/m/1,Cat\n")
+    path = self._write(
+        "labels.csv", "ImageID,LabelName,Confidence\na,/m/1,1\nc,/m/1,1\n")
+    arguments = {
+        "format": "openimages", "input": path, "images": self.folder,
+        "class_descriptions": names, "output": self.output + "2"}
+    with self.assertRaisesRegex(errors.InputError, "csv:3: .*--on_error=skip"):
+      self._run(**arguments)
+    printed = self._run(on_error="skip", **arguments)
+    self.assertIn("1 lines of labels are passed over", printed)
+    self.assertIn("Cat (1)", printed)
+
+  def test_tensorflow_datasets_that_are_not_there(self):
+    with self.assertRaisesRegex(errors.InputError, "tfds build voc/2007"):
+      self._run(format="tfds", input="voc/2007", data_dir=self.root)
+
   def test_proposals_of_a_file(self):
     path = self._write("train.csv", "path,cat\na.jpg,1\n")
     mine = os.path.join(self.root, "mine.npz")

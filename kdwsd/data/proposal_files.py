@@ -175,7 +175,7 @@ def match(path, image_ids, *, order=None):
   found = file.names.check_split(image_ids)
   line = f"{path}: proposals of {len(file)} images, {found} of the split's "
   line += f"{len(image_ids)}; {file.describe()}"
-  if not file.by_order:
+  if not file.by_order or not image_ids:
     return line + ".", None
   return (f"{line}; images are matched by their order, "
           f"{texts.shown(image_ids[0])} to {texts.shown(image_ids[-1])}."

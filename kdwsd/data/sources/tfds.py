@@ -15,8 +15,10 @@ Source: tensorflow.org/datasets, "Feature connectors", "FeatureDecoders" and
 "Loading data sets from files".
 """
 
+import contextlib
 import dataclasses
 import glob
+import logging
 import os
 import re
 
@@ -52,6 +54,24 @@ def read(name, *, data_dir=None, image_set="train", label_feature=None,
     errors.InputError: not prepared, no such split, or other features.
   """
   folder = _folder(name, data_dir)
+  with _quiet():
+    return _read(folder, image_set, label_feature, classes, problems)
+
+
+@contextlib.contextmanager
+def _quiet():
+  """Keeps the library from telling each step, and what it deprecates."""
+  logger = logging.getLogger("absl")
+  level = logger.level
+  logger.setLevel(logging.ERROR)
+  try:
+    yield
+  finally:
+    logger.setLevel(level)
+
+
+def _read(folder, image_set, label_feature, classes, problems):
+  """Reads one split of a prepared version; see `read`."""
   try:
     # pylint: disable=import-outside-toplevel
     import tensorflow_datasets as library
