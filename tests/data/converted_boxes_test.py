@@ -63,6 +63,16 @@ class ConvertedBoxesTest(parameterized.TestCase):
                   "image, 4 dropped; first: ", told)
     self.assertIn("known in 4 of 6 images; the others give labels only", told)
 
+  def test_cards_of_earlier_versions_are_told_too(self):
+    card = self._convert()
+    told = cards.summary(card, "train.json")
+    for key in ("boxes_clipped", "boxes_dropped", "boxes_scaled",
+                "first_box_fault", "num_images_with_boxes_known",
+                "dark_images", "samples_taken_for"):
+      del card[key]
+    self.assertLess(set(cards.summary(card, "train.json").splitlines()),
+                    set(told.splitlines()))
+
   def test_what_the_records_hold(self):
     self._convert()
     images = records.read_labelled_images(
