@@ -85,6 +85,12 @@ class PickledArraysTest(parameterized.TestCase):
     self.assertEqual(ours["indexes"], [12])
     np.testing.assert_array_equal(ours["boxes"][0], [[1, 2, 3, 4]])
 
+  def test_the_mode_of_detectron2s_boxes_is_its_number(self):
+    mode = b"cdetectron2.structures.boxes\nBoxMode\n(K\x01tR"
+    self.assertEqual(self._read(b"\x80\x02}X\x01\0\0\0m" + mode + b"s."),
+                     {"m": 1})
+    self._refused(mode.replace(b"K\x01", b"]") + b".", "a mode of boxes")
+
   def test_an_array_of_arrays_is_a_list(self):
     array = np.empty([2], object)
     array[:] = [np.eye(2), np.zeros([0, 4])]
