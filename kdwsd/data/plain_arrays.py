@@ -75,7 +75,8 @@ def numbers(array, where):
     raise errors.InputError(
         f"{where}: expected numbers. Received: {list(array.shape)} "
         f"{array.dtype}.")
-  return array.astype(np.float64)
+  with np.errstate(invalid="ignore"):  # A signaling NaN; it is refused later.
+    return array.astype(np.float64)
 
 
 def checked(array):

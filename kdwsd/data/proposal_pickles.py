@@ -58,8 +58,8 @@ def read(path):
           f"{path}: expected a bbox_mode of 0 or 1. Received: "
           f"{_described(mode)}.")
     image_ids, entries = _columns(content, path)
-    if order == "xywh" or "objectness_logits" in content and any(
-        np.any(boxes % 1) for boxes, _ in entries):
+    if order == "xywh" or "objectness_logits" in content and not _all_whole(
+        entries):
       unit = "pixel"
   elif isinstance(content, dict) and content:
     image_ids = [_name(one, path) for one in content]
@@ -74,12 +74,21 @@ def read(path):
         f"{path}: expected a dict with boxes, scores and indexes or ids, a "
         "dict of one array an image, or a list of them. Received: "
         f"{_described(content)}.")
-  if sum(map(len, (boxes for boxes, _ in entries))) and not any(
-      boxes.max(initial=0) > 1 for boxes, _ in entries):
+  if any(map(len, (boxes for boxes, _ in entries))) and _all_fractions(entries):
     raise errors.InputError(
         f"{path}: expected boxes in pixels. Received: no number above 1, as "
         "if of fractions; write them as .npz with unit=fraction.")
   return image_ids, entries, order, unit
+
+
+def _all_whole(entries):
+  with np.errstate(invalid="ignore"):  # Infinite ones are refused later.
+    return not any(np.any(boxes % 1) for boxes, _ in entries)
+
+
+def _all_fractions(entries):
+  with np.errstate(invalid="ignore"):
+    return not any(boxes.max(initial=0) > 1 for boxes, _ in entries)
 
 
 def _columns(content, path):

@@ -4,6 +4,7 @@ import os
 import pickle
 import shutil
 import tempfile
+import warnings
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -140,6 +141,15 @@ class NpzTest(_FilesTest):
     np.savez(path, image_ids=["a"], counts=[1], boxes=[box], scores=[score])
     with self.assertRaisesRegex(errors.InputError, "'a'"):
       proposal_files.open_file(path).lookup("a", 9, 9)
+
+  def test_a_signaling_nan_is_refused_without_a_warning(self):
+    path = self._path("p.npz")
+    np.savez(path, image_ids=["a"], counts=[1], boxes=np.array(
+        [[0, 0, 1, 0x7f800001]], np.uint32).view(np.float32))
+    with warnings.catch_warnings():
+      warnings.simplefilter("error")
+      with self.assertRaisesRegex(errors.InputError, "nan"):
+        proposal_files.open_file(path).lookup("a", 9, 9)
 
   def test_names_may_be_bytes_or_numbers(self):
     path = self._path("p.npz")

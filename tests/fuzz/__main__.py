@@ -18,9 +18,9 @@ from tests.fuzz import worker
 
 # Parts of --inputs. Text is cheap; what makes graphs of TensorFlow is not.
 SHARES = {
-    "datalist": 30, "csv_labels": 30, "voc": 30, "coco": 30, "yolo": 20,
-    "openimages": 16, "nuswide": 16,
-    "class_lists": 12, "proposals_npz": 16, "proposals_mat": 10,
+    "datalist": 20, "csv_labels": 30, "voc": 30, "coco": 30, "yolo": 18,
+    "openimages": 12, "nuswide": 10,
+    "class_lists": 12, "proposals_npz": 12, "proposals_mat": 10,
     "proposals_pkl": 16, "images": 12,
     "flagfiles": 4, "run_files": 10, "reports": 2, "cards": 6, "records": 1,
     "json_bodies": 8, "served_images": 2,
