@@ -58,7 +58,7 @@ def read(path, *, images=None, classes=None, frame="original", problems):
         "--classes: expected the class names of the datalist, as a file or "
         "a list; their number says where the labels end. Received: none.")
   images = images or os.path.dirname(os.path.abspath(path))
-  items, seen = [], {}
+  items, seen, repeated = [], {}, set()
   for number, offset, content in _lines(path):
     where = f"{path}:{number}"
     line = sources.Line(path=path, offset=offset, where=where,
@@ -69,6 +69,7 @@ def read(path, *, images=None, classes=None, frame="original", problems):
       _to_boxes(rows, line.frame, where)
       image_path, name = paths.locate(images, name, where)
       if name in seen:
+        repeated.add(name)
         raise errors.InputError(
             f"{where}: expected every image once. Received: "
             f"{texts.shown(name)}, also in line {seen[name]}.")
@@ -79,6 +80,8 @@ def read(path, *, images=None, classes=None, frame="original", problems):
           proposals=line, where=where))
     except errors.InputError as error:
       problems.add(error)
+  # Which of its lines has the right labels is not known.
+  items = [item for item in items if item.image_id not in repeated]
   return sources.Source(
       classes=tuple(classes), items=items, image_folder=images, description={
           "format": "datalist", "name": os.path.basename(path),

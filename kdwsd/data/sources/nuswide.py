@@ -84,7 +84,7 @@ def _items(names, columns, images, list_path, problems):
     list_path: of the image list, for messages.
     problems: `sources.Problems`.
   """
-  items, seen = [], {}
+  items, seen, repeated = [], {}, set()
   for i, name in enumerate(names):
     where = f"{list_path}:{i + 1}"
     try:
@@ -93,6 +93,7 @@ def _items(names, columns, images, list_path, problems):
             f"{where}: expected the path of an image. Received: a blank line.")
       path, name = paths.locate(images, name.strip(), where)
       if name in seen:
+        repeated.add(name)
         raise errors.InputError(
             f"{where}: expected every image once. Received: "
             f"{texts.shown(name)}, also in line {seen[name]}.")
@@ -110,7 +111,8 @@ def _items(names, columns, images, list_path, problems):
           where=where))
     except errors.InputError as error:
       problems.add(error)
-  return items
+  # Which of its lines has the right labels is not known.
+  return [item for item in items if item.image_id not in repeated]
 
 
 def _find(root, folder, name):

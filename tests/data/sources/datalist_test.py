@@ -81,7 +81,6 @@ class DatalistTest(parameterized.TestCase):
                                   r"Received: \[0.0, 0.0, 674.0, 9.0\]"),
       ("b.jpg 1 0 1 -3 0 6 9 1", "as proposal 1"),
       ("b.jpg 1 0 1 9 0 6 9 1", "xmin ymin xmax ymax"),
-      ("a.jpg 1 0 1", "a.jpg, also in line 1"),
       ("b.jpg 1 0 1 1 2 3 4 1e39", "expected numbers. Received: '1e39'"),
       ("b\0.jpg 1 0 1", r"control character. Received: 'b\\x00.jpg'"),
       ("x" * 5000 + " 1 0 1", "at most 1000 characters"),
@@ -99,6 +98,15 @@ class DatalistTest(parameterized.TestCase):
     self.assertLen(self.problems.messages, 1)
     boxes, _ = datalist.read_proposals(items[1].proposals, 9, 9)
     self.assertLen(boxes, 1)
+
+  def test_an_image_with_two_lines_is_left_out_whole(self):
+    text = "a.jpg 1 0 1\nc.jpg 0 0 0\na.jpg 0 1 1\n"
+    with self.assertRaisesRegex(errors.InputError,
+                                f"{self.path}:3: .*a.jpg, also in line 1"):
+      self._read(text)
+    items = self._read(text, on_error="skip").items
+    self.assertEqual([item.image_id for item in items], ["c.jpg"])
+    self.assertLen(self.problems.messages, 1)
 
   def test_arguments(self):
     with self.assertRaisesRegex(errors.InputError, "--classes"):

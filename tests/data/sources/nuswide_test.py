@@ -84,6 +84,13 @@ class NusWideTest(parameterized.TestCase):
       self._read()
     self.assertLen(self._read(on_error="skip").items, 2)
 
+  def test_an_image_with_two_lines_is_left_out_whole(self):
+    self._write("ImageList/TrainImagelist.txt", "a.jpg\nb.jpg\na.jpg\n")
+    with self.assertRaisesRegex(errors.InputError, "a.jpg, also in line 1"):
+      self._read()
+    items = self._read(on_error="skip").items
+    self.assertEqual([item.image_id for item in items], ["b.jpg"])
+
   @parameterized.parameters("\f", "\x1c", "\u2028", "\x85")
   def test_what_is_no_end_of_a_line_shifts_no_label(self, blank):
     # Parted in two, the first name would take the label of the second line.
