@@ -133,7 +133,8 @@ def decode(content, *, max_pixels=DEFAULT_MAX_PIXELS, name="image"):
       rgb, taken_for = image_modes.to_rgb(image, readable, name)
       rgb = _upright(rgb, orientation)
       pixels = np.array(rgb, np.uint8)                          # [H, W, 3]
-      keep = _plain_jpeg(image) and orientation == 1
+      keep = (_plain_jpeg(image) and orientation == 1
+              and _has_own_tables(content))
   except errors.InputError:
     raise
   except Image.DecompressionBombError as error:
@@ -232,3 +233,25 @@ def _plain_jpeg(image):
 
 def _lacks_end(content):
   return _END_OF_IMAGE not in content[content.rfind(b"\xff\xda"):]
+
+
+def _has_own_tables(content):
+  """Whether a JPEG defines the Huffman tables of its first scan.
+
+  Frames of Motion JPEG do not. Decoders that read them all the same take the
+  usual tables (ITU-T T.81, annex K.3); whether all do is not left to chance.
+  """
+  at, tables = 2, set()
+  while content[at:at + 1] == b"\xff" and at + 4 <= len(content):
+    marker, size = content[at + 1], int.from_bytes(
+        content[at + 2:at + 4], "big")
+    body = content[at + 4:at + 2 + size]
+    if marker == 0xc4:  # Tables: class and number, 16 counts, the values.
+      while len(body) >= 17:
+        tables.add(body[0])
+        body = body[17 + sum(body[1:17]):]
+    if marker == 0xda:  # The scan: a component and its two tables, for each.
+      used = body[2:1 + 2 * body[0]:2] if body else b""
+      return all({value >> 4, 0x10 | value & 15} <= tables for value in used)
+    at += 1 if marker == 0xff else 2 + size
+  return False

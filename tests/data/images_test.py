@@ -32,6 +32,17 @@ def _with_orientation(orientation, kind="JPEG"):
   return fake_sets.encoded(PIXELS, kind, exif=exif.tobytes())
 
 
+def _without_tables(content, removed):
+  """A JPEG without some of its Huffman tables, which are usual ones."""
+  number, at = 0, content.find(b"\xff\xc4")
+  while at >= 0:
+    end = at + 2 + int.from_bytes(content[at + 2:at + 4], "big")
+    if number in removed:
+      content, end = content[:at] + content[end:], at
+    number, at = number + 1, content.find(b"\xff\xc4", end)
+  return content
+
+
 class ImagesTest(tf.test.TestCase, parameterized.TestCase):
 
   def _assert_close(self, actual, expected, atol=6):
@@ -58,6 +69,20 @@ class ImagesTest(tf.test.TestCase, parameterized.TestCase):
     image = images.decode(content)
     self.assertNotEqual(image.encoded, content)
     self._assert_close(image.pixels, PIXELS)
+
+  @parameterized.parameters("RGB", "L")
+  def test_a_frame_of_motion_jpeg_gets_its_own_tables(self, mode):
+    whole = fake_sets.encoded(Image.fromarray(PIXELS).convert(mode))
+    for removed in (range(4), [0], [1]):
+      frame = _without_tables(whole, removed)
+      self.assertLess(len(frame), len(whole))
+      image = images.decode(frame)
+      self.assertGreaterEqual(
+          image.encoded.count(b"\xff\xc4"), whole.count(b"\xff\xc4"))
+      self.assertAllEqual(image.pixels, images.decode(whole).pixels)
+      self._assert_close(
+          tf.io.decode_jpeg(image.encoded, channels=3).numpy(), image.pixels)
+    self.assertEqual(images.decode(whole).encoded, whole)
 
   @parameterized.parameters(range(1, 9))
   def test_exif_is_applied_to_pixels_and_boxes(self, orientation):

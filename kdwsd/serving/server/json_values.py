@@ -15,6 +15,7 @@ from kdwsd.serving.server import codes
 KINDS = {type(None): "null", bool: "a boolean", int: "an integer",
          float: "a number", str: "a string", list: "a list",
          dict: "an object"}
+_MOST_DIMENSIONS = 32  # NumPy's own limit; TensorFlow's is 254.
 _FLOATS = ("float32", "float64")
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
              "uint64")
@@ -72,6 +73,10 @@ def array(value, dtype, where):
     if not inner:
       break
     inner = inner[0]
+  if len(shape) > _MOST_DIMENSIONS:
+    raise codes.invalid(
+        f"{where}: expected lists nested {_MOST_DIMENSIONS} deep at most. "
+        f"Received: {len(shape)}.")
   flat = [value]
   for depth, size in enumerate(shape):
     for part in flat:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kdwsd.serving.server import codes
 from kdwsd.serving.server import json_values
@@ -18,6 +19,21 @@ def test_what_is_no_json_object_is_refused(body):
     json_values.parse(body)
   assert caught.value.code == "INVALID_ARGUMENT"
   assert caught.value.message.startswith("JSON")
+
+
+def test_lists_nested_too_deeply_are_refused():
+  for dtype, one in ((tf.string, "a"), (tf.float32, 1.0)):
+    for depth in (32, 33, 300):
+      value = one
+      for _ in range(depth):
+        value = [value]
+      if depth == 32:
+        assert json_values.array(value, dtype, "x").ndim == 32
+        continue
+      with pytest.raises(codes.ServingError) as caught:
+        json_values.array(value, dtype, "x")
+      assert caught.value.code == "INVALID_ARGUMENT"
+      assert caught.value.message.endswith(f"Received: {depth}.")
 
 
 def test_every_float32_comes_back():
