@@ -81,9 +81,6 @@ def main(argv):
     raise errors.InputError("; ".join(
         f"{file.path}: {file.problem}" for file in found)
         or "-: expected paths on standard input. Received: none.")
-  # Names of files need not be text that the terminal can show.
-  sys.stdout.reconfigure(errors="backslashreplace")
-  sys.stderr.reconfigure(errors="backslashreplace")
   if passed_over:
     print("passed over in folders: "
           f"{image_files.describe(passed_over)}", file=sys.stderr)
