@@ -44,6 +44,7 @@ setuptools.setup(
         "opencv-contrib-python-headless>=4.8,<4.12",
         "opencv-python-headless>=4.8,<4.12",
         "Pillow>=10",
+        "prometheus_client>=0.20,<1",
         "psutil>=5.9",
         "pycocotools>=2.0.7",
         "PyYAML>=6",
@@ -61,6 +62,8 @@ setuptools.setup(
         # would bring a later TensorFlow.
         "tensorflow-serving-api>=2.15.1,<2.16",
         "tf-models-official>=2.15,<2.16",
+        # 6.5 is the last one for Python 3.9 and 3.10.
+        "tornado>=6.5,<7",
         "tqdm>=4.65",
     ],
     extras_require={

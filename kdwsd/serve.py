@@ -4,9 +4,11 @@
 
 For laptops and tests: it answers TF Serving's REST and gRPC APIs with TF
 Serving's codes, so that a client can be written and tried where TF Serving is
-not at hand. In production use TF Serving itself (export/README.md): it has TLS
-and serves many models. It is not faster by itself: on two CPU cores it answered
-0.9 to 1.2 times as many images a second as this server.
+not at hand. docs/serving.md lists where it differs.
+
+In production use TF Serving itself (export/README.md): it has TLS and serves
+many models. It is not faster by itself: on two CPU cores it answered 0.9 to 1.2
+times as many images a second as this server.
 
 It serves the newest version in --model_base_path and swaps to a newer one by
 itself. Ctrl-C or SIGTERM: requests that have begun are answered, then it ends.
@@ -68,9 +70,10 @@ flags.DEFINE_integer("max_in_flight", _DEFAULTS.max_in_flight, "Requests "
                      "server is busy.", lower_bound=1)
 flags.DEFINE_integer("max_connections", _DEFAULTS.max_connections,
                      "Connections of REST at the same time.", lower_bound=1)
-flags.DEFINE_float("read_seconds", _DEFAULTS.read_seconds, "Seconds within "
-                   "which a REST request must have come, headers and body.",
-                   lower_bound=0.1)
+flags.DEFINE_float("read_seconds", _DEFAULTS.read_seconds, "Seconds for the "
+                   "headers of a REST request, for its body, and for the "
+                   "client to take the answer. A connection that is idle for "
+                   "as long is closed.", lower_bound=0.1)
 flags.DEFINE_integer("rest_api_timeout_in_ms",
                      _DEFAULTS.rest_api_timeout_in_ms, "Milliseconds within "
                      "which a request is answered or fails; a gRPC client's "

@@ -8,8 +8,8 @@ value of the tensor that is padded, never with zero, under
 batching/batching_session.cc and batching_util.cc.
 """
 
+from concurrent import futures
 import threading
-import time
 
 import numpy as np
 
@@ -38,17 +38,13 @@ class Batcher:
     self._thread = threading.Thread(target=self._work, daemon=True)
     self._thread.start()
 
-  def run(self, signature, inputs, deadline):
-    """As `batching.Batcher.run`."""
+  def submit(self, signature, inputs):
+    """As `batching.Batcher.submit`."""
     call = _Call(signature, inputs)
     with self._changed:
       self._calls.append(call)
       self._changed.notify_all()
-    if not call.done.wait(deadline - time.monotonic()):
-      raise codes.ServingError(codes.DEADLINE_EXCEEDED, "too late")
-    if call.error:
-      raise call.error
-    return call.outputs
+    return call.answer
 
   def stop(self):
     """Ends the thread."""
@@ -75,9 +71,7 @@ class Batcher:
         self._run(first, batch)
       except Exception as error:  # pylint: disable=broad-exception-caught
         for call in batch:
-          call.error = codes.from_exception(error)
-      for call in batch:
-        call.done.set()
+          call.answer.set_exception(codes.from_exception(error))
 
   def _run(self, signature, batch):
     rows = [len(next(iter(call.inputs.values()))) for call in batch]
@@ -86,8 +80,8 @@ class Batcher:
         for name in batch[0].inputs})
     ends = np.cumsum(rows)
     for call, count, end in zip(batch, rows, ends):
-      call.outputs = {
-          name: values[end - count:end] for name, values in outputs.items()}
+      call.answer.set_result({
+          name: values[end - count:end] for name, values in outputs.items()})
 
   def _concatenate(self, name, tensors):
     if self._pad:
@@ -95,18 +89,17 @@ class Batcher:
       tensors = [_padded(tensor, shape) for tensor in tensors]
     elif len({tensor.shape[1:] for tensor in tensors}) > 1:
       raise codes.ServingError(
-          codes.FAILED_PRECONDITION, f"Tensors with name '{name}' from "
+          codes.Code.FAILED_PRECONDITION, f"Tensors with name '{name}' from "
           "different tasks have different shapes and padding is turned off.")
     return np.concatenate(tensors)
 
 
 class _Call:
-  """A request, and what became of it."""
+  """A request, and the future of its answer."""
 
   def __init__(self, signature, inputs):
     self.signature, self.inputs = signature, inputs
-    self.outputs = self.error = None
-    self.done = threading.Event()
+    self.answer = futures.Future()
 
 
 def _padded(tensor, shape):

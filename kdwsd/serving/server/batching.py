@@ -6,7 +6,7 @@ alone: so an error, and the index it names, is of that caller's own rows, and
 one caller's bad image never fails another's.
 """
 
-import collections
+from concurrent import futures
 import threading
 import time
 
@@ -43,7 +43,7 @@ class Batcher:
     self._patience = 1e-6 * batch_timeout_micros
     self._metrics = metrics
     self._changed = threading.Condition()
-    self._groups = collections.OrderedDict()  # Oldest first call first.
+    self._groups = {}  # {key: calls}, oldest first call first.
     self._stopping = False
     self._threads = [
         threading.Thread(target=self._work, name=f"batch-{n}", daemon=True)
@@ -51,32 +51,29 @@ class Batcher:
     for thread in self._threads:
       thread.start()
 
-  def run(self, signature, inputs, deadline):
-    """Runs a signature and waits for what it gives.
+  def submit(self, signature, inputs):
+    """Has a signature run.
 
     Args:
       signature: `servables.Signature` whose `check` has passed the inputs.
       inputs: {name: [rows, ...] array}.
-      deadline: of `time.monotonic`, after which the caller does not wait.
 
     Returns:
-      {name: array}.
+      `concurrent.futures.Future` of {name: array}, or of a
+      `codes.ServingError` if the graph refuses. It is never run when it is
+      cancelled in time.
 
     Raises:
-      codes.ServingError: the graph refused, it took too long, or the server
-        stops.
+      codes.ServingError: the server stops.
     """
-    call = _Call(signature, inputs, deadline, self._max_rows, self._pads)
+    call = _Call(signature, inputs, self._max_rows, self._pads)
     with self._changed:
       if self._stopping:
-        raise codes.ServingError(codes.UNAVAILABLE, "The server stops.")
+        raise codes.ServingError(
+            codes.Code.UNAVAILABLE, "The server stops.")
       self._groups.setdefault(call.key, []).append(call)
       self._changed.notify()
-    if not call.done.wait(max(0.0, deadline - time.monotonic())):
-      raise _too_late()
-    if call.error:
-      raise call.error
-    return call.outputs
+    return call.answer
 
   def stop(self):
     """Runs what waits, then ends the threads."""
@@ -87,14 +84,10 @@ class Batcher:
       thread.join()
 
   def _work(self):
-    while True:
-      calls = self._take()
-      if not calls:
-        return
-      for call in calls:
-        if call.deadline < time.monotonic():
-          call.fail(_too_late())
-      self._run([call for call in calls if not call.done.is_set()])
+    while calls := self._take():
+      self._run([call for call in calls
+                 if call.answer.set_running_or_notify_cancel()])
+      del calls  # The last reference to a version that has gone, perhaps.
 
   def _take(self):
     """Waits for calls to run together; none when the server stops."""
@@ -127,9 +120,11 @@ class Batcher:
       return
     for call in calls:
       try:
-        call.give(self._run_once(call.signature, call.inputs, call.rows))
+        outputs = self._run_once(call.signature, call.inputs, call.rows)
+        self._metrics.count_examples(call.rows)
+        call.answer.set_result(outputs)
       except Exception as error:  # pylint: disable=broad-exception-caught
-        call.fail(codes.from_exception(error))
+        call.answer.set_exception(codes.from_exception(error))
 
   def _run_joined(self, calls):
     """Whether the calls were answered by one run."""
@@ -146,9 +141,10 @@ class Batcher:
            for value in outputs.values()):
       signature.joins = False
       return False
+    self._metrics.count_examples(int(ends[-1]))
     for call, end in zip(calls, ends):
-      call.give({name: value[end - call.rows:end]
-                 for name, value in outputs.items()})
+      call.answer.set_result({name: value[end - call.rows:end]
+                              for name, value in outputs.items()})
     return True
 
   def _run_once(self, signature, inputs, rows):
@@ -159,33 +155,22 @@ class Batcher:
 
 
 class _Call:
-  """A caller's rows, and what became of them."""
+  """A caller's rows, and the future of its answer."""
 
-  def __init__(self, signature, inputs, deadline, max_rows, pads):
-    self.signature, self.inputs, self.deadline = signature, inputs, deadline
+  def __init__(self, signature, inputs, max_rows, pads):
+    self.signature, self.inputs = signature, inputs
     self.since = time.monotonic()
-    self.outputs = self.error = None
-    self.done = threading.Event()
+    self.answer = futures.Future()
     lengths = {len(value) if value.ndim else -1 for value in inputs.values()}
     self.rows = max(lengths, default=-1)
     self.joins = (signature.joins and len(lengths) == 1
                   and 0 < self.rows <= max_rows and max_rows > 1)
     self.rows = max(self.rows, 1)
-    self.key = object()
-    if self.joins:
-      self.key = (signature, tuple(sorted(
-          (name, value.dtype.str,
-           # Nothing is known to fill up an empty array with.
-           value.ndim if pads and value.size else value.shape[1:])
-          for name, value in inputs.items())))
-
-  def give(self, outputs):
-    self.outputs = outputs
-    self.done.set()
-
-  def fail(self, error):
-    self.error = error
-    self.done.set()
+    self.key = object() if not self.joins else (signature, tuple(sorted(
+        (name, value.dtype.str,
+         # Nothing is known to fill up an empty array with.
+         value.ndim if pads and value.size else value.shape[1:])
+        for name, value in inputs.items())))
 
 
 def _padded(arrays):
@@ -201,8 +186,3 @@ def _padded(arrays):
   return [np.pad(array, [(0, 0), *((0, size) for size in largest - shape)],
                  constant_values=array.flat[0])
           for array, shape in zip(arrays, shapes)]
-
-
-def _too_late():
-  return codes.ServingError(
-      codes.DEADLINE_EXCEEDED, "The time for this request is over.")

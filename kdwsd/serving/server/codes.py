@@ -1,38 +1,23 @@
 """What a call is answered when it fails: codes, HTTP statuses, messages.
 
-Codes are the names of gRPC's, which TF Serving uses too. Source of the HTTP
-statuses: TF Serving 2.15, model_servers/http_server.cc, ToHTTPStatusCode.
+Codes are gRPC's, which TF Serving uses too. Source of the HTTP statuses:
+TF Serving 2.15, model_servers/http_server.cc, ToHTTPStatusCode.
 """
 
 import re
 
+import grpc
 import tensorflow as tf
 
-OK = "OK"
-CANCELLED = "CANCELLED"
-UNKNOWN = "UNKNOWN"
-INVALID_ARGUMENT = "INVALID_ARGUMENT"
-DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
-NOT_FOUND = "NOT_FOUND"
-RESOURCE_EXHAUSTED = "RESOURCE_EXHAUSTED"
-FAILED_PRECONDITION = "FAILED_PRECONDITION"
-UNIMPLEMENTED = "UNIMPLEMENTED"
-INTERNAL = "INTERNAL"
-UNAVAILABLE = "UNAVAILABLE"
+Code = grpc.StatusCode
 
-# In the order of their numbers, google/rpc/code.proto.
-NAMES = (
-    OK, CANCELLED, UNKNOWN, INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND,
-    "ALREADY_EXISTS", "PERMISSION_DENIED", RESOURCE_EXHAUSTED,
-    FAILED_PRECONDITION, "ABORTED", "OUT_OF_RANGE", UNIMPLEMENTED, INTERNAL,
-    UNAVAILABLE, "DATA_LOSS", "UNAUTHENTICATED")
-
+_OF_NUMBER = {code.value[0]: code for code in Code}
 _HTTP_STATUSES = {
-    OK: 200, CANCELLED: 499, INVALID_ARGUMENT: 400, DEADLINE_EXCEEDED: 504,
-    NOT_FOUND: 404, "ALREADY_EXISTS": 409, "PERMISSION_DENIED": 403,
-    RESOURCE_EXHAUSTED: 429, FAILED_PRECONDITION: 400, "ABORTED": 409,
-    "OUT_OF_RANGE": 400, UNIMPLEMENTED: 501, UNAVAILABLE: 503,
-    "UNAUTHENTICATED": 401}
+    Code.OK: 200, Code.CANCELLED: 499, Code.INVALID_ARGUMENT: 400,
+    Code.DEADLINE_EXCEEDED: 504, Code.NOT_FOUND: 404, Code.ALREADY_EXISTS: 409,
+    Code.PERMISSION_DENIED: 403, Code.RESOURCE_EXHAUSTED: 429,
+    Code.FAILED_PRECONDITION: 400, Code.ABORTED: 409, Code.OUT_OF_RANGE: 400,
+    Code.UNIMPLEMENTED: 501, Code.UNAVAILABLE: 503, Code.UNAUTHENTICATED: 401}
 
 # Characters. gRPC sends the message in a header, of 8 KiB at most.
 _LONGEST_MESSAGE = 1000
@@ -48,7 +33,7 @@ class ServingError(Exception):
   """A call that failed.
 
   Attributes:
-    code: one of `NAMES`.
+    code: `grpc.StatusCode`.
     message: for the caller, cut to a length that fits every protocol.
   """
 
@@ -56,7 +41,7 @@ class ServingError(Exception):
     self.code = code
     self.message = message if len(message) <= _LONGEST_MESSAGE else (
         message[:_LONGEST_MESSAGE] + "...")
-    super().__init__(f"{code}: {self.message}")
+    super().__init__(f"{code.name}: {self.message}")
 
   @property
   def http_status(self):
@@ -66,7 +51,7 @@ class ServingError(Exception):
 
 def invalid(message):
   """The error of a request that is wrong in itself."""
-  return ServingError(INVALID_ARGUMENT, message)
+  return ServingError(Code.INVALID_ARGUMENT, message)
 
 
 def from_exception(error):
@@ -77,9 +62,15 @@ def from_exception(error):
   """
   if isinstance(error, ServingError):
     return error
+  if isinstance(error, UnicodeDecodeError):
+    # TensorFlow's message holds bytes of a request, and does not survive the
+    # way into Python; nor does its code.
+    return invalid(plain_message(error.object.decode("utf-8", "replace")))
   if isinstance(error, tf.errors.OpError):
-    return ServingError(NAMES[error.error_code], plain_message(error.message))
-  return ServingError(INTERNAL, f"{type(error).__name__}: {error}")
+    return ServingError(
+        _OF_NUMBER.get(error.error_code, Code.UNKNOWN),
+        plain_message(error.message))
+  return ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")
 
 
 def plain_message(message):

@@ -6,7 +6,6 @@ configuration.
 
 from concurrent import futures
 import contextlib
-import time
 
 import grpc
 from tensorflow_serving.apis import classification_pb2
@@ -16,23 +15,20 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from kdwsd import errors
 from kdwsd.serving.server import codes
-from kdwsd.serving.server import models
+from kdwsd.serving.server import inference
 from kdwsd.serving.server import servables
 from kdwsd.serving.server import tensor_protos
 
-# Calls that are neither refused nor answered wait for a thread; so many
-# threads more than calls in flight refuse, and tell the status meanwhile.
-_SPARE_THREADS = 8
 
-
-def make_server(inference, address, *, max_in_flight, max_request_bytes,
+def make_server(calls, address, *, pool, max_rpcs, max_request_bytes,
                 timeout_seconds):
   """Makes a server that holds its port and answers once it is started.
 
   Args:
-    inference: `inference.Inference`.
+    calls: `inference.Inference`.
     address: "host:port"; port 0 for any that is free.
-    max_in_flight: as of `inference`.
+    pool: `concurrent.futures.ThreadPoolExecutor`.
+    max_rpcs: that may wait for a thread; one more is RESOURCE_EXHAUSTED.
     max_request_bytes: a longer request is RESOURCE_EXHAUSTED.
     timeout_seconds: for calls without a deadline of their own.
 
@@ -43,21 +39,17 @@ def make_server(inference, address, *, max_in_flight, max_request_bytes,
     errors.InputError: the port is taken.
   """
   server = grpc.server(
-      futures.ThreadPoolExecutor(
-          max_in_flight + _SPARE_THREADS, thread_name_prefix="grpc"),
-      maximum_concurrent_rpcs=4 * (max_in_flight + _SPARE_THREADS),
-      options=[
+      pool, maximum_concurrent_rpcs=max_rpcs, options=[
           ("grpc.so_reuseport", 0),  # Else a taken port goes unnoticed.
           ("grpc.max_receive_message_length", max_request_bytes),
           ("grpc.max_send_message_length", -1)])
   prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-      PredictionService(inference, timeout_seconds), server)
+      PredictionService(calls, timeout_seconds), server)
   model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-      ModelService(inference), server)
-  try:
+      ModelService(calls), server)
+  port = 0
+  with contextlib.suppress(RuntimeError):
     port = server.add_insecure_port(address)
-  except RuntimeError:
-    port = 0
   if not port:
     raise errors.InputError(
         f"--port: expected a free port on this machine. Received: {address}.")
@@ -68,80 +60,89 @@ class PredictionService(
     prediction_service_pb2_grpc.PredictionServiceServicer):
   """Runs signatures. The methods are those of the proto."""
 
-  def __init__(self, inference, timeout_seconds):
-    self._inference = inference
+  def __init__(self, calls, timeout_seconds):
+    self._inference = calls
     self._timeout = timeout_seconds
 
   def Predict(self, request, context):
     """Answers a `PredictRequest`."""
     response = predict_pb2.PredictResponse()
-    with self._using("Predict", request, context) as loaded:
-      outputs = self._inference.predict(
-          loaded, request.model_spec.signature_name,
-          tensor_protos.read(request.inputs), self._deadline(context),
-          list(request.output_filter))
-      tensor_protos.write(outputs, response.outputs)
-      _fill_spec(request, loaded, response)
+    with self._using("Predict", request, context, response) as loaded:
+      signature = loaded.signature(request.model_spec.signature_name)
+      wanted = request.output_filter or sorted(signature.outputs)
+      if len(set(wanted) & set(signature.outputs)) < len(wanted):
+        raise codes.invalid(
+            "output_filter: expected some of "
+            f"{', '.join(sorted(signature.outputs))}, each once. Received: "
+            f"{', '.join(wanted)}.")
+      outputs = self._run(context, signature, {
+          name: tensor_protos.read(name, proto)
+          for name, proto in request.inputs.items()})
+      for name in wanted:
+        tensor_protos.write(outputs[name], response.outputs[name])
     return response
 
   def Classify(self, request, context):
     """Answers a `ClassificationRequest`."""
     response = classification_pb2.ClassificationResponse()
-    with self._using("Classify", request, context) as loaded:
-      classes, scores = self._inference.classify(
-          loaded, request.model_spec.signature_name,
-          tensor_protos.read_examples(request.input), self._deadline(context))
-      rows, columns = (scores if classes is None else classes).shape
-      for row in range(rows):
-        answer = response.result.classifications.add()
-        for column in range(columns):
-          one = answer.classes.add()
-          if classes is not None:
-            one.label = classes[row, column].decode("utf-8", "replace")
-          if scores is not None:
-            one.score = scores[row, column]
-      _fill_spec(request, loaded, response)
+    with self._using("Classify", request, context, response) as loaded:
+      signature = loaded.signature_with_method(
+          request.model_spec.signature_name, servables.CLASSIFY)
+      outputs = self._run(context, signature, {
+          "inputs": tensor_protos.read_examples(request.input)})
+      response.result.CopyFrom(inference.classification(signature, outputs))
     return response
 
   def Regress(self, request, context):
     """Refuses a `RegressionRequest`."""
     with self._using("Regress", request, context) as loaded:
-      self._inference.refuse_regression(
-          loaded, request.model_spec.signature_name)
+      loaded.signature_with_method(
+          request.model_spec.signature_name, servables.REGRESS)
+      raise servables.no_regression()
 
   def GetModelMetadata(self, request, context):
     """Answers a `GetModelMetadataRequest`."""
     with _aborts(context):
       fields = list(request.metadata_field)
-      if not fields or set(fields) != {"signature_def"}:
+      if set(fields) != {"signature_def"}:
         raise codes.invalid(
             "metadata_field: expected signature_def. Received: "
             f"{', '.join(fields) or 'none'}.")
-      return self._inference.metadata(_reference(request))
+      return self._inference.metadata(_spec(request))
 
   @contextlib.contextmanager
-  def _using(self, api, request, context):
-    with _aborts(context), self._inference.call(
-        request.model_spec.name, api, "GRPC"):
-      with self._inference.model.use(_reference(request)) as loaded:
-        yield loaded
+  def _using(self, api, request, context, response=None):
+    """Yields the version asked for, and names it in the response."""
+    name = request.model_spec.name
+    with _aborts(context), self._inference.call(name, api, "GRPC"):
+      loaded = self._inference.model.find(_spec(request))
+      yield loaded
+      response.model_spec.name = name
+      response.model_spec.version.value = loaded.version
+      response.model_spec.signature_name = (
+          request.model_spec.signature_name or servables.DEFAULT_SIGNATURE)
 
-  def _deadline(self, context):
+  def _run(self, context, signature, inputs):
+    future = self._inference.submit(signature, inputs)
     left = context.time_remaining()
-    return time.monotonic() + min(
-        self._timeout, self._timeout if left is None else left)
+    try:
+      return future.result(
+          self._timeout if left is None else min(left, self._timeout))
+    except futures.TimeoutError as error:
+      future.cancel()
+      raise inference.too_late() from error
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
   """Tells about versions. The method is that of the proto."""
 
-  def __init__(self, inference):
-    self._inference = inference
+  def __init__(self, calls):
+    self._inference = calls
 
   def GetModelStatus(self, request, context):
     """Answers a `GetModelStatusRequest`."""
     with _aborts(context):
-      return self._inference.status(_reference(request))
+      return self._inference.status(_spec(request))
 
 
 @contextlib.contextmanager
@@ -150,22 +151,10 @@ def _aborts(context):
   try:
     yield
   except codes.ServingError as error:
-    context.abort(grpc.StatusCode[error.code], error.message)
+    context.abort(error.code, error.message)
 
 
-def _reference(request):
+def _spec(request):
   if not request.HasField("model_spec"):
     raise codes.invalid("Missing ModelSpec")
-  spec = request.model_spec
-  choice = spec.WhichOneof("version_choice")
-  return models.Reference(
-      name=spec.name,
-      version=spec.version.value if choice == "version" else None,
-      label=spec.version_label if choice == "version_label" else None)
-
-
-def _fill_spec(request, loaded, response):
-  response.model_spec.name = request.model_spec.name
-  response.model_spec.version.value = loaded.version
-  response.model_spec.signature_name = (
-      request.model_spec.signature_name or servables.DEFAULT_SIGNATURE)
+  return request.model_spec

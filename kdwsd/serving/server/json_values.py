@@ -12,17 +12,16 @@ import tensorflow as tf
 
 from kdwsd.serving.server import codes
 
-KINDS = {type(None): "null", bool: "a boolean", int: "an integer",
-         float: "a number", str: "a string", list: "a list",
-         dict: "an object"}
-_MOST_DIMENSIONS = 32  # NumPy's own limit; TensorFlow's is 254.
-_FLOATS = ("float32", "float64")
-_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
-             "uint64")
+_KINDS = {type(None): "null", bool: "a boolean", int: "an integer",
+          float: "a number", np.float64: "NaN or Infinity", str: "a string",
+          list: "a list", dict: "an object"}
 
 
 def parse(body):
   """Parses a request's body.
+
+  Of a key given twice the first value counts, as in TF Serving. NaN and
+  Infinity are `np.float64`, which tells them from numbers too large for one.
 
   Args:
     body: bytes.
@@ -36,7 +35,9 @@ def parse(body):
   if not body.strip():
     raise codes.invalid("JSON Parse error: The document is empty")
   try:
-    document = json.loads(body)
+    document = json.loads(
+        body, parse_constant=np.float64,
+        object_pairs_hook=lambda pairs: dict(reversed(pairs)))
   except RecursionError as error:
     raise codes.invalid("JSON Parse error: nested too deeply") from error
   except ValueError as error:  # Also of UTF-8, and of huge integers.
@@ -45,6 +46,11 @@ def parse(body):
     raise codes.invalid(
         f"JSON: expected an object. Received: {kind(document)}.")
   return document
+
+
+def kind(value):
+  """What a value is, in words."""
+  return "an empty list" if value == [] else _KINDS[type(value)]
 
 
 def is_base64(value):
@@ -67,77 +73,73 @@ def array(value, dtype, where):
   Raises:
     codes.ServingError: it is not regular, or a value is of another type.
   """
-  shape, inner = [], value
-  while isinstance(inner, list):
-    shape.append(len(inner))
-    if not inner:
-      break
-    inner = inner[0]
-  if len(shape) > _MOST_DIMENSIONS:
+  # Lists stay lists where depth or length differs, and below 32 dimensions.
+  values = np.array(value, object)
+  flat = values.ravel().tolist()
+  if list in set(map(type, flat)):
     raise codes.invalid(
-        f"{where}: expected lists nested {_MOST_DIMENSIONS} deep at most. "
-        f"Received: {len(shape)}.")
-  flat = [value]
-  for depth, size in enumerate(shape):
-    for part in flat:
-      if not isinstance(part, list) or len(part) != size:
-        raise codes.invalid(
-            f"{where}: expected lists of {size} at depth {depth}, all alike. "
-            f"Received: {kind(part)}"
-            f"{f' of {len(part)}' if isinstance(part, list) else ''}.")
-    flat = [one for part in flat for one in part]
+        f"{where}: expected lists of one length at each depth. Received: "
+        f"lists that differ below shape {list(values.shape)}.")
   if dtype == tf.string:
-    values = np.empty(len(flat), object)
-    values[:] = [to_bytes(one, where) for one in flat]
+    made = np.empty(len(flat), object)
+    made[:] = [to_bytes(one, where) for one in flat]
   else:
-    values = numbers(flat, dtype, where)
-  return values.reshape(shape)
+    made = numbers(flat, dtype, where)
+  return made.reshape(values.shape)
 
 
 def numbers(flat, dtype, where):
   """Makes an array [N] of a list of numbers or booleans; see `array`."""
-  name = dtype.name
-  if name in _FLOATS:
-    allowed = {int, float}
-  elif name in _INTEGERS:
-    allowed = {int}
-  elif name == "bool":
-    allowed = {bool}
-  else:
+  numpy_dtype = np.dtype(dtype.as_numpy_dtype)
+  allowed = {"float32": {int, float, np.float64},
+             "float64": {int, float, np.float64}, "bool": {bool}}.get(
+                 dtype.name, {int} if numpy_dtype.kind in "iu" else None)
+  if allowed is None:
     raise codes.ServingError(
-        codes.UNIMPLEMENTED, f"{where}: type {name} cannot be read from JSON.")
-  for wrong in set(map(type, flat)) - allowed:
+        codes.Code.UNIMPLEMENTED,
+        f"{where}: type {dtype.name} cannot be read from JSON.")
+  kinds = set(map(type, flat))
+  for wrong in kinds - allowed:
     raise codes.invalid(
-        f"{where}: expected values of type {name}. Received: {KINDS[wrong]}, "
-        f"which is not of expected type: {name}.")
-  if name in _INTEGERS and flat:
-    limits = np.iinfo(dtype.as_numpy_dtype)
+        f"{where}: expected values of type {dtype.name}. Received: "
+        f"{_KINDS[wrong]}, which is not of expected type: {dtype.name}.")
+  if dtype.is_integer and flat:
+    limits = np.iinfo(numpy_dtype)
     if min(flat) < limits.min or max(flat) > limits.max:
       raise codes.invalid(
-          f"{where}: expected values of type {name}, {limits.min} to "
+          f"{where}: expected values of type {dtype.name}, {limits.min} to "
           f"{limits.max}. Received: {min(flat)} to {max(flat)}.")
-  if name in _FLOATS:
-    exact = 2 ** 24 if name == "float32" else 2 ** 53
-    if any(type(one) is int and abs(one) >= exact for one in flat):
+  if dtype.is_floating:
+    return _floats(flat, numpy_dtype, where)
+  return np.array(flat, numpy_dtype)
+
+
+def _floats(flat, dtype, where):
+  exact = 2 ** (np.finfo(dtype).nmant + 1)  # Below it, all integers are.
+  largest = float(np.finfo(dtype).max)
+  try:
+    values = np.array(flat, np.float64)
+  except OverflowError:  # Of an integer.
+    values = np.full(len(flat), np.inf)
+  for index in np.flatnonzero(~(np.abs(values) < exact)):
+    one = flat[index]
+    if (isinstance(one, int) and abs(one) >= exact) or (
+        type(one) is float and abs(one) > largest):
       raise codes.invalid(
-          f"{where}: cannot convert an integer to {name} without loss of "
-          f"precision: expected less than {exact}.")
-  values = np.array(
-      flat, np.float64 if name in _FLOATS else dtype.as_numpy_dtype)
-  if name == "float32":
-    largest = np.finfo(np.float32).max
-    if np.any(np.isfinite(values) & (np.abs(values) > largest)):
-      raise codes.invalid(
-          f"{where}: cannot convert a value to float without loss of "
-          f"precision: expected {largest} at most.")
-    values = values.astype(np.float32)
-  return values
+          f"{where}: cannot convert a value to {dtype.name} without loss of "
+          f"precision: expected integers below {exact} and numbers of "
+          f"{largest:.6g} at most.")
+  return values.astype(dtype)
 
 
 def to_bytes(value, where):
   """Bytes of a string, as UTF-8, or of base64; see `array`."""
   if isinstance(value, str):
-    return encoded(value, where)
+    try:
+      return value.encode("utf-8")
+    except UnicodeEncodeError as error:
+      raise codes.invalid(f"{where}: expected Unicode. Received: {error}."
+                          ) from error
   if not is_base64(value):
     raise codes.invalid(
         f"{where}: expected a string or {{\"b64\": base64 string}}. Received: "
@@ -150,41 +152,34 @@ def to_bytes(value, where):
         f"{where}: Unable to base64 decode: {error}.") from error
 
 
-def encoded(text, where):
-  """UTF-8 of a string; see `array`."""
-  try:
-    return text.encode("utf-8")
-  except UnicodeEncodeError as error:
-    raise codes.invalid(f"{where}: expected Unicode. Received: {error}."
-                        ) from error
-
-
 def plain(name, values):
   """Nested lists for JSON of an output.
 
   Args:
-    name: of the output; one that ends in `_bytes` is written in base64.
+    name: of the output; strings of one that ends in `_bytes` are written in
+      base64.
     values: array.
+
+  Raises:
+    codes.ServingError: its type cannot be written.
   """
   if values.dtype == object:
-    as_bytes = name.endswith("_bytes")
     flat = np.empty(values.size, object)
     flat[:] = [
-        {"b64": base64.b64encode(one).decode("ascii")} if as_bytes
-        else one.decode("utf-8", "replace") for one in values.ravel()]
+        {"b64": base64.b64encode(one).decode("ascii")}
+        if name.endswith("_bytes") else one.decode("utf-8", "replace")
+        for one in values.ravel()]
     return flat.reshape(values.shape).tolist()
   if values.dtype == np.float32:
     # By way of text: 0.2 is to be 0.2, not 0.20000000298.
     return values.astype("U32").astype(np.float64).tolist()
+  if values.dtype.kind not in "biuf":
+    raise codes.invalid(
+        f"Failed to write JSON value for tensor type: {values.dtype.name}")
   return values.tolist()
 
 
 def dump(document):
-  """JSON as bytes."""
+  """JSON as bytes. Not finite numbers are NaN, Infinity and -Infinity."""
   return json.dumps(document, ensure_ascii=False).encode(
       "utf-8", "replace")
-
-
-def kind(value):
-  """What a value is, in words."""
-  return KINDS[type(value)]

@@ -1,5 +1,7 @@
 """The whole server: a model, its calls, REST and gRPC."""
 
+from concurrent import futures
+
 from kdwsd.serving.server import batching
 from kdwsd.serving.server import grpc_service
 from kdwsd.serving.server import http_server
@@ -7,6 +9,9 @@ from kdwsd.serving.server import inference
 from kdwsd.serving.server import metrics as metrics_lib
 from kdwsd.serving.server import models
 from kdwsd.serving.server import rest
+
+# Beyond calls in flight: they refuse calls, and tell the status meanwhile.
+_SPARE_THREADS = 8
 
 
 class LocalServer:
@@ -17,7 +22,7 @@ class LocalServer:
 
   Attributes:
     model: `models.Model`.
-    grpc_port: number.
+    rest_port, grpc_port: numbers.
   """
 
   def __init__(self, options):
@@ -29,14 +34,16 @@ class LocalServer:
     Raises:
       errors.InputError: a port is taken.
     """
-    metrics = metrics_lib.Metrics()
+    metrics = metrics_lib.Metrics(options.model_name)
+    threads = options.max_in_flight + _SPARE_THREADS
+    timeout = options.rest_api_timeout_in_ms / 1e3
+    host = f"[{options.host}]" if ":" in options.host else options.host
     self._drain_seconds = options.drain_seconds
+    self._pool = futures.ThreadPoolExecutor(threads, "calls")
     self.model = models.Model(
         options.model_name, options.model_base_path,
         labels=options.version_labels,
         poll_seconds=options.file_system_poll_wait_seconds)
-    metrics.add_gauge(
-        "kdwsd_versions_available", lambda: len(self.model.available()))
     self._batcher = batching.Batcher(
         max_batch_size=options.max_batch_size if options.enable_batching else 1,
         batch_timeout_micros=options.batch_timeout_micros,
@@ -46,28 +53,21 @@ class LocalServer:
         self.model, self._batcher, metrics,
         max_in_flight=options.max_in_flight,
         max_request_rows=options.max_request_rows)
-    timeout = options.rest_api_timeout_in_ms / 1e3
     try:
+      self._grpc, self.grpc_port = grpc_service.make_server(
+          calls, f"{host}:{options.port}", pool=self._pool,
+          max_rpcs=4 * threads, max_request_bytes=options.max_request_bytes,
+          timeout_seconds=timeout)
       self._http = http_server.HttpServer(
           options.host, options.rest_api_port,
           rest.Rest(calls, metrics, timeout_seconds=timeout).answer,
           max_connections=options.max_connections,
           max_request_bytes=options.max_request_bytes,
           read_seconds=options.read_seconds)
-      host = f"[{options.host}]" if ":" in options.host else options.host
-      self._grpc, self.grpc_port = grpc_service.make_server(
-          calls, f"{host}:{options.port}",
-          max_in_flight=options.max_in_flight,
-          max_request_bytes=options.max_request_bytes,
-          timeout_seconds=timeout)
+      self.rest_port = self._http.port
     except Exception:
       self._batcher.stop()
       raise
-
-  @property
-  def rest_port(self):
-    """Number of REST's port."""
-    return self._http.port
 
   def start(self):
     """Loads the model, then answers.
@@ -86,6 +86,7 @@ class LocalServer:
     grpc_stopped.wait()
     self.model.stop()
     self._batcher.stop()
+    self._pool.shutdown()
 
   def __enter__(self):
     try:

@@ -1,107 +1,87 @@
-"""Counters and histograms in Prometheus' text format.
+"""What the server counts, for Prometheus.
 
-Those that TF Serving has too bear its names and labels, so that a dashboard
+Metrics that TF Serving has too bear its names and labels, so that a dashboard
 made for the one shows the other. Source: TF Serving 2.15,
 servables/tensorflow/util.cc and util/prometheus_exporter.cc.
 """
 
-import bisect
-import threading
+import prometheus_client
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 # Microseconds up to about 20 minutes, as TF Serving's.
-_LATENCIES = tuple(10.0 * 1.8 ** power for power in range(33))
+_LATENCIES = [10.0 * 1.8 ** power for power in range(33)]
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+# When a series began; TF Serving has no such thing.
+prometheus_client.disable_created_metrics()
 
 
 class Metrics:
-  """What the server counts; every method may be called from any thread."""
+  """What the server counts; every method may be called from any thread.
 
-  def __init__(self):
-    self._lock = threading.Lock()
-    self._series = {}  # {name: {labels: number or [counts, sum]}}
-    self._gauges = {}
+  Attributes:
+    calls_in_flight, versions_available: `prometheus_client.Gauge`.
+  """
 
-  def count_call(self, model_name, api, entrypoint, code, seconds):
+  def __init__(self, model_name):
+    self._model_name = model_name
+    self._registry = prometheus_client.CollectorRegistry()
+
+    def new(kind, *arguments, **named):
+      return kind(*arguments, registry=self._registry, **named)
+
+    # Makes ...request_count, TF Serving's, and ...request_sum besides: a
+    # counter of this library would have to be called ...request_count_total.
+    self._requests = new(
+        prometheus_client.Summary, ":tensorflow:serving:request",
+        "Microseconds of requests, by status.", ["model_name", "status"])
+    self._latency = new(
+        prometheus_client.Histogram, ":tensorflow:serving:request_latency",
+        "Microseconds of requests.", ["model_name", "API", "entrypoint"],
+        buckets=_LATENCIES)
+    self._examples = new(
+        prometheus_client.Counter,
+        ":tensorflow:serving:request_example_count_total",
+        "Rows of requests that were answered well.", ["model"])
+    self._batch_rows = new(
+        prometheus_client.Histogram, "kdwsd_batch_rows",
+        "Rows of one run of a signature.", buckets=_ROWS)
+    self._batch_run = new(
+        prometheus_client.Histogram, "kdwsd_batch_run_microseconds",
+        "Microseconds of one run of a signature.", buckets=_LATENCIES)
+    self.calls_in_flight = new(
+        prometheus_client.Gauge, "kdwsd_calls_in_flight",
+        "Requests being answered.")
+    self.versions_available = new(
+        prometheus_client.Gauge, "kdwsd_versions_available",
+        "Versions that answer requests.")
+
+  def count_call(self, model_name, api, entrypoint, status, seconds):
     """Counts a call that was answered.
 
     Args:
-      model_name: str; not what a caller made up, for each takes memory.
+      model_name: that the caller gave; others than the server's are counted
+        as one, for each takes memory and anybody can make them up.
       api: "Predict", "Classify", ...
       entrypoint: "REST" or "GRPC".
-      code: one of `codes.NAMES`.
+      status: name of a `grpc.StatusCode`.
       seconds: it took.
     """
-    with self._lock:
-      self._add(":tensorflow:serving:request_count",
-                (("model_name", model_name), ("status", code)), 1)
-      self._observe(
-          ":tensorflow:serving:request_latency",
-          (("model_name", model_name), ("API", api),
-           ("entrypoint", entrypoint)), 1e6 * seconds, _LATENCIES)
+    if model_name != self._model_name:
+      model_name = "(other)"
+    self._requests.labels(model_name, status).observe(1e6 * seconds)
+    self._latency.labels(model_name, api, entrypoint).observe(1e6 * seconds)
 
-  def count_examples(self, model_name, number):
+  def count_examples(self, number):
     """Counts the rows of a call that was answered well."""
-    with self._lock:
-      self._add(":tensorflow:serving:request_example_count_total",
-                (("model", model_name),), number)
+    self._examples.labels(self._model_name).inc(number)
 
   def count_batch(self, num_rows, seconds):
     """Counts one run of a signature."""
-    with self._lock:
-      self._observe("kdwsd_batch_rows", (), num_rows, _ROWS)
-      self._observe("kdwsd_batch_run_microseconds", (), 1e6 * seconds,
-                    _LATENCIES)
-
-  def add_gauge(self, name, read):
-    """Shows `read()`, a number, under a name."""
-    self._gauges[name] = read
+    self._batch_rows.observe(num_rows)
+    self._batch_run.observe(1e6 * seconds)
 
   def page(self):
-    """All of it as text."""
-    lines = []
-    with self._lock:
-      for name, series in sorted(self._series.items()):
-        histogram = isinstance(next(iter(series.values())), list)
-        lines.append(f"# TYPE {name} {'histogram' if histogram else 'counter'}")
-        for labels, value in sorted(series.items()):
-          lines += _lines(name, labels, value)
-    for name, read in sorted(self._gauges.items()):
-      lines += [f"# TYPE {name} gauge", f"{name} {read()}"]
-    return "\n".join(lines) + "\n"
-
-  def _add(self, name, labels, number):
-    series = self._series.setdefault(name, {})
-    series[labels] = series.get(labels, 0) + number
-
-  def _observe(self, name, labels, value, limits):
-    series = self._series.setdefault(name, {})
-    histogram = series.setdefault(labels, [limits, [0] * (len(limits) + 1), 0])
-    histogram[1][bisect.bisect_left(limits, value)] += 1
-    histogram[2] += value
-
-
-def _lines(name, labels, value):
-  if not isinstance(value, list):
-    return [f"{name}{_braces(labels)} {value}"]
-  limits, counts, total = value
-  lines, count = [], 0
-  for limit, number in zip((*limits, "+Inf"), counts):
-    count += number
-    shown = limit if limit == "+Inf" else f"{limit:.10g}"
-    lines.append(f"{name}_bucket{_braces((*labels, ('le', shown)))} {count}")
-  return [*lines, f"{name}_sum{_braces(labels)} {total:.10g}",
-          f"{name}_count{_braces(labels)} {count}"]
-
-
-def _braces(labels):
-  """Labels as Prometheus writes them, their values escaped."""
-  if not labels:
-    return ""
-  texts = []
-  for key, value in labels:
-    value = str(value).replace("\\", r"\\").replace('"', r"\"")
-    value = value.replace("\n", r"\n")
-    texts.append(f'{key}="{value}"')
-  return "{" + ",".join(texts) + "}"
+    """All of it in Prometheus' text format, as bytes."""
+    return prometheus_client.generate_latest(self._registry)

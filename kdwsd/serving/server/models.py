@@ -5,44 +5,23 @@ name: the newest version directory answers calls that name no version. A new
 one is loaded and warmed up beside the old one, then takes over at once; the
 old one goes when its last call has ended. One that does not load is reported
 in the status, and the old one goes on.
+
+Calls name a version by TF Serving's `ModelSpec`.
 """
 
 import contextlib
-import dataclasses
 import gc
 import os
 import re
 import threading
+import weakref
 
 from absl import logging
+from tensorflow_serving.apis import get_model_status_pb2
 
 from kdwsd import errors
 from kdwsd.serving.server import codes
 from kdwsd.serving.server import servables
-
-LOADING = "LOADING"
-AVAILABLE = "AVAILABLE"
-UNLOADING = "UNLOADING"
-END = "END"
-
-
-@dataclasses.dataclass(frozen=True)
-class Reference:
-  """What a call names: a model, and a version or a label or neither."""
-
-  name: str
-  version: int = None
-  label: str = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Status:
-  """What became of a version: `state` as in TF Serving, `code` of `codes`."""
-
-  version: int
-  state: str
-  code: str = codes.OK
-  message: str = ""
 
 
 class Model:
@@ -63,11 +42,12 @@ class Model:
     self._poll_seconds = poll_seconds
     self._lock = threading.Lock()
     self._loaded = {}  # {version: LoadedVersion}, those that answer calls.
-    self._retired = []
-    self._statuses = {}  # {version: Status}
+    self._retired = []  # Pairs of version and weak reference.
+    self._statuses = {}  # {version: ModelVersionStatus}
     self._failed = {}  # {version: what its files were like}
     self._stopping = threading.Event()
-    self._watcher = threading.Thread(target=self._watch, name="versions")
+    self._watcher = threading.Thread(
+        target=self._watch, name="versions", daemon=True)
 
   def start(self):
     """Loads what is there, then watches.
@@ -87,12 +67,12 @@ class Model:
             f"label {label}: expected a version in {self.base_path}: "
             f"{', '.join(map(str, sorted(there)))}. Received: {version}.")
     self.poll()
-    failed = [status for _, status in sorted(self._statuses.items())
-              if status.state != AVAILABLE]
     if not self._loaded or set(self.labels.values()) - set(self._loaded):
       raise errors.InputError("; ".join(
-          f"{there[status.version]}: expected a SavedModel that can be served. "
-          f"Received: {status.message}" for status in failed))
+          f"{there[version]}: expected a SavedModel that can be served. "
+          f"Received: {status.status.error_message}"
+          for version, status in sorted(self._statuses.items())
+          if version not in self._loaded))
     self._watcher.start()
 
   def stop(self):
@@ -101,55 +81,63 @@ class Model:
     if self._watcher.is_alive():
       self._watcher.join()
 
-  @contextlib.contextmanager
-  def use(self, reference):
-    """Keeps a version in memory for the length of a call.
+  def find(self, spec):
+    """The version a call names, which stays in memory while it is referred to.
 
     Args:
-      reference: a `Reference`.
+      spec: `ModelSpec`.
 
-    Yields:
+    Returns:
       `servables.LoadedVersion`.
 
     Raises:
       codes.ServingError: it does not exist.
     """
+    if not spec.name:
+      raise codes.invalid("ModelSpec has no name specified.")
+    version = spec.version.value if spec.HasField("version") else None
     with self._lock:
-      loaded = self._find(reference)
-      loaded.users += 1
-    try:
-      yield loaded
-    finally:
-      with self._lock:
-        loaded.users -= 1
+      if spec.name == self.name:
+        if spec.HasField("version_label"):
+          if spec.version_label not in self.labels:
+            raise codes.invalid("Unrecognized servable version label: "
+                                f"{spec.version_label}")
+          version = self.labels[spec.version_label]
+        elif version is None:
+          version = max(self._loaded, default=None)
+        if version in self._loaded:
+          return self._loaded[version]
+    asked = (f"Latest({spec.name})" if version is None
+             else f"Specific({spec.name}, {version})")
+    raise codes.ServingError(
+        codes.Code.NOT_FOUND, f"Servable not found for request: {asked}")
 
-  def statuses(self, reference):
+  def statuses(self, spec):
     """What became of versions.
 
     Args:
-      reference: a `Reference`; without version and label, all versions.
+      spec: `ModelSpec`; without a version, all versions. A label is not looked
+        at, nor is it in TF Serving 2.15.
 
     Returns:
-      List of `Status`, newest first.
+      List of `ModelVersionStatus`, newest first.
 
     Raises:
       codes.ServingError: there is none.
     """
     with self._lock:
-      statuses = dict(self._statuses) if reference.name == self.name else {}
-      version = reference.version
-      if reference.label is not None and statuses:
-        version = self._labelled(reference.label)
-    if version is not None:
+      statuses = dict(self._statuses) if spec.name == self.name else {}
+    if spec.HasField("version"):
+      version = spec.version.value
       if version not in statuses:
         raise codes.ServingError(
-            codes.NOT_FOUND, f"Could not find version {version} of model "
-            f"{reference.name}")
+            codes.Code.NOT_FOUND, f"Could not find version {version} of model "
+            f"{spec.name}")
       return [statuses[version]]
     if not statuses:
       raise codes.ServingError(
-          codes.NOT_FOUND,
-          f"Could not find any versions of model {reference.name}")
+          codes.Code.NOT_FOUND,
+          f"Could not find any versions of model {spec.name}")
     return [status for _, status in sorted(statuses.items(), reverse=True)]
 
   def available(self):
@@ -168,7 +156,10 @@ class Model:
           self._load(there[version], version)
       if latest in self._loaded:
         for version in set(self._loaded) - keep:
-          self._retire(version)
+          with self._lock:
+            self._retired.append(
+                (version, weakref.ref(self._loaded.pop(version))))
+            self._set_status(version, "UNLOADING")
     self._let_go()
 
   def _watch(self):
@@ -193,74 +184,48 @@ class Model:
             f"Received: {error.strerror}.") from error
       return {}
 
-  def _find(self, reference):
-    """The version a call names; the lock is held."""
-    if not reference.name:
-      raise codes.invalid("ModelSpec has no name specified.")
-    version = reference.version
-    if reference.name == self.name:
-      if reference.label is not None:
-        version = self._labelled(reference.label)
-      elif version is None and self._loaded:
-        version = max(self._loaded)
-      if version in self._loaded:
-        return self._loaded[version]
-    asked = (f"Latest({reference.name})" if version is None
-             else f"Specific({reference.name}, {version})")
-    raise codes.ServingError(
-        codes.NOT_FOUND, f"Servable not found for request: {asked}")
-
-  def _labelled(self, label):
-    if label not in self.labels:
-      raise codes.invalid(f"Unrecognized servable version label: {label}")
-    return self.labels[label]
-
   def _load(self, path, version):
     files = _fingerprint(path)
     if self._failed.get(version) == files:
       return
     logging.info("Loading version %d of %s.", version, self.name)
-    self._set_status(Status(version, LOADING))
+    with self._lock:
+      self._set_status(version, "LOADING")
     try:
       loaded = servables.load(
           path, version, lambda: not self._stopping.is_set())
     except Exception as error:  # pylint: disable=broad-exception-caught
       cause = codes.from_exception(error)
       self._failed[version] = files
-      self._set_status(Status(version, END, cause.code, cause.message))
+      with self._lock:
+        self._set_status(version, "END", cause.code, cause.message)
       logging.warning(
           "%s: expected a SavedModel that can be served. Received: %s. It is "
           "tried again when its files change.", path, cause.message)
       return
+    self._failed.pop(version, None)
     with self._lock:
-      self._failed.pop(version, None)
       self._loaded[version] = loaded
-      self._statuses[version] = Status(version, AVAILABLE)
+      self._set_status(version, "AVAILABLE")
     logging.info("Version %d of %s is available.", version, self.name)
 
-  def _retire(self, version):
-    with self._lock:
-      self._retired.append(self._loaded.pop(version))
-      self._statuses[version] = Status(version, UNLOADING)
-
   def _let_go(self):
-    """Frees retired versions that no call uses."""
-    with self._lock:
-      free = [loaded for loaded in self._retired if not loaded.users]
-      self._retired = [loaded for loaded in self._retired if loaded.users]
-    if not free:
-      return
-    for loaded in free:
-      with self._lock:
-        if loaded.version not in self._loaded:  # It may have come back.
-          self._statuses[loaded.version] = Status(loaded.version, END)
-      logging.info("Version %d of %s is unloaded.", loaded.version, self.name)
-    del free, loaded
-    gc.collect()  # A loaded model is full of cycles.
+    """Notes which retired versions no call uses any more."""
+    if self._retired:
+      gc.collect()  # A loaded model is full of cycles.
+    for version, reference in list(self._retired):
+      if reference() is None:
+        self._retired.remove((version, reference))
+        with self._lock:
+          if version not in self._loaded:  # It may have come back.
+            self._set_status(version, "END")
+        logging.info("Version %d of %s is unloaded.", version, self.name)
 
-  def _set_status(self, status):
-    with self._lock:
-      self._statuses[status.version] = status
+  def _set_status(self, version, state, code=codes.Code.OK, message=""):
+    """Notes what became of a version; the lock is held."""
+    self._statuses[version] = get_model_status_pb2.ModelVersionStatus(
+        version=version, state=state, status={
+            "error_code": code.value[0], "error_message": message})
 
 
 def _fingerprint(path):

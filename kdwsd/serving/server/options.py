@@ -6,29 +6,12 @@ import os
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """Settings of `local_server.LocalServer`.
+  """Settings of `local_server.LocalServer`: the flags of `kdwsd.serve`.
 
   Attributes:
-    model_name: that calls give.
-    model_base_path: directory whose numeric subdirectories are versions.
-    host: name or address to bind to.
-    port: of gRPC; 0 for any that is free.
-    rest_api_port: of REST; 0 for any that is free.
     version_labels: {label: version}.
-    file_system_poll_wait_seconds: between looks for new versions.
-    enable_batching: whether rows of several calls are run together.
-    max_batch_size: rows run together at most.
-    batch_timeout_micros: how long the first call of a batch waits.
-    num_batch_threads: runs at the same time; 0 for one a CPU core.
-    pad_variable_length_inputs: whether inputs of different lengths are filled
-      up to be run together.
-    max_request_bytes: of a request.
-    max_request_rows: of a request.
-    max_in_flight: calls answered at the same time.
-    max_connections: of REST, at the same time.
-    read_seconds: within which a REST request must have come.
-    rest_api_timeout_in_ms: within which a call is answered or fails.
-    drain_seconds: calls are given at shutdown.
+    port, rest_api_port: 0 for any that is free.
+    num_batch_threads: 0 for one a CPU core.
   """
 
   model_name: str

@@ -4,45 +4,51 @@ Source: TF Serving 2.15, the page "RESTful API", and model_servers/
 http_rest_api_handler.cc and http_rest_api_util.cc.
 """
 
-import contextlib
+import asyncio
 import re
 import threading
-import time
 import urllib.parse
 
 from absl import logging
 from google.protobuf import json_format
+import numpy as np
 from tensorflow_serving.apis import get_model_metadata_pb2
+from tensorflow_serving.apis import model_pb2
 
 from kdwsd.serving.server import codes
-from kdwsd.serving.server import json_examples
-from kdwsd.serving.server import json_tensors
+from kdwsd.serving.server import inference
+from kdwsd.serving.server import json_requests
 from kdwsd.serving.server import json_values
 from kdwsd.serving.server import metrics as metrics_lib
-from kdwsd.serving.server import models
+from kdwsd.serving.server import servables
 
 JSON = "application/json"
 METRICS_PATH = "/monitoring/prometheus/metrics"
 
-_MODEL = (r"/v1/models/(?P<name>[^/:]+)"
-          r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?")
-_POST = re.compile(_MODEL + ":(?P<method>classify|regress|predict)", re.I)
-_GET = re.compile(_MODEL + "(?P<metadata>/metadata)?", re.I)
+# Bytes that are not parsed in the event loop: it would stand still for long.
+_LONG_BODY = 2 ** 19
+
+# As in TF Serving, case counts in the method and in "metadata" alone, and a
+# query is a part of what it stands behind.
+_VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+_POST = re.compile(r"(?i)/v1/models/(?P<name>[^/:]+)" + _VERSION
+                   + r":(?P<method>classify|regress|predict)", re.ASCII)
+_GET = re.compile(r"(?i)/v1/models(?:/(?P<name>[^/:]+))?" + _VERSION
+                  + r"(?:/(?P<metadata>metadata))?", re.ASCII)
 
 
 class Rest:
-  """Answers requests; safe to use from many threads."""
+  """Answers requests in one event loop."""
 
-  def __init__(self, inference, metrics, *, timeout_seconds):
+  def __init__(self, calls, metrics, *, timeout_seconds):
     """Makes it.
 
     Args:
-      inference: `inference.Inference`.
+      calls: `inference.Inference`.
       metrics: `metrics.Metrics`.
       timeout_seconds: within which a request is answered or fails.
     """
-    self._inference = inference
-    self._model = inference.model
+    self._inference = calls
     self._metrics = metrics
     self._timeout = timeout_seconds
     # JSON takes many times its length in memory, and parsing holds the
@@ -50,102 +56,114 @@ class Rest:
     # other.
     self._parsing = threading.Lock()
 
-  def answer(self, method, path, body):
+  async def answer(self, method, path, body):
     """Answers one request.
 
     Args:
       method: "GET", "POST", ...
-      path: of the request, perhaps with a query, which is ignored.
+      path: of the request.
       body: bytes.
 
     Returns:
       (HTTP status, content type, bytes).
     """
-    path = path.partition("?")[0]
-    if path == METRICS_PATH and method == "GET":
-      return 200, metrics_lib.CONTENT_TYPE, self._metrics.page().encode()
-    if not path.lower().startswith("/v1/"):
-      return error_answer(codes.ServingError(
-          codes.NOT_FOUND, f"Expected a path of /v1/models/ or {METRICS_PATH}. "
-          f"Received: {path}."))
     try:
-      return 200, JSON, self._answer(method, path, body)
+      if path == METRICS_PATH and method == "GET":
+        return 200, metrics_lib.CONTENT_TYPE, self._metrics.page()
+      return 200, JSON, await self._answer(method, path, body)
     except Exception as error:  # pylint: disable=broad-exception-caught
       if not isinstance(error, codes.ServingError):
         logging.exception("%s %s failed.", method, path)
-      return error_answer(codes.from_exception(error))
+      error = codes.from_exception(error)
+      return error.http_status, JSON, json_values.dump({"error": error.message})
 
-  def _answer(self, method, path, body):
+  async def _answer(self, method, path, body):
+    if not path.lower().startswith("/v1/"):
+      raise codes.ServingError(
+          codes.Code.NOT_FOUND, "Expected a path of /v1/models/ or "
+          f"{METRICS_PATH}. Received: {path}.")
     pattern = {"GET": _GET, "POST": _POST}.get(method)
     match = pattern.fullmatch(path) if pattern else None
     if not match:
-      if method == "GET" and path.lower().rstrip("/") == "/v1/models":
-        raise codes.invalid("Missing model name in request.")
       raise codes.invalid(f"Malformed request: {method} {path}")
-    reference = _reference(match)
+    spec = _spec(match)
     if method == "GET":
-      if match["metadata"]:
-        return self._metadata(reference)
-      return _json(self._inference.status(reference))
-    api = match["method"].capitalize()
-    with self._inference.call(reference.name, api, "REST"):
-      return getattr(self, f"_{api.lower()}")(
-          reference, body, time.monotonic() + self._timeout)
+      if match["metadata"] == "metadata":
+        return self._metadata(spec)
+      return _json(self._inference.status(spec))
+    read, write = {
+        "predict": (self._read_predict, json_requests.write_outputs),
+        "classify": (self._read_classify, _write_classes),
+        "regress": (self._read_regress, None)}.get(
+            match["method"], (None, None))
+    if not read:
+      raise codes.invalid(f"Malformed request: {method} {path}")
+    with self._inference.call(spec.name, match["method"].capitalize(), "REST"):
+      if len(body) > _LONG_BODY:
+        future, how = await asyncio.to_thread(self._read, read, spec, body)
+      else:
+        future, how = self._read(read, spec, body)
+      asked = asyncio.wrap_future(future)
+      late = asked.get_loop().call_later(self._timeout, asked.cancel)
+      try:
+        return write(await asked, how)
+      except asyncio.CancelledError as error:
+        raise inference.too_late() from error
+      finally:
+        late.cancel()
 
-  def _predict(self, reference, body, deadline):
-    with contextlib.ExitStack() as stack:
-      with self._parsing:
-        document = json_values.parse(body)
-        name = json_tensors.signature_name(document)
-        loaded = stack.enter_context(self._model.use(reference))
-        inputs, where = json_tensors.read_inputs(
-            document, loaded.signature(name).inputs)
-        del document
-      outputs = self._inference.predict(loaded, name, inputs, deadline)
-    return json_tensors.write_outputs(outputs, where)
-
-  def _classify(self, reference, body, deadline):
+  def _read(self, read, spec, body):
+    """Returns the future of the outputs, and how to write them."""
     with self._parsing:
       document = json_values.parse(body)
-      name = json_tensors.signature_name(document)
-      examples = json_examples.read_examples(document)
-    with self._model.use(reference) as loaded:
-      classes, scores = self._inference.classify(
-          loaded, name, examples, deadline)
-    return json_examples.write_classes(classes, scores)
+      spec.signature_name = json_requests.signature_name(document)
+      return read(spec, document)
 
-  def _regress(self, reference, body, deadline):
-    del deadline  # Unused.
-    with self._parsing:
-      document = json_values.parse(body)
-      name = json_tensors.signature_name(document)
-    with self._model.use(reference) as loaded:
-      self._inference.refuse_regression(loaded, name)
+  def _read_predict(self, spec, document):
+    signature = self._inference.model.find(spec).signature(spec.signature_name)
+    inputs, key = json_requests.read_inputs(document, signature.inputs)
+    return self._inference.submit(signature, inputs), key
 
-  def _metadata(self, reference):
-    response = self._inference.metadata(reference)
+  def _read_classify(self, spec, document):
+    examples = json_requests.read_examples(document)
+    signature = self._inference.model.find(spec).signature_with_method(
+        spec.signature_name, servables.CLASSIFY)
+    return self._inference.submit(signature, {"inputs": examples}), signature
+
+  def _read_regress(self, spec, document):
+    del document  # Unused.
+    self._inference.model.find(spec).signature_with_method(
+        spec.signature_name, servables.REGRESS)
+    raise servables.no_regression()
+
+  def _metadata(self, spec):
+    response = self._inference.metadata(spec)
     # As TF Serving writes it: the map itself, not an `Any` of it.
     signatures = get_model_metadata_pb2.SignatureDefMap()
     response.metadata["signature_def"].Unpack(signatures)
-    return (b'{\n"model_spec": ' + _json(response.model_spec) +
-            b',\n"metadata": {"signature_def": ' + _json(signatures) +
-            b"}\n}\n")
+    return (b'{\n"model_spec": %b,\n"metadata": {"signature_def": %b}\n}\n'
+            % (_json(response.model_spec), _json(signatures)))
 
 
-def error_answer(error):
-  """The answer that tells a `codes.ServingError`."""
-  return error.http_status, JSON, json_values.dump({"error": error.message})
+def _write_classes(outputs, signature):
+  result = inference.classification(signature, outputs)
+  return json_values.dump({"results": [
+      [[one.label, *json_values.plain("", np.float32([one.score]))]
+       for one in row.classes] for row in result.classifications]})
 
 
-def _reference(match):
-  version = match["version"]
-  if version and (len(version) > 19 or int(version) >= 2 ** 63):
-    raise codes.invalid(f"Failed to convert version: {version} to numeric.")
-  label = match["label"]
-  return models.Reference(
-      name=urllib.parse.unquote(match["name"]),
-      version=None if version is None else int(version),
-      label=None if label is None else urllib.parse.unquote(label))
+def _spec(match):
+  """The `ModelSpec` of a path."""
+  if not match["name"]:
+    raise codes.invalid("Missing model name in request.")
+  spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match["name"]))
+  if match["label"]:
+    spec.version_label = urllib.parse.unquote(match["label"])
+  if version := match["version"]:
+    if len(version) > 19 or int(version) >= 2 ** 63:
+      raise codes.invalid(f"Failed to convert version: {version} to numeric.")
+    spec.version.value = int(version)
+  return spec
 
 
 def _json(message):

@@ -26,14 +26,14 @@ class Signature:
   Attributes:
     name: its key in the model.
     method_name: "tensorflow/serving/predict", for instance.
-    inputs: {name: `tf.TensorSpec`}.
-    outputs: {name: `tf.TensorSpec`}.
+    inputs, outputs: {name: `tf.TensorSpec`}.
     joins: whether rows of several callers may be joined on axis 0; `batching`
       clears it when outputs turn out not to have those rows.
   """
 
-  def __init__(self, name, definition, function):
+  def __init__(self, name, definition, function, owner):
     self.name = name
+    self._owner = owner  # A call keeps the signature, and that its version.
     self.method_name = definition.method_name
     self.inputs = _specs(definition.inputs)
     self.outputs = _specs(definition.outputs)
@@ -43,10 +43,7 @@ class Signature:
     self._function = function
 
   def check(self, inputs):
-    """Refuses inputs that the graph is not made for.
-
-    Args:
-      inputs: {name: array}.
+    """Refuses inputs, {name: array}, that the graph is not made for.
 
     Raises:
       codes.ServingError: an input is missing or unknown, or its type or shape
@@ -69,16 +66,13 @@ class Signature:
             f"Received: {_about(dtype, tf.TensorShape(value.shape))}.")
 
   def run(self, inputs):
-    """Runs the graph.
-
-    Args:
-      inputs: {name: array} that `check` has passed.
+    """Runs the graph on {name: array} that `check` has passed.
 
     Returns:
       {name: array}; strings are bytes, in arrays of objects.
 
     Raises:
-      tf.errors.OpError: the graph refused.
+      tf.errors.OpError, UnicodeDecodeError: the graph refused.
     """
     outputs = self._function(**{
         name: tf.constant(value, self.inputs[name].dtype)
@@ -88,20 +82,30 @@ class Signature:
 
 
 class LoadedVersion:
-  """A version of a model in memory.
+  """A version of a model in memory, for as long as something refers to it.
 
   Attributes:
     version: its number.
     signatures: {name: `Signature`}.
     definitions: {name: `SignatureDef` proto}, also of what cannot be called.
-    users: calls that use it now; its `models.Model` counts them.
   """
 
-  def __init__(self, version, definitions, signatures):
+  def __init__(self, path, version):
+    """Loads signatures.
+
+    Raises:
+      Exception: of many kinds, when the version is broken.
+    """
     self.version = version
-    self.definitions = definitions
-    self.signatures = signatures
-    self.users = 0
+    self.definitions = _read_definitions(path)
+    functions = tf.saved_model.load(literal_paths.literal(path)).signatures
+    self.signatures = {
+        name: Signature(name, self.definitions[name], function, self)
+        for name, function in functions.items() if name in self.definitions}
+    if not self.signatures:
+      raise codes.ServingError(
+          codes.Code.FAILED_PRECONDITION,
+          f"{path}: expected signatures. Received: none that can be called.")
 
   def signature(self, name):
     """The signature of a name, the default one if the name is empty.
@@ -112,7 +116,7 @@ class LoadedVersion:
     name = name or DEFAULT_SIGNATURE
     if name not in self.signatures:
       raise codes.ServingError(
-          codes.FAILED_PRECONDITION,
+          codes.Code.FAILED_PRECONDITION,
           f'Serving signature key "{name}" not found. There are: '
           f"{', '.join(sorted(self.signatures))}.")
     return self.signatures[name]
@@ -124,21 +128,22 @@ class LoadedVersion:
       codes.ServingError: there is none, or it is made for another. The code is
         TF Serving's, which is another one than for `Predict`.
     """
-    try:
-      found = self.signature(name)
-    except codes.ServingError as error:
-      raise codes.invalid(error.message) from error
-    if found.method_name != method_name:
+    found = self.signatures.get(name or DEFAULT_SIGNATURE)
+    if found is None or found.method_name != method_name:
+      fit = sorted(name for name, signature in self.signatures.items()
+                   if signature.method_name == method_name)
       raise codes.invalid(
-          f"Signature {found.name}: expected method_name {method_name}. Was: "
-          f"{found.method_name}. Signatures with that method: "
-          f"{', '.join(self.named(method_name)) or 'none'}.")
+          f"Signature {name or DEFAULT_SIGNATURE}: expected method_name "
+          f"{method_name}. Was: "
+          f"{found.method_name if found else 'not found'}. Signatures with "
+          f"that method: {', '.join(fit) or 'none'}.")
     return found
 
-  def named(self, method_name):
-    """Names of the signatures made for a method."""
-    return sorted(name for name, signature in self.signatures.items()
-                  if signature.method_name == method_name)
+
+def no_regression():
+  """The error of a call of a regression signature, which no export has."""
+  return codes.ServingError(
+      codes.Code.UNIMPLEMENTED, "Regress is not served here.")
 
 
 def load(path, version, is_wanted=lambda: True):
@@ -155,17 +160,30 @@ def load(path, version, is_wanted=lambda: True):
   Raises:
     Exception: of many kinds, when it is broken.
   """
-  definitions = _read_definitions(path)
-  functions = tf.saved_model.load(literal_paths.literal(path)).signatures
-  signatures = {
-      name: Signature(name, definitions[name], function)
-      for name, function in functions.items() if name in definitions}
-  if not signatures:
-    raise codes.ServingError(
-        codes.FAILED_PRECONDITION, f"{path}: expected signatures. "
-        "Received: none that can be called.")
-  loaded = LoadedVersion(version, definitions, signatures)
-  _warm_up(loaded, os.path.join(path, WARM_UP_FILE), is_wanted)
+  loaded = LoadedVersion(path, version)
+  path = os.path.join(path, WARM_UP_FILE)
+  requests = tf.data.TFRecordDataset(path) if os.path.exists(path) else ()
+  for number, record in enumerate(requests):
+    if not is_wanted():
+      break
+    if number >= _MOST_WARM_UPS:
+      raise codes.invalid(f"{path}: expected {_MOST_WARM_UPS} requests at "
+                          "most. Received: more.")
+    log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+    if log.HasField("predict_log"):
+      request = log.predict_log.request
+      signature = loaded.signature(request.model_spec.signature_name)
+      inputs = {name: tensor_protos.read(name, proto)
+                for name, proto in request.inputs.items()}
+    elif log.HasField("classify_log"):
+      request = log.classify_log.request
+      signature = loaded.signature_with_method(
+          request.model_spec.signature_name, CLASSIFY)
+      inputs = {"inputs": tensor_protos.read_examples(request.input)}
+    else:  # Of an API that this server does not have.
+      continue
+    signature.check(inputs)
+    signature.run(inputs)
   return loaded
 
 
@@ -177,42 +195,14 @@ def _read_definitions(path):
     if "serve" in graph.meta_info_def.tags:
       return dict(graph.signature_def)
   raise codes.ServingError(
-      codes.NOT_FOUND, f"{path}: expected a graph with the tag serve. "
+      codes.Code.NOT_FOUND, f"{path}: expected a graph with the tag serve. "
       "Received: none.")
 
 
-def _warm_up(loaded, path, is_wanted):
-  if not os.path.exists(path):
-    return
-  for number, record in enumerate(tf.data.TFRecordDataset(path)):
-    if not is_wanted():
-      return
-    if number >= _MOST_WARM_UPS:
-      raise codes.invalid(
-          f"{path}: expected {_MOST_WARM_UPS} requests at most. Received: "
-          "more.")
-    log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
-    kind = log.WhichOneof("log_type")
-    if kind == "predict_log":
-      request = log.predict_log.request
-      signature = loaded.signature(request.model_spec.signature_name)
-      inputs = tensor_protos.read(request.inputs)
-    elif kind == "classify_log":
-      request = log.classify_log.request
-      signature = loaded.signature_with_method(
-          request.model_spec.signature_name, CLASSIFY)
-      inputs = {"inputs": tensor_protos.read_examples(request.input)}
-    else:  # Of an API that this server does not have.
-      continue
-    signature.check(inputs)
-    signature.run(inputs)
-
-
 def _specs(infos):
-  return {
-      name: tf.TensorSpec(
-          tf.TensorShape(info.tensor_shape), tf.as_dtype(info.dtype))
-      for name, info in infos.items()}
+  return {name: tf.TensorSpec(
+      tf.TensorShape(info.tensor_shape), tf.as_dtype(info.dtype))
+          for name, info in infos.items()}
 
 
 def _about(dtype, shape):

@@ -2,61 +2,48 @@
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import types_pb2
 
 from kdwsd.serving.server import codes
 
 # Where TF Serving's answers have their values: its default is the typed
 # fields, not `tensor_content`, and clients read them by name.
 _FIELDS = {
-    types_pb2.DT_FLOAT: "float_val", types_pb2.DT_DOUBLE: "double_val",
-    types_pb2.DT_INT8: "int_val", types_pb2.DT_INT16: "int_val",
-    types_pb2.DT_INT32: "int_val", types_pb2.DT_UINT8: "int_val",
-    types_pb2.DT_INT64: "int64_val", types_pb2.DT_BOOL: "bool_val",
-    types_pb2.DT_UINT32: "uint32_val", types_pb2.DT_UINT64: "uint64_val",
-    types_pb2.DT_STRING: "string_val"}
+    "float32": "float_val", "float64": "double_val", "int8": "int_val",
+    "int16": "int_val", "int32": "int_val", "uint8": "int_val",
+    "int64": "int64_val", "bool": "bool_val", "uint32": "uint32_val",
+    "uint64": "uint64_val", "string": "string_val"}
 
 # A few bytes can declare a tensor of terabytes: one value, repeated.
 _MOST_BYTES = 2 ** 30
 
 
-def read(protos):
-  """Reads tensors.
+def read(name, proto):
+  """Reads a tensor.
 
   Args:
-    protos: {name: `TensorProto`}.
+    name: of the input, for messages.
+    proto: `TensorProto`.
 
   Returns:
-    {name: array}; strings are bytes, in arrays of objects.
+    An array; strings are bytes, in an array of objects.
 
   Raises:
-    codes.ServingError: a proto contradicts itself, or is huge.
+    codes.ServingError: the proto contradicts itself, or is huge.
   """
-  return {name: _read(name, proto) for name, proto in protos.items()}
-
-
-def _read(name, proto):
-  shape = [dim.size for dim in proto.tensor_shape.dim]
-  if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
-    raise codes.invalid(
-        f"Input {name}: expected a shape that is known. Received: {shape}.")
-  size = 1
-  for length in shape:
-    size *= length
-  if proto.dtype == types_pb2.DT_STRING:
-    if len(proto.string_val) != size:
-      raise codes.invalid(
-          f"Input {name}: expected {size} strings for the shape {shape}. "
-          f"Received: {len(proto.string_val)}.")
-    values = np.empty(size, object)
-    values[:] = list(proto.string_val)
-    return values.reshape(shape)
   try:
-    dtype = tf.as_dtype(proto.dtype).as_numpy_dtype
-    if size * np.dtype(dtype).itemsize > _MOST_BYTES:
+    shape = tf.TensorShape(proto.tensor_shape).as_list()  # Fails if unknown.
+    if None in shape:
+      raise ValueError(f"shape {shape}")
+    size = np.prod(shape, dtype=object)  # Of any magnitude.
+    dtype = tf.as_dtype(proto.dtype)
+    if size * dtype.size > _MOST_BYTES:
       raise ValueError(f"shape {shape}, more than {_MOST_BYTES} bytes")
-    return tf.make_ndarray(proto)
-  except Exception as error:
+    if dtype != tf.string:
+      return tf.make_ndarray(proto)
+    values = np.empty(len(proto.string_val), object)
+    values[:] = proto.string_val  # make_ndarray would fill up missing ones.
+    return values.reshape(shape)
+  except Exception as error:  # Of a dozen kinds.
     raise codes.invalid(
         f"Input {name}: expected a tensor whose values fit its type and "
         f"shape. Received: {error}.") from error
@@ -87,21 +74,12 @@ def read_examples(proto):
   return serialized
 
 
-def write(arrays, protos):
-  """Writes arrays.
-
-  Args:
-    arrays: {name: array}.
-    protos: {name: `TensorProto`}, a map of a response.
-  """
-  for name, array in arrays.items():
-    dtype = tf.as_dtype(array.dtype)
-    field = _FIELDS.get(dtype.as_datatype_enum)
-    if field is None:
-      protos[name].CopyFrom(tf.make_tensor_proto(array))
-      continue
-    protos[name].dtype = dtype.as_datatype_enum
-    protos[name].tensor_shape.SetInParent()
-    for size in array.shape:
-      protos[name].tensor_shape.dim.add().size = size
-    getattr(protos[name], field).extend(array.ravel().tolist())
+def write(array, proto):
+  """Writes an array to a `TensorProto`."""
+  dtype = tf.as_dtype(array.dtype)
+  if dtype.name not in _FIELDS:
+    proto.CopyFrom(tf.make_tensor_proto(array))
+    return
+  proto.dtype = dtype.as_datatype_enum
+  proto.tensor_shape.CopyFrom(tf.TensorShape(array.shape).as_proto())
+  getattr(proto, _FIELDS[dtype.name]).extend(array.ravel().tolist())

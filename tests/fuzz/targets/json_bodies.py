@@ -8,8 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from kdwsd.serving.server import codes
-from kdwsd.serving.server import json_examples
-from kdwsd.serving.server import json_tensors
+from kdwsd.serving.server import json_requests
 from kdwsd.serving.server import json_values
 from tests.fuzz import grammar as g
 from tests.fuzz import oracle
@@ -42,21 +41,21 @@ def grammar():
 def check(folder):
   """Tensors of the types asked for, all of one number of rows where rows."""
   document = json_values.parse(sourced.read(os.path.join(folder, "body")))
-  json_tensors.signature_name(document)
+  json_requests.signature_name(document)
   if "examples" in document:
-    serialized = json_examples.read_examples(document)
+    serialized = json_requests.read_examples(document)
     oracle.demand(len(serialized) == len(document["examples"]),
                   "examples lost")
     for one in serialized:
       tf.train.Example.FromString(one)
     return
-  arrays, where = json_tensors.read_inputs(document, _SPECS)
+  arrays, where = json_requests.read_inputs(document, _SPECS)
   oracle.demand(set(arrays) == set(_SPECS), f"inputs {set(arrays)}")
   for name, array in arrays.items():
     wanted = _SPECS[name].dtype.as_numpy_dtype
     oracle.demand(array.dtype == (object if wanted is object else wanted)
                   or array.dtype == np.dtype(object), f"type {array.dtype}")
-  if where == json_tensors.ROW:
+  if where == json_requests.ROW:
     oracle.demand({len(array) for array in arrays.values()}
                   == {len(document["instances"])}, "rows lost")
 

@@ -89,9 +89,14 @@ def test_tells_status_and_metadata(client):
   statuses = client.models.GetModelStatus(request).model_version_status
   assert [(one.version, one.state, one.status.error_code)
           for one in statuses] == [(2, 30, 0), (1, 30, 0)]  # 30: AVAILABLE.
-  clients.fill(request.model_spec, label="stable")
+  clients.fill(request.model_spec, version=1)
   statuses = client.models.GetModelStatus(request).model_version_status
   assert [one.version for one in statuses] == [1]
+  # A label is not looked at, be it known or not.
+  for label in ("stable", "beta"):
+    clients.fill(request.model_spec, label=label)
+    statuses = client.models.GetModelStatus(request).model_version_status
+    assert [one.version for one in statuses] == [2, 1]
   request = get_model_metadata_pb2.GetModelMetadataRequest(
       metadata_field=["signature_def"])
   clients.fill(request.model_spec)
@@ -119,7 +124,7 @@ def test_tells_status_and_metadata(client):
     ("INVALID_ARGUMENT", "Received: float32", {"image_bytes": [1.0]}, {}),
     ("INVALID_ARGUMENT", "shape [1,1]", {"image_bytes": [[b""]]}, {}),
     ("INVALID_ARGUMENT", "shape []", {"image_bytes": b""}, {}),
-    ("INVALID_ARGUMENT", "expected a shape", {
+    ("INVALID_ARGUMENT", "expected a tensor", {
         "image_bytes": tensor_pb2.TensorProto(
             dtype=7, tensor_shape={"unknown_rank": True})}, {}),
     ("INVALID_ARGUMENT", "image_bytes[1]: expected a JPEG or PNG.",

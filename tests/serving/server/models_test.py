@@ -4,7 +4,10 @@ import os
 import shutil
 import time
 
+import numpy as np
 import pytest
+from tensorflow_serving.apis import get_model_status_pb2
+from tensorflow_serving.apis import model_pb2
 
 from kdwsd import errors
 from kdwsd.serving.server import codes
@@ -24,14 +27,23 @@ def _model(base, **changes):
       "student", str(base), **{"poll_seconds": 1000.0, **changes})
 
 
+def _spec(name="student", version=None, label=None):
+  spec = model_pb2.ModelSpec(name=name, version_label=label)
+  if version is not None:
+    spec.version.value = version
+  return spec
+
+
 def _latest(model):
-  with model.use(models.Reference("student")) as loaded:
-    return loaded.version
+  return model.find(_spec()).version
+
+
+def _state(status):
+  return get_model_status_pb2.ModelVersionStatus.State.Name(status.state)
 
 
 def _states(model):
-  return {status.version: status.state
-          for status in model.statuses(models.Reference("student"))}
+  return {status.version: _state(status) for status in model.statuses(_spec())}
 
 
 def _break(base, version):
@@ -47,20 +59,20 @@ def test_the_newest_version_takes_over_and_the_old_one_goes(
   model = _model(tmp_path)
   model.start()
   assert _latest(model) == 9
-  with model.use(models.Reference("student")) as held:
-    fakes.publish(exports[2], tmp_path, 10)  # Not before 9, as text would be.
-    model.poll()
-    assert _latest(model) == 10
-    assert _states(model) == {10: "AVAILABLE", 9: "UNLOADING"}
-    model.poll()
-    assert _states(model)[9] == "UNLOADING"  # It has a user still.
-    assert held.signature("")
+  held = model.find(_spec())
+  fakes.publish(exports[2], tmp_path, 10)  # Not before 9, as text would be.
+  model.poll()
+  assert _latest(model) == 10
+  assert _states(model) == {10: "AVAILABLE", 9: "UNLOADING"}
+  model.poll()
+  assert _states(model)[9] == "UNLOADING"  # It has a user still.
+  assert held.signature("")
+  del held
   model.poll()
   assert _states(model) == {10: "AVAILABLE", 9: "END"}
   with pytest.raises(codes.ServingError) as caught:
-    with model.use(models.Reference("student", version=9)):
-      pass
-  assert caught.value.code == "NOT_FOUND"
+    model.find(_spec(version=9))
+  assert caught.value.code.name == "NOT_FOUND"
   assert caught.value.message == (
       "Servable not found for request: Specific(student, 9)")
   model.stop()
@@ -75,14 +87,10 @@ def test_labelled_versions_stay(exports, tmp_path):
   model.poll()
   assert model.available() == [1, 2, 3]
   for label, version in (("stable", 1), ("canary", 2)):
-    reference = models.Reference("student", label=label)
-    with model.use(reference) as loaded:
-      assert loaded.version == version
-    assert [status.version for status in model.statuses(reference)] == [version]
+    assert model.find(_spec(label=label)).version == version
   with pytest.raises(codes.ServingError) as caught:
-    with model.use(models.Reference("student", label="beta")):
-      pass
-  assert caught.value.code == "INVALID_ARGUMENT"
+    model.find(_spec(label="beta"))
+  assert caught.value.code.name == "INVALID_ARGUMENT"
   assert caught.value.message == "Unrecognized servable version label: beta"
   model.stop()
 
@@ -108,11 +116,11 @@ def test_a_broken_version_is_reported_and_the_old_one_goes_on(
   _break(tmp_path, 2)
   model.poll()
   assert _latest(model) == 1
-  newest, old = model.statuses(models.Reference("student"))
-  assert (newest.version, newest.state) == (2, "END")
-  assert newest.code != "OK"
-  assert newest.message
-  assert (old.version, old.state) == (1, "AVAILABLE")
+  newest, old = model.statuses(_spec())
+  assert (newest.version, _state(newest)) == (2, "END")
+  assert newest.status.error_code
+  assert newest.status.error_message
+  assert (old.version, _state(old)) == (1, "AVAILABLE")
   loads = []
   load = models.servables.load
   monkeypatch.setattr(models.servables, "load", lambda *arguments: (
@@ -176,19 +184,32 @@ def test_other_models_are_not_found(exports, tmp_path):
   fakes.publish(exports[1], tmp_path, 1)
   model = _model(tmp_path, labels={"stable": 1})
   model.start()
-  for reference in (models.Reference("other"),
-                    models.Reference("other", version=1),
-                    models.Reference("other", label="stable")):
+  for spec in (_spec("other"), _spec("other", version=1),
+               _spec("other", label="stable")):
     with pytest.raises(codes.ServingError) as caught:
-      with model.use(reference):
-        pass
-    assert caught.value.code == "NOT_FOUND"
+      model.find(spec)
+    assert caught.value.code.name == "NOT_FOUND"
     with pytest.raises(codes.ServingError) as caught:
-      model.statuses(reference)
-    assert caught.value.code == "NOT_FOUND"
+      model.statuses(spec)
+    assert caught.value.code.name == "NOT_FOUND"
   with pytest.raises(codes.ServingError, match="version 7 of model student"):
-    model.statuses(models.Reference("student", version=7))
+    model.statuses(_spec(version=7))
   with pytest.raises(codes.ServingError, match="no name"):
-    with model.use(models.Reference("")):
-      pass
+    model.find(_spec(""))
   model.stop()
+
+
+@pytest.mark.parametrize("name", [
+    "[v1] *?%#", "dög é", "a[b-", "?", "back\\slash", "100%25#x", "s3:"])
+def test_paths_may_have_any_characters(exports, tmp_path, name):
+  base = tmp_path / name
+  fakes.publish(exports[1], base, 1)
+  (tmp_path / "link").symlink_to(base)
+  for path in (base, f"{base}/", tmp_path / "link"):
+    model = _model(path)
+    model.start()
+    answer = model.find(_spec()).signature("").run(
+        {"image_bytes": np.array([b"abc"], object)})
+    np.testing.assert_allclose(
+        answer["probabilities"], [fakes.probabilities(b"abc", 1)])
+    model.stop()

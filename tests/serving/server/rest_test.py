@@ -1,5 +1,6 @@
 """The REST API over loopback: answers and every code."""
 
+import gzip
 import json
 
 import pytest
@@ -95,11 +96,12 @@ def test_classifies(ask):
 def test_tells_the_status(ask):
   expected = {"state": "AVAILABLE",
               "status": {"error_code": "OK", "error_message": ""}}
-  assert ask(_MODEL) == (200, {"model_version_status": [
-      {"version": "2", **expected}, {"version": "1", **expected}]})
-  for where in ("versions/1", "labels/stable"):
-    assert ask(f"{_MODEL}/{where}") == (
-        200, {"model_version_status": [{"version": "1", **expected}]})
+  # A label is not looked at, be it known or not.
+  for where in ("", "/labels/stable", "/labels/beta"):
+    assert ask(f"{_MODEL}{where}") == (200, {"model_version_status": [
+        {"version": "2", **expected}, {"version": "1", **expected}]})
+  assert ask(f"{_MODEL}/versions/1") == (
+      200, {"model_version_status": [{"version": "1", **expected}]})
 
 
 def test_tells_the_metadata(ask):
@@ -148,7 +150,7 @@ _GOOD = {"instances": [{"b64": ""}]}
     (404, "POST", "/v2/models/student:predict", _GOOD, "Expected a path"),
     (404, "GET", "/v1/models/other", None, "any versions of model other"),
     (404, "GET", f"{_MODEL}/versions/7", None, "version 7 of model student"),
-    (400, "GET", f"{_MODEL}/labels/beta", None, "label: beta"),
+    (400, "GET", f"{_MODEL}/labels/beta/metadata", None, "label: beta"),
     (404, "GET", "/v1/models/other/metadata", None, "Latest(other)"),
     (400, "POST", f"{_MODEL}:predict", b"", "The document is empty"),
     (400, "POST", f"{_MODEL}:predict", b"instances = [1]", "JSON Parse error"),
@@ -192,9 +194,40 @@ def test_errors_have_tf_servings_codes(ask, status, method, path, body, words):
   assert words in answer["error"]
 
 
-def test_paths_are_case_insensitive_and_queries_ignored(ask):
-  assert ask("/V1/Models/student?x=1")[0] == 200
-  assert ask("/v1/models/Student")[0] == 404
+@pytest.mark.parametrize("status, path", [
+    (200, "/V1/Models/student"), (404, "/v1/models/Student"),
+    (200, "/v1/models/student/VERSIONS/1/Metadata"),  # But that is the status.
+    (404, "/v1/models/student?x=1"), (400, "/v1/models/student/"),
+    (400, "/v1/models/student/metadata/"), (400, "/v1/models/")])
+def test_paths_are_read_as_tf_serving_reads_them(ask, status, path):
+  answered, answer = ask(path)
+  assert answered == status
+  if status == 200:
+    assert "model_version_status" in answer
+
+
+@pytest.mark.parametrize("method", [
+    ":PREDICT", ":Classify", ":predict/", ":predict?x=1", ":predict:predict"])
+def test_methods_are_taken_in_lower_case_alone(ask, method):
+  status, answer = ask(f"{_MODEL}{method}", _GOOD)
+  assert status == 400
+  assert answer["error"] == f"Malformed request: POST {_MODEL}{method}"
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PATCH", "ODD"])
+def test_other_http_methods_are_malformed(ask, method):
+  status, answer = ask(_MODEL, method=method)
+  assert status == 400
+  if method != "HEAD":
+    assert answer["error"] == f"Malformed request: {method} {_MODEL}"
+
+
+def test_bodies_may_be_compressed(ask):
+  body = gzip.compress(json.dumps({"instances": _images(_JPEG)}).encode())
+  status, answer = ask(body=body, headers={"Content-Encoding": "gzip"})
+  assert status == 200
+  assert answer["predictions"][0]["probabilities"] == pytest.approx(
+      fakes.probabilities(_JPEG, 1))
 
 
 def test_metrics_count_calls_by_code(ask):
@@ -203,7 +236,7 @@ def test_metrics_count_calls_by_code(ask):
     assert status == 200
     line = (':tensorflow:serving:request_count{model_name="student",'
             f'status="{code}"}} ')
-    return sum(int(text[len(line):]) for text in page.splitlines()
+    return sum(float(text[len(line):]) for text in page.splitlines()
                if text.startswith(line))
 
   before = {code: count(code) for code in ("OK", "INVALID_ARGUMENT")}

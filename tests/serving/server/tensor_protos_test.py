@@ -19,10 +19,10 @@ from kdwsd.serving.server import tensor_protos
 def test_arrays_come_back(dtype, shape):
   array = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
   response = predict_pb2.PredictResponse()
-  tensor_protos.write({"x": array}, response.outputs)
+  tensor_protos.write(array, response.outputs["x"])
   np.testing.assert_array_equal(
       tf.make_ndarray(response.outputs["x"]), array)
-  back = tensor_protos.read(response.outputs)["x"]
+  back = tensor_protos.read("x", response.outputs["x"])
   np.testing.assert_array_equal(back, array)
   assert back.dtype == dtype
   assert back.shape == shape
@@ -31,16 +31,16 @@ def test_arrays_come_back(dtype, shape):
 def test_strings_keep_their_last_zeros():
   array = np.array([[b"a\0\0"], [b"\xff"]], object)
   response = predict_pb2.PredictResponse()
-  tensor_protos.write({"x": array}, response.outputs)
+  tensor_protos.write(array, response.outputs["x"])
   assert list(response.outputs["x"].string_val) == [b"a\0\0", b"\xff"]
-  assert tensor_protos.read(response.outputs)["x"].tolist() == array.tolist()
+  back = tensor_protos.read("x", response.outputs["x"])
+  assert back.tolist() == array.tolist()
 
 
 def test_values_are_in_the_fields_that_clients_read():
   response = predict_pb2.PredictResponse()
-  tensor_protos.write(
-      {"x": np.array([0.5, 1], np.float32), "n": np.array([7])},
-      response.outputs)
+  tensor_protos.write(np.array([0.5, 1], np.float32), response.outputs["x"])
+  tensor_protos.write(np.array([7]), response.outputs["n"])
   assert list(response.outputs["x"].float_val) == [0.5, 1]
   assert list(response.outputs["n"].int64_val) == [7]
   assert not response.outputs["x"].tensor_content
@@ -50,7 +50,7 @@ def test_what_a_client_makes_is_read():
   for value in ([1.5, 2.0], [[1, 2]], [b"a", b"b"], 3.0, True):
     proto = tf.make_tensor_proto(value)
     np.testing.assert_array_equal(
-        tensor_protos.read({"x": proto})["x"], tf.make_ndarray(proto))
+        tensor_protos.read("x", proto), tf.make_ndarray(proto))
 
 
 def _proto(dtype, shape, **values):
@@ -77,8 +77,8 @@ def _proto(dtype, shape, **values):
 ])
 def test_a_proto_that_contradicts_itself_is_refused(proto):
   with pytest.raises(codes.ServingError) as caught:
-    tensor_protos.read({"x": proto})
-  assert caught.value.code == "INVALID_ARGUMENT"
+    tensor_protos.read("x", proto)
+  assert caught.value.code.name == "INVALID_ARGUMENT"
   assert caught.value.message.startswith("Input x: expected")
 
 

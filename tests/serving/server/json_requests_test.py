@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from kdwsd.serving.server import codes
-from kdwsd.serving.server import json_tensors
+from kdwsd.serving.server import json_requests
 from kdwsd.serving.server import json_values
 
 _IMAGE = {"image_bytes": tf.TensorSpec([None], tf.string)}
@@ -19,14 +19,14 @@ _TWO = {"a": tf.TensorSpec([None], tf.float32),
 
 
 def _read(document, specs):
-  return json_tensors.read_inputs(
+  return json_requests.read_inputs(
       json_values.parse(json.dumps(document).encode()), specs)
 
 
 def _refused(document, specs, words):
   with pytest.raises(codes.ServingError) as caught:
     _read(document, specs)
-  assert caught.value.code == "INVALID_ARGUMENT"
+  assert caught.value.code.name == "INVALID_ARGUMENT"
   assert words in caught.value.message, caught.value.message
 
 
@@ -72,9 +72,9 @@ def test_a_plain_string_is_utf_8():
     ({"inputs": [1], "instances": [1]}, _X, "Received: both"),
     ({"instances": []}, _X, "an empty list"),
     ({"instances": {"x": 1}}, _X, "an object"),
-    ({"instances": [[1, 2], [3]]}, _X, "lists of 2 at depth 1"),
-    ({"instances": [[1, 2], 3]}, _X, "all alike"),
-    ({"instances": [1, [2]]}, _X, "expected type: float32"),
+    ({"instances": [[1, 2], [3]]}, _X, "lists of one length at each depth"),
+    ({"instances": [[1, 2], 3]}, _X, "differ below shape [2]"),
+    ({"instances": [1, [2]]}, _X, "differ below shape [2]"),
     ({"instances": ["1"]}, _X, "expected type: float32"),
     ({"instances": [True]}, _X, "expected type: float32"),
     ({"instances": [1.5, None]}, _X, "Received: null"),
@@ -82,10 +82,9 @@ def test_a_plain_string_is_utf_8():
     ({"instances": [2, {"x": 1}]}, _X, "both, first at 1"),
     ({"instances": [{"x": 1, "y": 2}]}, _X, "keys equal to: x"),
     ({"instances": [{"a": 1}]}, _TWO, "keys equal to: a,b"),
-    ({"instances": [1]}, _TWO, "more inputs than one"),
+    ({"instances": [1]}, _TWO, "a list of objects with the keys a, b"),
     ({"inputs": [1]}, _TWO, "an object with the keys a, b"),
     ({"inputs": {"a": [1]}}, _TWO, "Missing named input: b"),
-    ({"inputs": {"x": [1], "y": [2]}}, _X, "Received: y"),
     ({"inputs": {"a": [1], "b": [[1.0, 2]]}}, _TWO, "expected type: int32"),
     ({"inputs": {"a": [1], "b": [[2 ** 31, 2]]}}, _TWO, "2147483647"),
     ({"instances": [1e39]}, _X, "without loss"),
@@ -98,6 +97,14 @@ def test_a_plain_string_is_utf_8():
     ({"inputs": [{"b64": "YQ==", "x": 1}]}, _IMAGE, "expected type: string"),
     ({"instances": [1]}, _IMAGE, "expected type: string"),
     ({"instances": ["\ud800"]}, _IMAGE, "expected Unicode"),
+    ({"instances": [[[[1]], [[2, 3]]]]}, _X, "differ below shape [1, 2, 1]"),
+    ({"inputs": [{"a": 1}]}, _X, "Received: an object"),
+    ({"inputs": {"x": {"b64": "YQ=="}}}, _X, "expected type: float32"),
+    ({"inputs": "1"}, _X, "expected type: float32"),
+    ({"inputs": None}, _X, "Received: null"),
+    ({"instances": [{}]}, _TWO, "keys equal to: a,b"),
+    ({"instances": [[]]}, _TWO, "Received: an empty list"),
+    ({"inputs": {}}, _X, "Missing named input: x"),
 ])
 def test_what_is_wrong_is_told(document, specs, words):
   _refused(document, specs, words)
@@ -106,59 +113,130 @@ def test_what_is_wrong_is_told(document, specs, words):
 def test_types_that_json_cannot_give_are_unimplemented():
   with pytest.raises(codes.ServingError) as caught:
     _read({"inputs": [1.0]}, {"x": tf.TensorSpec([None], tf.bfloat16)})
-  assert caught.value.code == "UNIMPLEMENTED"
+  assert caught.value.code.name == "UNIMPLEMENTED"
+
+
+@pytest.mark.parametrize("dtype", [tf.bfloat16, tf.complex64, tf.qint8])
+def test_types_that_json_cannot_hold_are_not_written(dtype):
+  with pytest.raises(codes.ServingError, match="Failed to write") as caught:
+    json_requests.write_outputs(
+        {"x": np.zeros([1], dtype.as_numpy_dtype)}, "inputs")
+  assert caught.value.code.name == "INVALID_ARGUMENT"
+
+
+def test_other_columns_are_passed_over_as_by_tf_serving():
+  inputs, _ = _read({"inputs": {"x": [1], "y": "z"}}, _X)
+  assert list(inputs) == ["x"]
+
+
+def test_no_rows_are_an_empty_list():
+  assert json.loads(json_requests.write_outputs(
+      {"x": np.zeros([0, 2])}, "instances")) == {"predictions": []}
+
+
+def test_a_number_beyond_its_type_is_not_taken_for_infinity():
+  for text in (b"1e999", b"-1e999", b"[1, 1e39]"):
+    with pytest.raises(codes.ServingError, match="without loss"):
+      json_requests.read_inputs(
+          json_values.parse(b'{"inputs": %b}' % text), _X)
 
 
 def test_outputs_of_several_names_are_rows_or_columns():
   outputs = {"p": np.array([[0.2, 1], [3, 4e-8]], np.float32),
              "n": np.array([1, 2])}
-  rows = json_tensors.write_outputs(outputs, "instances")
+  rows = json_requests.write_outputs(outputs, "instances")
   # 0.2 and not 0.20000000298; 1.0 and not 1.
   assert b"[0.2, 1.0]" in rows
   assert json.loads(rows) == {"predictions": [
       {"p": [0.2, 1.0], "n": 1}, {"p": [3.0, 4e-8], "n": 2}]}
-  assert json.loads(json_tensors.write_outputs(outputs, "inputs")) == {
+  assert json.loads(json_requests.write_outputs(outputs, "inputs")) == {
       "outputs": {"p": [[0.2, 1.0], [3.0, 4e-8]], "n": [1, 2]}}
 
 
 def test_a_single_output_drops_its_name():
   outputs = {"p": np.array([[1], [2]], np.float32)}
-  assert json.loads(json_tensors.write_outputs(outputs, "instances")) == {
+  assert json.loads(json_requests.write_outputs(outputs, "instances")) == {
       "predictions": [[1.0], [2.0]]}
-  assert json.loads(json_tensors.write_outputs(outputs, "inputs")) == {
+  assert json.loads(json_requests.write_outputs(outputs, "inputs")) == {
       "outputs": [[1.0], [2.0]]}
 
 
 def test_only_outputs_named_bytes_are_base64():
   raw = np.array([[b"\xff\x00"], [b"d\xc3\xb6g"]], object)
-  answer = json.loads(json_tensors.write_outputs(
+  answer = json.loads(json_requests.write_outputs(
       {"x_bytes": raw, "classes": raw}, "instances"))["predictions"]
   assert answer[0]["x_bytes"] == [{"b64": "/wA="}]
   assert answer[1]["classes"] == ["dög"]
 
 
 def test_numbers_that_are_not_finite_are_tokens():
-  text = json_tensors.write_outputs({
+  text = json_requests.write_outputs({
       "x": np.array([math.nan, math.inf, -math.inf], np.float32),
       "y": np.array([math.nan, 1, 2])}, "inputs")
   assert b'"x": [NaN, Infinity, -Infinity]' in text
-  inputs, _ = json_tensors.read_inputs(
+  inputs, _ = json_requests.read_inputs(
       json_values.parse(b'{"inputs": [NaN, Infinity, -Infinity]}'), _X)
   assert np.isnan(inputs["x"][0])
   np.testing.assert_array_equal(inputs["x"][1:], [math.inf, -math.inf])
 
 
 @pytest.mark.parametrize("outputs", [
-    {"x": np.float32(1)}, {"x": np.zeros([0, 2])},
+    {"x": np.float32(1)}, {"x": np.float32(1), "y": np.zeros([3])},
     {"x": np.zeros([2]), "y": np.zeros([3])}])
 def test_outputs_without_common_rows_need_columns(outputs):
   outputs = {name: np.asarray(value) for name, value in outputs.items()}
   with pytest.raises(codes.ServingError, match="no rows in common"):
-    json_tensors.write_outputs(outputs, "instances")
-  assert json.loads(json_tensors.write_outputs(outputs, "inputs"))
+    json_requests.write_outputs(outputs, "instances")
+  assert json.loads(json_requests.write_outputs(outputs, "inputs"))
 
 
 def test_the_name_of_a_signature_is_a_string():
-  assert json_tensors.signature_name({}) == ""
+  assert json_requests.signature_name({}) == ""
   with pytest.raises(codes.ServingError, match="must be a string"):
-    json_tensors.signature_name({"signature_name": 100})
+    json_requests.signature_name({"signature_name": 100})
+
+
+# --- Classify.
+
+
+def _example(document):
+  serialized = json_requests.read_examples(document)
+  return [tf.train.Example.FromString(one).features.feature
+          for one in serialized]
+
+
+def test_examples_have_features_of_every_kind_and_the_context():
+  first, second = _example({
+      "context": {"where": "sea"},
+      "examples": [{"i": [1, True], "f": 1.5, "s": ["a", {"b64": "/w=="}]},
+                   {"none": [], "i": -2 ** 63}]})
+  assert first["i"].int64_list.value == [1, 1]
+  assert first["f"].float_list.value == [1.5]
+  assert first["s"].bytes_list.value == [b"a", b"\xff"]
+  assert first["where"].bytes_list.value == [b"sea"]
+  assert second["where"].bytes_list.value == [b"sea"]
+  assert second["i"].int64_list.value == [-2 ** 63]
+  assert second["none"].WhichOneof("kind") is None
+
+
+@pytest.mark.parametrize("document, words", [
+    ({}, "'examples': expected a list"),
+    ({"examples": {}}, "an object"),
+    ({"examples": []}, "an empty list"),
+    ({"examples": [1]}, "'examples', 0: expected an object"),
+    ({"examples": [{}], "context": 1}, "'context'"),
+    ({"examples": [{"x": None}]}, "null"),
+    ({"examples": [{"x": [[1]]}]}, "a list"),
+    ({"examples": [{}, {"x": [1, "a"]}]}, "'examples', 1: x: expected values "
+     "of one type"),
+    ({"examples": [{"x": [1, 1.5]}]}, "one type"),
+    ({"examples": [{"x": 2 ** 63}]}, "9223372036854775807"),
+    ({"examples": [{"x": {"b65": ""}}]}, "expected type: string"),
+    ({"examples": [{"x": 1e300}]}, "without loss"),
+    ({"examples": [{"\ud800": 1}]}, "Unicode"),
+])
+def test_what_is_wrong_in_examples_is_told(document, words):
+  with pytest.raises(codes.ServingError) as caught:
+    json_requests.read_examples(document)
+  assert caught.value.code.name == "INVALID_ARGUMENT"
+  assert words in caught.value.message
