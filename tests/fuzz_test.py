@@ -87,7 +87,7 @@ def test_an_error_of_another_class_is_found_and_made_small(tmp_path):
   def raises(*_):
     raise KeyError("planted")
 
-  with mock.patch.object(csv_parser, "_by_name", raises):
+  with mock.patch.object(csv_parser, "_image", raises):
     counts, failures = _run(csv_labels, tmp_path)
   assert counts.failed > 1
   assert [one.verdict.signature.split(" at ")[0] for one in failures] == [

@@ -49,6 +49,19 @@ def line_exists(message, name, num_lines):
            f"a refusal that names line {number} of {num_lines}: {message!r}")
 
 
+def num_repeated(messages):
+  """Lines without a message of their own whose image has another line.
+
+  Where it is not known which line is right, neither is kept; the message of
+  the other one names both.
+  """
+  named = {number for message in messages
+           for number in re.findall(r", also in line (\d+)\.$", message)}
+  own = {match[1] for message in messages
+         if (match := re.search(r":(\d+): ", message))}
+  return len(named - own)
+
+
 def source(found, num_classes=None):
   """Checks what every `sources.Source` promises."""
   classes = found.classes

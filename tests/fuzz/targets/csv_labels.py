@@ -27,7 +27,7 @@ def examples():
       "\ufeffpath,labels\n\"a, b.jpg\",\"cat\"\n\n\"c \"\"d\"\".jpg\",dog\n",
       "path,é,b\n" + "".join(f"{i}.jpg,{i % 2},?\n" for i in range(20)),
       "path;labels;split\na.jpg;cat,dog;train\nb.jpg;cat;test\nc.jpg;dog;\n",
-      ",image_id\tlabels\n0\ta\t\"['cat', 'dog']\"\n1\tb\t[]\n",
+      "\timage_id\tlabels\n0\ta\t\"['cat', 'dog']\"\n1\tb\t[]\n",
       "path,labels\na.jpg,\"[\"\"cat\"\", \"\"it's\"\"]\"\nb.jpg,['dog']\n",
       "filename, unlabeled, cat, dog\na.jpg, 0, 1, 1\nb.jpg, 1, 0, 0\n",
       "filename,width,height,class,xmin,ymin,xmax,ymax\n"

@@ -57,7 +57,8 @@ def check(folder):
 
     found, messages = sourced.check(read, folder, _EACH)
     listed = sum(bool(row.strip()) for row in rows)
-    oracle.demand(len(found.items) + len(messages) == listed,
+    oracle.demand(len(found.items) + len(messages)
+                  + oracle.num_repeated(messages) == listed,
                   f"lines lost: {listed} lines, {len(found.items)} images, "
                   f"{len(messages)} problems")
     oracle.demand(tuple(found.classes) == _CLASSES, "other classes")

@@ -74,9 +74,9 @@ def examples():
         deep_images.png(np.dstack([colours, grey]), deep_images.RGBA),
         deep_images.tiff(grey.astype(np.uint16)),
         deep_images.tiff(colours.astype(np.uint16)),
-        deep_images.tiff((grey - 3).astype(np.int32), kind=2),
+        deep_images.tiff(grey.astype(np.int32), kind=2),
         deep_images.tiff(grey.astype(np.float32), kind=3)]
-  made.append(deep_images.tiff(grey.astype(np.float64) / 65535, kind=3))
+  made.append(deep_images.tiff(grey.astype(np.float32) / 65535, kind=3))
   return [{"image": content} for content in made if content]
 
 

@@ -56,7 +56,8 @@ def check(folder):
 
   found, messages = sourced.check(read, folder, _EACH)
   listed = sourced.lines(sourced.read(os.path.join(folder, _IMAGES)))
-  oracle.demand(len(found.items) + len(messages) == len(listed),
+  oracle.demand(len(found.items) + len(messages)
+                + oracle.num_repeated(messages) == len(listed),
                 f"lines lost: {len(listed)} lines, {len(found.items)} images, "
                 f"{len(messages)} problems")
   for message in messages:
