@@ -35,6 +35,9 @@ setuptools.setup(
         "defusedxml>=0.7",
         "grpcio>=1.59",
         "h5py>=3.9",
+        # TensorFlow Datasets imports it to build a data set, and asks for it
+        # below Python 3.10 only.
+        "importlib_resources>=6",
         "keras>=2.15,<2.16",
         "matplotlib>=3.7",
         "numpy>=1.26,<2",
