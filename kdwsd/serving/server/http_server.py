@@ -61,9 +61,9 @@ class HttpServer:
     self.port = self._socket.getsockname()[1]
     self._loop = asyncio.new_event_loop()
     self._thread = threading.Thread(target=self._loop.run_forever, name="http")
-    self._server = _Server(
-        None, idle_connection_timeout=read_seconds, body_timeout=read_seconds,
-        max_body_size=2 ** 62, chunk_size=2 ** 18)
+    self._server = _Server(None, max_body_size=2 ** 62)
+    # Tornado's way costs a task for each part of a request; see `_Request`.
+    self._server.conn_params.header_timeout = None
     self._server.set_up(
         answer, max_connections, max_request_bytes, read_seconds)
 
@@ -92,7 +92,7 @@ class _Server(httpserver.HTTPServer):
   """Tornado's server, whose hooks these are; all run in its loop.
 
   Attributes:
-    connections: {connection: whether a request of it has begun}.
+    connections: {connection: `_Request` that it is at}.
   """
 
   def set_up(self, answer, max_connections, max_bytes, seconds):
@@ -109,11 +109,11 @@ class _Server(httpserver.HTTPServer):
       asyncio.ensure_future(_refuse_connection(stream))
 
   def start_request(self, server_conn, request_conn):
-    self.connections[server_conn] = False
-    return _Request(self, server_conn, request_conn)
+    self.connections[server_conn] = _Request(self, request_conn)
+    return self.connections[server_conn]
 
   def on_close(self, server_conn):
-    self.connections.pop(server_conn)
+    self.connections.pop(server_conn).timer.cancel()
     super().on_close(server_conn)
 
   async def drain(self, seconds):
@@ -122,8 +122,8 @@ class _Server(httpserver.HTTPServer):
     self.stopping = True
     self.stop()
     await asyncio.sleep(min(_GRACE_SECONDS, seconds))
-    for connection, busy in list(self.connections.items()):
-      if not busy:
+    for connection, request in list(self.connections.items()):
+      if not request.begun:
         await connection.close()
     while self.connections and time.monotonic() < deadline:
       await asyncio.sleep(0.01)
@@ -131,15 +131,27 @@ class _Server(httpserver.HTTPServer):
 
 
 class _Request(httputil.HTTPMessageDelegate):
-  """A request while it comes and is answered; Tornado calls the methods."""
+  """A request while it comes and is answered; Tornado calls the methods.
 
-  def __init__(self, server, server_conn, connection):
+  Attributes:
+    begun: whether its headers are here.
+    timer: closes the connection when the client takes too long.
+  """
+
+  def __init__(self, server, connection):
     self._server, self._connection = server, connection
-    self._server_conn = server_conn
     self._chunks, self._length, self._refused = [], 0, False
+    self._loop = asyncio.get_running_loop()
+    self.begun = False
+    self.timer = self._limit()
+
+  def _limit(self):
+    return self._loop.call_later(self._server.seconds, self._connection.close)
 
   def headers_received(self, start_line, headers):
-    self._server.connections[self._server_conn] = True
+    self.begun = True
+    self.timer.cancel()
+    self.timer = self._limit()
     self._method, self._path, _ = start_line
     self._gzip = "gzip" in headers.get("Content-Encoding", "")
     length = headers.get("Content-Length", "")
@@ -156,6 +168,7 @@ class _Request(httputil.HTTPMessageDelegate):
         self._refuse("more")
 
   def finish(self):
+    self.timer.cancel()
     if self._refused:
       self._connection.finish()
     else:
@@ -171,13 +184,12 @@ class _Request(httputil.HTTPMessageDelegate):
       body, refusal = await asyncio.to_thread(self._gunzip, body)
     answer = refusal or await self._server.answer(
         self._method, self._path, body)
-    late = asyncio.get_running_loop().call_later(
-        self._server.seconds, self._connection.close)
+    self.timer = self._limit()
     with contextlib.suppress(iostream.StreamClosedError):  # The client left.
       written = self._write(*answer)
       self._connection.finish()
       await written
-    late.cancel()
+    self.timer.cancel()
     if self._server.stopping:
       self._connection.close()
 
