@@ -100,6 +100,11 @@ class PredictionService(
           request.model_spec.signature_name, servables.REGRESS)
       raise servables.no_regression()
 
+  def MultiInference(self, request, context):
+    """Refuses a `MultiInferenceRequest`; gRPC's own refusal logs a fault."""
+    del request  # Unused.
+    _refuse(context, "MultiInference")
+
   def GetModelMetadata(self, request, context):
     """Answers a `GetModelMetadataRequest`."""
     with _aborts(context):
@@ -134,7 +139,7 @@ class PredictionService(
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-  """Tells about versions. The method is that of the proto."""
+  """Tells about versions. The methods are those of the proto."""
 
   def __init__(self, calls):
     self._inference = calls
@@ -143,6 +148,16 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     """Answers a `GetModelStatusRequest`."""
     with _aborts(context):
       return self._inference.status(_spec(request))
+
+  def HandleReloadConfigRequest(self, request, context):
+    """Refuses a `ReloadConfigRequest`."""
+    del request  # Unused.
+    _refuse(context, "HandleReloadConfigRequest")
+
+
+def _refuse(context, method):
+  context.abort(
+      codes.Code.UNIMPLEMENTED, f"{method} is not served here.")
 
 
 @contextlib.contextmanager

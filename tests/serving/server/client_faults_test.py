@@ -10,6 +10,8 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import classification_pb2
+from tensorflow_serving.apis import inference_pb2
+from tensorflow_serving.apis import model_management_pb2
 from tensorflow_serving.apis import predict_pb2
 
 from tests.serving.server import clients
@@ -247,6 +249,16 @@ def test_examples_by_grpc(client):
       {"image_encoded": tf.train.Feature(int64_list={"value": [1]})},
       {"image_encoded": tf.train.Feature(float_list={"value": [1]})}):
     assert ask(**feature) == "INVALID_ARGUMENT", feature
+
+
+@pytest.mark.parametrize("stub, method, request_type", [
+    ("service", "MultiInference", inference_pb2.MultiInferenceRequest),
+    ("models", "HandleReloadConfigRequest",
+     model_management_pb2.ReloadConfigRequest)])
+def test_what_is_not_served_by_grpc(client, stub, method, request_type):
+  with pytest.raises(grpc.RpcError, match=f"{method} is not served") as caught:
+    getattr(getattr(client, stub), method)(request_type(), timeout=20)
+  assert caught.value.code().name == "UNIMPLEMENTED"
 
 
 # --- By chance.
