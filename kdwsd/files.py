@@ -86,7 +86,7 @@ def read_json(path):
     errors.InputError: the file is missing, unreadable or not JSON.
   """
   try:
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8-sig") as file:
       return json.load(file)
   except OSError as error:
     raise errors.InputError(

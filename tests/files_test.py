@@ -22,6 +22,12 @@ def test_writes_and_makes_directories(tmp_path):
   assert os.listdir(path.parent) == ["x.json"]
 
 
+def test_a_json_file_may_start_with_a_mark_of_utf_8(tmp_path):
+  path = tmp_path / "x.json"
+  path.write_bytes(b'\xef\xbb\xbf{"a": "\xc3\xa9"}')
+  assert files.read_json(path) == {"a": "\u00e9"}
+
+
 def test_a_failing_writer_leaves_the_old_file(tmp_path):
   path = tmp_path / "x.txt"
   files.write_text(path, "old")

@@ -56,6 +56,11 @@ def names(text, path):
       pairs = [match.groups() if number_first else match.groups()[::-1]
                for match in matches]
       return _in_order([(int(number), name) for number, name in pairs], path)
+  for number, line in lines:
+    if re.match(r"#(\s|$)", line):
+      raise errors.InputError(
+          f"{path}:{number}: expected one class a line. Received: a comment, "
+          f"{texts.quoted(line)}; remove that line.")
   return [line for _, line in lines]
 
 

@@ -38,7 +38,7 @@ class ClassFilesTest(parameterized.TestCase):
       ("3d printer\n2d map\n", ("3d printer", "2d map")),
       ("7 up\ncola\n", ("7 up", "cola")),
       ("0\n1\n2\n", ("0", "1", "2")),
-      ("a: b\nc\n", ("a: b", "c")),
+      ("a: b\nc\n", ("a: b", "c")), ("#boat\ncar\n", ("#boat", "car")),
       ("# label:color_rgb:parts:actions\nbackground:0,0,0::\nboat:128,0,0::\n"
        "traffic light:0,128,0:hand,foot:jump\n", ("boat", "traffic light")),
       ("boat:128,0,0::\nperson:0,128,0::\n", ("boat", "person")))
@@ -50,10 +50,20 @@ class ClassFilesTest(parameterized.TestCase):
       ("0 boat\n0 person\n", "without 1 or with one of them twice"),
       ("5 boat\n6 person\n", "from 5 to 6"),
       ("0 boat\n1 boat\n", "boat more than once"),
+      ("boat\n# vehicles\ncar\n", r"txt:2: .* '# vehicles'; remove that line"),
+      ("#\nboat\n", r"classes\.txt:1: expected .*a comment"),
       ("# label:color_rgb:parts:actions\nboat\n", r"classes\.txt:2: expected "))
   def test_numbers_that_do_not_run(self, content, message):
     with self.assertRaisesRegex(errors.InputError, message):
       self._read(content)
+
+  @parameterized.parameters("a,b.txt", "a, b.txt", "a,b,c.names")
+  def test_commas_in_the_path_of_a_file(self, name):
+    path = os.path.join(self._directory, name)
+    self._read("boat\nperson\n", name)
+    parts = [part.strip() for part in path.split(",")]  # As Abseil parts it.
+    self.assertGreater(len(parts), 1)
+    self.assertEqual(sources.read_classes(parts), ("boat", "person"))
 
   @parameterized.parameters(
       ("names: [boat, no, 007, 12:30, 'a b']", ("boat", "no", "007", "12:30",

@@ -161,11 +161,13 @@ def read_text(path, what):
     raise errors.InputError(
         f"{path}: expected {what}. Received: {error.strerror}.") from error
   except UnicodeDecodeError as error:
-    wide = (" (UTF-16; save it as UTF-8)"
-            if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else "")
+    wide = error.object[:2] in (b"\xff\xfe", b"\xfe\xff")
+    place = ("UTF-16" if wide else
+             f"line {len(error.object[:error.start].splitlines()) or 1}")
     raise errors.InputError(
         f"{path}: expected {what} in UTF-8. Received: byte "
-        f"{error.object[error.start]:#04x} at {error.start}{wide}.") from error
+        f"{error.object[error.start]:#04x} at {error.start} "
+        f"({place}; save it as UTF-8).") from error
 
 
 def read_classes(value):
@@ -185,8 +187,10 @@ def read_classes(value):
   if not value:
     return None
   where = "--classes"
-  if not isinstance(value, str) and len(value) == 1:
-    value = value[0]
+  if not isinstance(value, str):
+    # A path may have commas too.
+    value = next(filter(os.path.isfile, (",".join(value), ", ".join(value))),
+                 value[0] if len(value) == 1 else value)
   if isinstance(value, str) and (os.path.isfile(value)
                                  or value.endswith(_CLASS_FILES)):
     where = value

@@ -110,6 +110,8 @@ def categories(entries, used, path):
   for i, entry in enumerate(entries):
     entry = entry if isinstance(entry, dict) else {"": entry}
     number, name = key(entry.get("id")), entry.get("name")
+    if type(name) is int:  # Not a bool: digits, and the like.
+      name = str(name)
     sound = number is not None and isinstance(name, str) and name.strip()
     if not sound or names.get(number, name.strip()) != name.strip():
       raise errors.InputError(

@@ -18,7 +18,9 @@ from kdwsd.data.sources import label_values
 
 _LABEL_NAMES = frozenset(
     "label labels labelname labelnames class classes classname classnames tag "
-    "tags category categories categoryname target targets".split())
+    "tags category categories categoryname target targets classlabel "
+    "classlabels imagelabel imagelabels imagetags finding findings "
+    "findinglabels".split())
 # Hold numbers that could be taken for labels, or for classes' names.
 _OTHER_NAMES = frozenset(
     "width height depth imagewidth imageheight xmin ymin xmax ymax x y w h x1 "
@@ -241,7 +243,8 @@ def _by_column(table, seen, rest, classes):
         raise errors.InputError(
             f"{table.path}:1: expected 1, 0, -1, ? or a blank under "
             f"{texts.quoted(header[i])} if it is a class; if not, give "
-            f"--ignore_columns={header[i]}. Received: "
+            f"--ignore_columns={header[i]}, or name the column of labels by "
+            "name with --label_column. Received: "
             f"{csv_tables.listed(column.others(), 4)}.")
       found.append(i)
   if not found:

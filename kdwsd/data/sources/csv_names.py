@@ -99,8 +99,11 @@ def _look(fields, classes):
     proved = [field for field, some in parts.items() if free.issuperset(some)]
     if parts and len(proved) >= len(parts) * _NEEDED.get(mark, 2):
       return mark
-    if proved or parts and (mark == "," or mark == " " and _recur(parts)):
-      field = proved[0] if proved else min(parts)
+    half = [field for field, some in parts.items()
+            if mark in "/+&" and not free.isdisjoint(some)]
+    if proved or half or parts and (
+        mark == "," or mark == " " and _recur(parts)):
+      field = (proved or half or sorted(parts))[0]
       raise UncertainError(
           field, f"to know whether {'a space' if mark == ' ' else repr(mark)} "
           "parts labels or belongs to a name; give --label_separator="

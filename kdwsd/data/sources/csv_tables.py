@@ -47,9 +47,16 @@ class Table:
   first: int = 0
 
   def rows(self):
-    """Yields (line number, fields) of the rows; blank ones are left out."""
-    return itertools.islice(
-        _records(self.text, self.separator, self.path), self.first + 1, None)
+    """Yields (line number, fields) of the rows; blank ones are left out.
+
+    Blank fields beyond those of the header do not count.
+    """
+    length = len(self.header)
+    for line, row in itertools.islice(
+        _records(self.text, self.separator, self.path), self.first + 1, None):
+      if len(row) > length and not "".join(row[length:]).strip():
+        row = row[:length]
+      yield line, row
 
   def wrong_length(self, line, row):
     """The `errors.InputError` of a row with too few or too many fields."""

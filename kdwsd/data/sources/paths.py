@@ -3,7 +3,8 @@
 A path is taken as it is written, from the folder of the images. If no such file
 exists, its backslashes are read as separators: lists written on Windows have
 them, and a file name on Linux hardly ever does. Absolute paths of Windows name
-no file here and are refused.
+no file here and are refused. `./a.jpg` and `x//a.jpg` are read as `a.jpg` and
+`x/a.jpg`, so that all that is said of a file is said of one image.
 """
 
 import os
@@ -26,11 +27,12 @@ def locate(folder, name, where):
 
   Returns:
     (path, name): the file, and the path as it was read, which is `name` with
-    forward slashes where backslashes were separators.
+    forward slashes where backslashes were separators, and without `./`.
 
   Raises:
     errors.InputError: an absolute path of Windows.
   """
+  name = _without_dots(name)
   path = os.path.join(folder, name)
   if "\\" not in name and name[1:2] != ":" or os.path.exists(path):
     return path, name
@@ -39,8 +41,16 @@ def locate(folder, name, where):
         f"{where}: expected a path that starts from the folder of the images; "
         "write the paths so, and name the folder with --images. Received: "
         f"{texts.quoted(name)}, an absolute path of Windows.")
-  name = name.replace("\\", "/")
+  name = _without_dots(name.replace("\\", "/"))
   return os.path.join(folder, name), name
+
+
+def _without_dots(name):
+  """A path without `./` and repeated slashes; `..` may lead through a link."""
+  if "./" not in name and "//" not in name or "://" in name:  # Most.
+    return name
+  parts = [part for part in name.split("/") if part not in ("", ".")]
+  return ("/" if name[0] == "/" else "") + "/".join(parts) or name
 
 
 class Endings:

@@ -16,7 +16,7 @@ from kdwsd import errors
 from kdwsd.data import sources
 from kdwsd.data import texts
 
-_DIFFICULT = {"": False, "false": False, "true": True}
+_DIFFICULT = {"": False, "unspecified": False, "false": False, "true": True}
 
 
 class Thing(typing.NamedTuple):
@@ -121,7 +121,10 @@ def _number(text):
 
 
 def _flag(text):
-  """A truth value; no text is false, and None stands for anything else."""
+  """A truth value; no text is false, and None stands for anything else.
+
+  VOC writes "Unspecified" where nobody has looked; so do tools that copy it.
+  """
   text = (text or "").strip().lower()
   value = _number(text)
   if value in (0, 1):

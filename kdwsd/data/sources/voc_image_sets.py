@@ -25,7 +25,7 @@ from kdwsd.data import texts
 
 _NUMBERED = re.compile(r"(.*\S)\s+(-1|0|1)")
 _QUOTED = re.compile(r"""(["'])(.+)\1(?:\s+(-1|0|1))?""")
-_FOLDER = re.compile(r"(?:^|.*/)(?:JPEGImages|Annotations)/")
+_FOLDER = re.compile(r"(?i)(?:^|.*/)(?:JPEGImages|Annotations)/")
 
 Entry = collections.namedtuple("Entry", "number image_id presence")
 Entry.__doc__ = """One line: its number, the id, and "-1", "0", "1" or None."""

@@ -180,6 +180,10 @@ def _year_folder(root, year):
   there = sorted(
       name for name in os.listdir(root) if name.startswith("VOC")
       and os.path.isdir(os.path.join(root, name, "Annotations")))
+  if not there and _set_folder(root) is None:
+    others = _folders_with_sets(root)
+    if len(others) == 1 and (not year or others[0].upper() == f"VOC{year}"):
+      return os.path.join(root, others[0])
   if not there and not year and any(_files(root, _is_xml)):
     return None
   wanted = f"VOC{year}" if year else there[0] if len(there) == 1 else None
@@ -190,6 +194,15 @@ def _year_folder(root, year):
         f"images and their XML files. Received: "
         f"{', '.join(there) or 'no folder VOC* with Annotations'}.")
   return os.path.join(root, wanted)
+
+
+def _folders_with_sets(root):
+  """Names of the folders in `root` that have image sets and annotations."""
+  inner = [name for name in sorted(os.listdir(root))
+           if os.path.isdir(os.path.join(root, name))]
+  return [name for name in inner
+          if _set_folder(os.path.join(root, name))
+          and _annotation_folder(os.path.join(root, name))]
 
 
 def _part(folder, names, image_set):
@@ -224,10 +237,10 @@ def _folder_of(folder, names):
 
 
 def _set_folder(folder):
-  for path in (os.path.join(folder, "ImageSets", "Main"),
-               os.path.join(folder, "ImageSets")):
-    if os.path.isdir(path) and any(
-        name.endswith(".txt") for name in os.listdir(path)):
+  """Folder of the lists of images, whatever its case; or None."""
+  above = _folder_of(folder, ("imagesets",))
+  for path in (above and _folder_of(above, ("main",)), above):
+    if path and any(name.endswith(".txt") for name in os.listdir(path)):
       return path
   return None
 

@@ -77,7 +77,9 @@ def read(path, *, image_set="train", images=None, classes=None, problems):
         f"{texts.shown(yolo_layout.label_path(listed[0][0]))}.")
   return sources.Source(
       classes=chosen, items=items,
-      notices=_notices(layout, counts, others, left_out, image_set),
+      notices=_notices(
+          layout, counts, others, left_out, image_set,
+          yolo_layout.labels_without_image(layout, listed)),
       description={
           "format": "yolo", "name": os.path.basename(layout.root),
           "image_set": image_set})
@@ -152,7 +154,7 @@ def _item(image_path, root, rows, labels, where):
       where=where)
 
 
-def _notices(layout, counts, others, left_out, image_set):
+def _notices(layout, counts, others, left_out, image_set, orphans):
   """What was found by looking, and what was passed over."""
   more = f" and {len(layout.listed) - 4} more" if layout.listed[4:] else ""
   lines = [f"--image_set={image_set}: images of "
@@ -163,6 +165,10 @@ def _notices(layout, counts, others, left_out, image_set):
         f"{counts['unlabelled'] + counts['empty']} images without objects: "
         f"{counts['empty']} label files are empty, {counts['unlabelled']} "
         "images have none.")
+  if orphans:
+    lines.append(
+        f"{len(orphans)} label files are passed over, as their images are "
+        f"missing, first {texts.shown(orphans[0])}.")
   if others:
     lines.append(
         f"{sum(others.values())} files that are no images are passed over: "

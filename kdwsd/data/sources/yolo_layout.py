@@ -20,6 +20,7 @@ paths are found.
 
 import dataclasses
 import os
+import re
 
 from kdwsd import errors
 from kdwsd.data import class_files
@@ -122,6 +123,41 @@ def images_of(layout, problems):
   for ending in (".txt", ".cache", ".npy"):  # Labels, and what trainers leave.
     others.pop(ending, None)
   return found, others
+
+
+def labels_without_image(layout, listed):
+  """Finds label files of images that are not there.
+
+  Args:
+    layout: a `Layout`.
+    listed: what `images_of` found.
+
+  Returns:
+    Sorted paths. Those of lists of images are not looked for, because the label
+    files of several splits may share a folder.
+  """
+  known = {os.path.splitext(image)[0] for image, _ in listed}
+  known |= {os.path.splitext(label_path(image))[0] for image, _ in listed}
+  found = set()
+  for place in filter(os.path.isdir, layout.listed):
+    labels = os.path.dirname(label_path(os.path.join(place, "_.jpg")))
+    for folder, _, names in (*os.walk(place), *os.walk(labels)):
+      found.update(
+          path for path in (os.path.join(folder, name) for name in names)
+          if path.endswith(".txt") and path[:-len(".txt")] not in known
+          and _starts_like_labels(path))
+  return sorted(found)
+
+
+def _starts_like_labels(path):
+  """Whether a text file starts with a class and a box; no README does."""
+  try:
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+      fields = file.read(200).lstrip().partition("\n")[0].split()
+  except OSError:
+    return False
+  return len(fields) > 4 and all(
+      re.fullmatch(r"-?[0-9.]+(e-?[0-9]+)?", field) for field in fields[:5])
 
 
 def label_path(image_path):

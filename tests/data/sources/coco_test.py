@@ -191,6 +191,23 @@ class CocoTest(parameterized.TestCase):
     self.assertEqual([(item.image_id, item.label_ids) for item in source.items],
                      [("9", (0, 1, 2)), ("4", ())])
 
+  @parameterized.parameters("./000000000004.jpg", ".//000000000004.jpg")
+  def test_a_file_is_one_image_however_its_path_is_written(self, name):
+    self.content["images"].append(
+        {"id": 7, "file_name": name, "height": 24, "width": 32})
+    self.content["annotations"][0]["image_id"] = 7
+    self.assertEqual([(item.image_id, item.label_ids)
+                      for item in self._read().items],
+                     [("9", (0, 1)), ("4", (2,))])
+
+  def test_numbers_as_names_of_categories(self):
+    for number, category in enumerate(self.content["categories"]):
+      category["name"] = number  # By ascending id: 1, 2, 0.
+    self.assertEqual(self._read().classes, ("1", "2", "0"))
+    self.content["categories"][0]["name"] = True
+    with self.assertRaisesRegex(errors.InputError, r"categories\[0\].*`name`"):
+      self._read()
+
   def test_entries_of_one_file_are_joined(self):
     self.content["images"].append(
         {"id": 7, "file_name": "000000000004.jpg", "height": 24, "width": 32})

@@ -58,6 +58,43 @@ class CsvLabelsTest(parameterized.TestCase):
                                   "at least one class of .*: dog. Rec.*: yak"):
         self._read(text, classes=("yak",))
 
+  @parameterized.parameters(
+      "./a.jpg", ".//a.jpg", "./././a.jpg", ".\\a.jpg", "a.jpg")
+  def test_rows_of_one_file_are_joined_however_its_path_is_written(self, path):
+    source = self._read(f"path,labels\na.jpg,dog\n{path},cat\n")
+    self.assertEqual([(item.image_id, item.label_ids) for item in source.items],
+                     [("a.jpg", (0, 1))])
+    self.assertIn("Joined 1 rows", " ".join(source.notices))
+    source = self._read(f"path,dog,cat\na.jpg,1,0\n{path},0,1\n")
+    self.assertEqual([item.label_ids for item in source.items], [(0, 1)])
+
+  def test_the_table_of_chest_x_ray_14(self):
+    source = self._read(
+        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Gender,"
+        "OriginalImage[Width,Height],\n"
+        "1.png,Hernia|Mass,0,1,M,2682,2749,\n"
+        "2.png,No Finding,1,1,M,2682,2749,\n3.png,Mass,0,2,F,2500,2048,\n")
+    self.assertEqual(source.classes, ("Hernia", "Mass", "No Finding"))
+    self.assertEqual([item.label_ids for item in source.items],
+                     [(0, 1), (2,), (1,)])
+
+  def test_blank_fields_beyond_the_header_do_not_count(self):
+    source = self._read("path,labels\na.jpg,dog,,\nb.jpg,cat, \nc.jpg,dog\n")
+    self.assertEqual([item.label_ids for item in source.items],
+                     [(1,), (0,), (1,)])
+    with self.assertRaisesRegex(errors.InputError,
+                                "csv:2: expected 2 fields .*Received: 4"):
+      self._read("path,labels\na.jpg,dog,,cat\n")
+
+  def test_text_in_another_encoding_is_named_by_its_line(self):
+    with self.assertRaisesRegex(
+        errors.InputError, r"UTF-8\. Received: byte 0xe2 at 26 \(line 3; "
+        r"save it as UTF-8\)\."):
+      with open(self.path, "wb") as file:
+        # 12 bytes, 10 bytes and "b,1" before it.
+        file.write(b"path,labels\na.jpg,dog\nb,1b\xe2teau\n")
+      csv_labels.read(self.path, problems=sources.Problems())
+
   def test_a_split_without_labels(self):
     text = "path,labels\na.jpg,\n"
     with self.assertRaisesRegex(errors.InputError, "none in column 'labels'"):
@@ -118,7 +155,8 @@ class CsvLabelsTest(parameterized.TestCase):
   def test_a_measure_is_no_class_whose_values_are_mostly_wrong(self):
     text = "path,dog,age\n" + "".join(f"{i}.jpg,1,{i}\n" for i in range(9))
     with self.assertRaisesRegex(
-        errors.InputError, "--ignore_columns=age. Received: 2, 3, 4, 5 and 3"):
+        errors.InputError,
+        "=age, or .*--label_column. Received: 2, 3, 4, 5 and 3"):
       self._read(text, on_error="skip")
 
   @parameterized.parameters(

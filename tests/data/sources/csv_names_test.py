@@ -71,6 +71,9 @@ class CsvNamesTest(parameterized.TestCase):
       (["a b", "a c", "a d", "b c", "b d", "c d"], "b c", "=space"),
       (["person boat", "boat dog", "dog cat", "boat person"], "boat", "=space"),
       (["cat/dog", "cat", "dog"], "cat/dog", "--label_separator=/"),
+      (["cat/dog", "cat", "yak"], "cat/dog", "--label_separator=/"),
+      (["cat / dog", "dog"], "cat / dog", "--label_separator=/"),
+      (["yak&cat", "cat&dog"], "cat&dog", "--label_separator=&"),
       (["cat+dog", "dog+cat"], "cat", "--label_separator=.,"),
       (["[a]", "b"], "[a]", "brackets"), (["'a'", "b"], "'a'", "quotes"),
       (['"a"', "b"], '"a"', "quotes"), (["a]", "b"], "a]", "brackets"))

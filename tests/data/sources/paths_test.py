@@ -21,13 +21,23 @@ class PathsTest(parameterized.TestCase):
 
   @parameterized.parameters(
       ("a/b.jpg", "a/b.jpg"), ("a\\b.jpg", "a/b.jpg"),
-      (".\\a\\b.jpg", "./a/b.jpg"), ("c\\d.jpg", "c\\d.jpg"),
+      (".\\a\\b.jpg", "a/b.jpg"), ("c\\d.jpg", "c\\d.jpg"),
       ("C:/e.jpg", "C:/e.jpg"), ("missing\\f.jpg", "missing/f.jpg"),
       ("a:b.jpg", "a:b.jpg"), ("", ""))
   def test_backslashes_part_folders_unless_such_a_file_exists(
       self, written, read):
     self.assertEqual(paths.locate(self.folder, written, "x.csv:2"),
                      (os.path.join(self.folder, read), read))
+
+  @parameterized.parameters(
+      ("./a/b.jpg", "a/b.jpg"), ("a//b.jpg", "a/b.jpg"),
+      ("././a/./b.jpg", "a/b.jpg"), ("/x//b.jpg", "/x/b.jpg"),
+      # The folder before `..` may be a link to elsewhere.
+      ("../a/b.jpg", "../a/b.jpg"), ("x/.././b.jpg", "x/../b.jpg"),
+      ("a./b.jpg", "a./b.jpg"), (".a/b.jpg", ".a/b.jpg"),
+      ("http://x/b.jpg", "http://x/b.jpg"))
+  def test_one_file_has_one_name(self, written, read):
+    self.assertEqual(paths.locate("photos", written, "x.csv:2")[1], read)
 
   def test_absolute_paths_stay(self):
     self.assertEqual(paths.locate(self.folder, "/a/b.jpg", "x.csv:2"),

@@ -85,6 +85,23 @@ class LayoutTest(parameterized.TestCase):
                      ("cat", "dog", "yak"))
 
   @parameterized.parameters(
+      "VOC2012/annotations", "voc2012/Annotations", "mine/annotations",
+      "mine/Annotations", "annotations", "Annotations")
+  def test_image_sets_hold_whatever_the_case_and_name_of_their_folder(
+      self, folder):
+    top = folder.rpartition("/")[0]
+    for name in ("1", "2"):
+      self._write(os.path.join(top, "jpegimages", f"{name}.jpg"))
+      self._write(f"{folder}/{name}.xml", DOG if name == "2" else CAT)
+    self._write(os.path.join(top, "imagesets", "main", "train.txt"),
+                content="2\n")
+    source = self._read(image_set="train")
+    self.assertEqual(list(self._images(source)), ["2"])
+    self.assertEqual(source.items[0].label_ids, (1,))
+    with self.assertRaisesRegex(errors.InputError, "there are: train"):
+      self._read(image_set="test")
+
+  @parameterized.parameters(
       "a.bmp", "a.webp", "a.tif", "a.TIFF", "a.Jpg", "a.JPEG", "a.jfif",
       "a.gif", "a.PnG")
   def test_any_ending_of_images(self, name):

@@ -223,7 +223,8 @@ class VocTest(parameterized.TestCase):
     self.assertIsNone(item.objects.frame)
     self.assertLen(item.objects.boxes, 1)
 
-  @parameterized.parameters(("True", ()), ("false", (0,)), ("", (0,)))
+  @parameterized.parameters(
+      ("True", ()), ("false", (0,)), ("", (0,)), ("Unspecified", (0,)))
   def test_difficult_in_words(self, difficult, label_ids):
     self._write_objects([("cat", 1, 1, 16, 12, difficult)])
     self.assertEqual(_read(self.root).items[0].label_ids, label_ids)

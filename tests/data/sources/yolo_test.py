@@ -49,6 +49,26 @@ class YoloTest(parameterized.TestCase):
     self.assertEqual((second.label_ids, second.unknown_label_ids), ((), ()))
     self.assertEmpty(second.objects.boxes)
 
+  def test_labels_of_missing_images_are_told(self):
+    self._write(**{
+        "data.yaml": "train: train/images\nval: val\n" + _NAMES,
+        "train/images/a.jpg": "x", "train/images/deep/b.png": "x",
+        "train/labels/a.txt": _LABELS, "train/labels/deep/b.txt": "",
+        "train/labels/gone.txt": _LABELS, "train/labels/deep/a.txt": "0 .1 .1 "
+        ".1 .1", "train/labels/classes.txt": "boat\nperson\n",
+        "val/a.jpg": "x", "val/a.txt": _LABELS, "val/z.txt": _LABELS,
+        "val/README.txt": "5 images of 4 boats and more"})
+    source = self._read(image_set="train")
+    self._check_told(source, "2 label files .*deep/a.txt")
+    self._check_told(self._read(image_set="val"), "1 label files .*val/z.txt")
+    # A folder of labels is shared by the splits that lists name.
+    self._write(**{"train.txt": "train/images/a.jpg\n",
+                   "data.yaml": "train: train.txt\n" + _NAMES})
+    self.assertNotIn("passed over", " ".join(self._read().notices))
+
+  def _check_told(self, source, message):
+    self.assertRegex(" ".join(source.notices), message)
+
   @parameterized.parameters(
       ("images/train/", "labels/train/", "path: .\ntrain: images/train\n"),
       ("images/train/", "labels/train/", "path: ../x\ntrain: images/train\n"),
