@@ -166,11 +166,16 @@ class _Call:
     self.joins = (signature.joins and len(lengths) == 1
                   and 0 < self.rows <= max_rows and max_rows > 1)
     self.rows = max(self.rows, 1)
-    self.key = object() if not self.joins else (signature, tuple(sorted(
-        (name, value.dtype.str,
-         # Nothing is known to fill up an empty array with.
-         value.ndim if pads and value.size else value.shape[1:])
-        for name, value in inputs.items())))
+    named = sorted(inputs.items())
+    self.key = object() if not self.joins else (
+        signature, *((name, value.dtype.str,
+                      # Nothing is known to fill up an empty array with.
+                      value.ndim if pads and value.size else value.shape[1:])
+                     for name, value in named),
+        # Filling up must not make lengths equal that a graph holds against each
+        # other: so calls are joined whose inputs are in one order of length.
+        *np.unique([value.shape[1] for _, value in named if value.ndim > 1],
+                   return_inverse=True)[1].tolist())
 
 
 def _padded(arrays):

@@ -55,12 +55,18 @@ def _run(batcher, signature, inputs, seconds=10):
 
 
 def _call_all(batcher, signature, arrays, meanwhile=lambda: None):
-  """Calls with each array from a thread of its own, in order."""
+  """Calls with each array from a thread of its own, in order.
+
+  An array is the input x; a dictionary has all inputs.
+  """
   answers = [None] * len(arrays)
 
   def call(index):
+    inputs = arrays[index]
     try:
-      answers[index] = _run(batcher, signature, {"x": arrays[index]})["y"]
+      answers[index] = _run(
+          batcher, signature,
+          inputs if isinstance(inputs, dict) else {"x": inputs})["y"]
     except codes.ServingError as error:
       answers[index] = error
 
@@ -131,6 +137,24 @@ def test_padding_joins_arrays_of_different_lengths():
   np.testing.assert_array_equal(joined[1], arrays[2][0])
   assert [answer.shape for answer in answers] == [
       (1, 1, 4), (1, 2, 4), (1, 2, 4), (1, 0, 4), (1, 3)]
+
+
+def test_padding_hides_no_lengths_that_differ_within_a_call():
+  # A graph that compares the two has to see what each caller sent.
+  batcher, signature = _batcher(pad_variable_length_inputs=True), _Signature()
+  seen, run = [], signature.run
+  signature.run = lambda inputs: (seen.append(
+      {name: value.shape[:2] for name, value in inputs.items()}),
+                                  run(inputs))[1]
+  lengths = [(1, 1), (2, 2), (5, 3), (4, 4), (3, 5), (6, 6), (2, 1)]
+  answers = _call_all(batcher, signature, [
+      {"x": np.ones([1, x, 4]), "z": np.ones([1, z])} for x, z in lengths])
+  batcher.stop()
+  # The first call runs alone, for nothing waits yet.
+  assert sorted(map(repr, seen)) == sorted(map(repr, [
+      {"x": (1, 1), "z": (1, 1)}, {"x": (3, 6), "z": (3, 6)},
+      {"x": (2, 5), "z": (2, 3)}, {"x": (1, 3), "z": (1, 5)}]))
+  assert len(answers) == len(lengths)
 
 
 def test_padding_is_the_first_value_of_the_array():
