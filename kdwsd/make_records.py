@@ -21,6 +21,7 @@ conversion continues with the same command and ends with the same bytes.
 """
 
 import os
+import shlex
 
 from absl import flags
 
@@ -166,7 +167,7 @@ def main(_):
   """Reads the source, converts it, says what came of it."""
   # Imported here: --help and bad flags need no TensorFlow.
   from kdwsd.data import sources
-  problems = sources.Problems("skip" if _DRY_RUN.value else _ON_ERROR.value)
+  problems = sources.Problems(_ON_ERROR.value, collect=_DRY_RUN.value)
   method = _PROPOSALS.value or (
       "datalist" if _FORMAT.value == "datalist" else "edge_boxes")
   _check_flags(method)
@@ -201,8 +202,9 @@ def main(_):
       num_workers=_cores() if workers is None else workers,
       shuffle_seed=_SHUFFLE_SEED.value, max_pixels=_MAX_PIXELS.value)
   print(cards.summary(card, records.card_path(_OUTPUT.value, _SPLIT.value)))
-  print(f"Look at it: python -m kdwsd.show_records --data={_OUTPUT.value} "
-        f"--split={_SPLIT.value}")
+  print("Look at it: " + shlex.join([
+      "python", "-m", "kdwsd.show_records", f"--data={_OUTPUT.value}",
+      f"--split={_SPLIT.value}"]))
   return 0
 
 

@@ -95,6 +95,7 @@ def test_make_leaves_alone_what_is_no_environment(tmp_path):
 
 def test_the_lock_is_within_the_ranges_of_setup():
   packaging = pytest.importorskip("packaging.requirements")
+  names = pytest.importorskip("packaging.utils")
   setup = (_ROOT / "setup.py").read_text(encoding="utf-8")
   ranges = [packaging.Requirement(text) for text in re.findall(
       r'^ +"([A-Za-z][\w-]*(?:[<>=]=?[\d.]+,?)+)",', setup, re.MULTILINE)]
@@ -106,9 +107,10 @@ def test_the_lock_is_within_the_ranges_of_setup():
       pin = packaging.Requirement(line)
       for python in ("3.9", "3.10", "3.11"):
         if not pin.marker or pin.marker.evaluate({"python_version": python}):
-          lock.setdefault(pin.name.lower(), {})[python] = pin.specifier
+          name = names.canonicalize_name(pin.name)
+          lock.setdefault(name, {})[python] = pin.specifier
   for wanted in ranges:
-    pins = lock[wanted.name.lower()]
+    pins = lock[names.canonicalize_name(wanted.name)]
     assert len(pins) == 3, wanted
     for pin in pins.values():
       assert wanted.specifier.contains(str(pin).lstrip("=")), (wanted, pin)

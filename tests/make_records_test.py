@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -62,6 +63,14 @@ class MakeRecordsTest(parameterized.TestCase):
     # The split names the image set where nothing else does.
     with self.assertRaisesRegex(errors.InputError, "--image_set=test"):
       self._run(format="voc", input=root, split="test")
+
+  def test_the_command_that_shows_the_records_can_be_pasted_into_a_shell(self):
+    path = self._write("train.csv", "path,labels\na.jpg,cat\nb.jpg,dog\n")
+    output = os.path.join(self.root, "a b*$x")
+    printed = self._run(format="csv", input=path, output=output)
+    command = printed[printed.index("Look at it: ") + len("Look at it: "):]
+    self.assertEqual(shlex.split(command)[2:], [
+        "kdwsd.show_records", f"--data={output}", "--split=train"])
 
   def test_the_advice_for_a_tree_that_lacks_a_class_works(self):
     train, test = (os.path.join(self.root, name) for name in ("one", "other"))

@@ -32,6 +32,7 @@ from kdwsd.data import images
 from kdwsd.data import preparation
 from kdwsd.data import progress_notes
 from kdwsd.data import records
+from kdwsd.data import texts
 
 _IMAGES_PER_SHARD = 128
 _MOST_SHARDS = 256
@@ -155,7 +156,7 @@ def _check_neighbours(output, split, classes):
   path, there = problem
   raise errors.InputError(
       f"{output}: expected the {len(there)} classes of {path}; give them as "
-      f"--classes={path}, or choose another --output. Received: "
+      f"{texts.flag('classes', path)}, or choose another --output. Received: "
       f"{len(classes)} classes, {', '.join(classes[:8])}, ...")
 
 

@@ -2,6 +2,7 @@
 
 import re
 import reprlib
+import shlex
 
 from kdwsd import errors
 
@@ -32,6 +33,11 @@ def shown(value, most=200):
   if not isinstance(value, str) or _UNFIT.search(value):
     return quoted(value)
   return value if len(value) <= most else value[:most] + "..."
+
+
+def flag(name, value):
+  """A flag as a message tells to give it: quoted where a shell needs that."""
+  return shlex.quote(f"--{name}={shown(value)}")
 
 
 def quoted(value):

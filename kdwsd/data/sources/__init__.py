@@ -124,20 +124,23 @@ class Problems:
   """What happens to a bad item: the first one stops, or all are collected.
 
   Attributes:
+    on_error: what was asked for, `stop` or `skip`.
     messages: one line for each skipped item so far.
   """
 
-  def __init__(self, on_error="stop"):
+  def __init__(self, on_error="stop", collect=False):
+    """Takes `--on_error`; `collect` notes all faults, whatever that says."""
     if on_error not in ON_ERROR:
       raise errors.InputError(
           f"--on_error: expected one of {', '.join(ON_ERROR)}. Received: "
           f"{on_error!r}.")
     self.on_error = on_error
+    self._collects = collect or on_error == "skip"
     self.messages = []
 
   def add(self, error):
     """Raises the `InputError` of an item, or notes that it is skipped."""
-    if self.on_error == "stop":
+    if not self._collects:
       raise error
     self.messages.append(" ".join(str(error).split()))
 
@@ -164,10 +167,13 @@ def read_text(path, what):
     wide = error.object[:2] in (b"\xff\xfe", b"\xfe\xff")
     place = ("UTF-16" if wide else
              f"line {len(error.object[:error.start].splitlines()) or 1}")
+    received = (
+        "a ZIP archive, as Excel's workbooks are; save it as CSV in UTF-8"
+        if error.object[:4] == b"PK\x03\x04" else
+        f"byte {error.object[error.start]:#04x} at {error.start} ({place}; "
+        "save it as UTF-8)")
     raise errors.InputError(
-        f"{path}: expected {what} in UTF-8. Received: byte "
-        f"{error.object[error.start]:#04x} at {error.start} "
-        f"({place}; save it as UTF-8).") from error
+        f"{path}: expected {what} in UTF-8. Received: {received}.") from error
 
 
 def read_classes(value):

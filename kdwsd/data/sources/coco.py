@@ -151,6 +151,7 @@ def _list_images(entries, of_image, images, path, problems):
     List of `_Image`, the keys of all entries, and lines to tell.
   """
   listed, seen, of_file, joined = [], set(), {}, []
+  names = paths.Names(images)
   for i, entry in enumerate(entries):
     where = f"{path}: images[{i}]"
     image_id = coco_entries.key(
@@ -161,8 +162,9 @@ def _list_images(entries, of_image, images, path, problems):
         raise errors.InputError(
             f"{where}: expected every id once. Received: "
             f"{texts.quoted(entry['id'])} again.")
-      image_path, _ = paths.locate(images, name, where)
-      first = of_file.setdefault(image_path, image_id)
+      image_path, name = paths.locate(images, name, where)
+      first = of_file.setdefault(
+          names.first(name, image_path, of_file), image_id)
       if first == image_id:
         listed.append(_Image(image_id, image_path, frame, where))
       else:

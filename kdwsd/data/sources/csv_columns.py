@@ -213,7 +213,8 @@ def _by_name(table, seen, rest, named, classes):
     raise errors.InputError(
         f"{table.path}:1: expected labels by name in "
         f"{texts.quoted(header[named[0]])} or columns of classes; settle it "
-        f"with --label_column={header[named[0]]} or with --ignore_columns. "
+        f"with {texts.flag('label_column', header[named[0]])} or with "
+        "--ignore_columns. "
         "Received: 0 and 1 in both, also in "
         f"{csv_tables.listed([header[i] for i in classes_too])}.")
   return (named[0],)
@@ -234,8 +235,8 @@ def _by_column(table, seen, rest, classes):
       raise errors.InputError(
           f"{table.path}:1: expected to know whether {texts.quoted(header[i])} "
           f"is a class, as all its values could be labels; if not, give "
-          f"--ignore_columns={header[i]}, else all classes with --classes. "
-          f"Received: {csv_tables.listed(header)}.")
+          f"{texts.flag('ignore_columns', header[i])}, else all classes with "
+          f"--classes. Received: {csv_tables.listed(header)}.")
     elif column.is_binary:
       found.append(i)
     elif column.is_mixed and name not in _OTHER_NAMES and not classes:
@@ -243,8 +244,8 @@ def _by_column(table, seen, rest, classes):
         raise errors.InputError(
             f"{table.path}:1: expected 1, 0, -1, ? or a blank under "
             f"{texts.quoted(header[i])} if it is a class; if not, give "
-            f"--ignore_columns={header[i]}, or name the column of labels by "
-            "name with --label_column. Received: "
+            f"{texts.flag('ignore_columns', header[i])}, or name the column of "
+            "labels by name with --label_column. Received: "
             f"{csv_tables.listed(column.others(), 4)}.")
       found.append(i)
   if not found:
@@ -279,8 +280,8 @@ def _check_certainties(table, seen, rest):
       raise errors.InputError(
           f"{table.path}:1: expected labels that hold. Received: a column "
           f"{texts.quoted(name)} with other values than 1; "
-          f"--ignore_columns={name} takes all labels as present, and "
-          "--format=openimages reads the labels of Open Images.")
+          f"{texts.flag('ignore_columns', name)} takes all labels as present, "
+          "and --format=openimages reads the labels of Open Images.")
 
 
 def _check_values(table, columns, hints):

@@ -150,8 +150,8 @@ class _ByColumn:
     self.classes = sources.choose_classes(classes, there, table.path)
     self.names, numbers = _numbers(self.classes, there)
     self.how = f"{len(there)} columns of classes" + "".join(
-        f" with {texts.quoted(name)} (--ignore_columns={name} if that marks "
-        "images without labels)" for name in self.classes
+        f" with {texts.quoted(name)} ({texts.flag('ignore_columns', name)} if "
+        "that marks images without labels)" for name in self.classes
         if name.lower() in _NO_LABELS and name in there)
     self._table, self._columns = table, columns
     self._numbers = [numbers[name] for name in there]
@@ -175,7 +175,7 @@ class _ByColumn:
       raise errors.InputError(
           f"{self._table.path}:{line}: expected 1, 0, -1, ? or a blank under "
           f"{texts.quoted(name)}; if that is no class, give "
-          f"--ignore_columns={texts.shown(name)}. Received: "
+          f"{texts.flag('ignore_columns', name)}. Received: "
           f"{texts.quoted(values[bad])}.")
     return tuple(
         tuple(sorted(number for number, one in zip(self._numbers, meanings)
@@ -224,16 +224,18 @@ class _Listed:
 def _join(table, columns, images, form, found, problems):
   """Reads all rows; returns a `_Listed` without the images of bad rows."""
   by_column = isinstance(form, _ByColumn)
-  listed, bad, endings = _Listed(by_column), set(), paths.Endings()
+  listed, bad = _Listed(by_column), set()
+  endings, names = paths.Endings(), paths.Names(images)
   for line, row in table.rows():
     name = None
     try:
       where = f"{table.path}:{line}"
       path, name = _image(table, row, images, where)
-      if len(row) != len(table.header):
-        raise table.wrong_length(line, row)
       if name[-4:] not in _USUAL and not image_names.is_image(name):
         path = endings.complete(path)
+      name = names.first(name, path, listed.images, bad)
+      if len(row) != len(table.header):
+        raise table.wrong_length(line, row)
       labels = form.read(line, row)
       if columns.box is not None:
         found.add(name, line, row, labels[0])

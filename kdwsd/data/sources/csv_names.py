@@ -106,8 +106,9 @@ def _look(fields, classes):
       field = (proved or half or sorted(parts))[0]
       raise UncertainError(
           field, f"to know whether {'a space' if mark == ' ' else repr(mark)} "
-          "parts labels or belongs to a name; give --label_separator="
-          f"{'space' if mark == ' ' else mark}, or none if a field is one "
+          "parts labels or belongs to a name; give "
+          f"{texts.flag('label_separator', 'space' if mark == ' ' else mark)}"
+          ", or none if a field is one "
           "label, or --classes", texts.quoted(field))
   return ""
 

@@ -148,10 +148,10 @@ class _Labels:
     """Refuses missing images where nothing is to be skipped."""
     if self.missing and self._problems.on_error == "stop":
       line, image_id = self._first
-      raise errors.InputError(
+      self._problems.add(errors.InputError(
           f"{self._path}:{line}: expected the image {texts.shown(image_id)} in "
           f"{folder}. Received: none, as for {self.missing} lines in all; "
-          "--on_error=skip converts the images that are there.")
+          "--on_error=skip converts the images that are there."))
 
   def notices(self, folder, num_files, others):
     """What was passed over, in lines."""

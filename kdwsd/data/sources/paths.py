@@ -53,6 +53,52 @@ def _without_dots(name):
   return ("/" if name[0] == "/" else "") + "/".join(parts) or name
 
 
+class Names:
+  """Tells which names mean one file, so that its labels are not parted.
+
+  A file has the name that it was given first: `a.jpg`, or `/photos/a.jpg`,
+  `../photos/a.jpg`, or `a` where the ending is left out.
+  """
+
+  def __init__(self, folder):
+    """Takes the folder that relative paths start from."""
+    self._folder = folder
+    self._real = {}  # Few: folders.
+    self._first = {}  # By path from the folder; plain names only if used.
+
+  def first(self, name, path, *known):
+    """Returns the name that a file was given first.
+
+    Args:
+      name: as `locate` returns it, perhaps without its ending.
+      path: of the file.
+      *known: containers of the names that came before.
+    """
+    plain = name
+    if path[-len(name):] != name:
+      plain = name + os.path.splitext(path)[1]
+    if name[:1] == "/" or ".." in name:
+      plain = self._from_folder(path)
+    if plain == name:
+      return self._first.get(name, name) if self._first else name
+    if any(plain in names for names in known):
+      return plain
+    return self._first.setdefault(plain, name)
+
+  def _from_folder(self, path):
+    """A path from the folder of the images, or an absolute one."""
+    directory, name = os.path.split(path)
+    start = self._realpath(self._folder)
+    real = os.path.join(self._realpath(directory), name)
+    return os.path.relpath(real, start) if real.startswith(
+        os.path.join(start, "")) else real
+
+  def _realpath(self, directory):
+    if directory not in self._real:
+      self._real[directory] = os.path.realpath(directory)
+    return self._real[directory]
+
+
 class Endings:
   """Finds files of which a data set leaves out the ending.
 

@@ -191,7 +191,9 @@ class CocoTest(parameterized.TestCase):
     self.assertEqual([(item.image_id, item.label_ids) for item in source.items],
                      [("9", (0, 1, 2)), ("4", ())])
 
-  @parameterized.parameters("./000000000004.jpg", ".//000000000004.jpg")
+  @parameterized.parameters(
+      "./000000000004.jpg", ".//000000000004.jpg",
+      "../val2017/000000000004.jpg")
   def test_a_file_is_one_image_however_its_path_is_written(self, name):
     self.content["images"].append(
         {"id": 7, "file_name": name, "height": 24, "width": 32})

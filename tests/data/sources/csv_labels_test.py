@@ -59,14 +59,29 @@ class CsvLabelsTest(parameterized.TestCase):
         self._read(text, classes=("yak",))
 
   @parameterized.parameters(
-      "./a.jpg", ".//a.jpg", "./././a.jpg", ".\\a.jpg", "a.jpg")
+      "./a.jpg", ".//a.jpg", "./././a.jpg", ".\\a.jpg", "a.jpg", "a",
+      "{}/a.jpg", "{}//x/../a.jpg", "x/../a.jpg", "link", "./a")
   def test_rows_of_one_file_are_joined_however_its_path_is_written(self, path):
+    folder = os.path.dirname(self.path)
+    fake_sets.write(os.path.join(folder, "a.jpg"), "x")
+    os.mkdir(os.path.join(folder, "x"))
+    if path[:4] == "link":  # To x/y, so that link/.. is x, and not the folder.
+      fake_sets.write(os.path.join(folder, "x", "y", "z.jpg"), "x")
+      os.symlink(os.path.join("x", "y"), os.path.join(folder, "link"))
+      path = "link/../../a.jpg"
+    path = path.format(folder)
     source = self._read(f"path,labels\na.jpg,dog\n{path},cat\n")
     self.assertEqual([(item.image_id, item.label_ids) for item in source.items],
                      [("a.jpg", (0, 1))])
     self.assertIn("Joined 1 rows", " ".join(source.notices))
     source = self._read(f"path,dog,cat\na.jpg,1,0\n{path},0,1\n")
     self.assertEqual([item.label_ids for item in source.items], [(0, 1)])
+    # The other way round, and a bad row takes all of the image away.
+    source = self._read(f"path,labels\n{path},cat\nb.jpg,cat\na.jpg,dog\n")
+    self.assertEqual([item.label_ids for item in source.items], [(0, 1), (0,)])
+    source = self._read(f"path,labels\n{path},cat\nb.jpg,cat\na.jpg\n",
+                        on_error="skip")
+    self.assertEqual([item.image_id for item in source.items], ["b.jpg"])
 
   def test_the_table_of_chest_x_ray_14(self):
     source = self._read(
@@ -77,6 +92,15 @@ class CsvLabelsTest(parameterized.TestCase):
     self.assertEqual(source.classes, ("Hernia", "Mass", "No Finding"))
     self.assertEqual([item.label_ids for item in source.items],
                      [(0, 1), (2,), (1,)])
+
+  def test_flags_in_messages_can_be_pasted_into_a_shell(self):
+    with self.assertRaisesRegex(errors.InputError,
+                                "give '--ignore_columns=Patient ID'. Received"):
+      self._read("path,dog,Patient ID\na.jpg,1,0\nb.jpg,0,7\n")
+    with self.assertRaisesRegex(errors.InputError,
+                                "give '--ignore_columns=\\$ id', or"):
+      self._read("path,dog,$ id\n" + "".join(
+          f"{i}.jpg,1,{i}\n" for i in range(9)))
 
   def test_blank_fields_beyond_the_header_do_not_count(self):
     source = self._read("path,labels\na.jpg,dog,,\nb.jpg,cat, \nc.jpg,dog\n")

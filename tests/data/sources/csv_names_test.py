@@ -73,7 +73,7 @@ class CsvNamesTest(parameterized.TestCase):
       (["cat/dog", "cat", "dog"], "cat/dog", "--label_separator=/"),
       (["cat/dog", "cat", "yak"], "cat/dog", "--label_separator=/"),
       (["cat / dog", "dog"], "cat / dog", "--label_separator=/"),
-      (["yak&cat", "cat&dog"], "cat&dog", "--label_separator=&"),
+      (["yak&cat", "cat&dog"], "cat&dog", "'--label_separator=&'"),
       (["cat+dog", "dog+cat"], "cat", "--label_separator=.,"),
       (["[a]", "b"], "[a]", "brackets"), (["'a'", "b"], "'a'", "quotes"),
       (['"a"', "b"], '"a"', "quotes"), (["a]", "b"], "a]", "brackets"))

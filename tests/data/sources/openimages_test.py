@@ -89,6 +89,10 @@ class OpenImagesTest(parameterized.TestCase):
         errors.InputError, r"labels\.csv:7: expected the image dd in .* for 2 "
         "lines in all; --on_error=skip"):
       self._read(content)
+    problems = sources.Problems("stop", collect=True)  # As --dry_run does.
+    openimages.read(self._write("labels.csv", content), problems=problems,
+                    images=self.images, class_descriptions=self.names)
+    self.assertLen(problems.messages, 1)
     source = self._read(content, on_error="skip")
     self.assertLen(source.items, 3)
     told = " ".join(source.notices)
