@@ -16,7 +16,6 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 from kdwsd import errors
 from kdwsd.serving.server import codes
 from kdwsd.serving.server import inference
-from kdwsd.serving.server import servables
 from kdwsd.serving.server import tensor_protos
 
 
@@ -33,20 +32,17 @@ def make_server(calls, address, *, pool, max_rpcs, max_request_bytes,
     timeout_seconds: for calls without a deadline of their own.
 
   Returns:
-    (`grpc.Server`, its port).
-
-  Raises:
-    errors.InputError: the port is taken.
+    (`grpc.Server`, its port); `errors.InputError` if that is taken.
   """
   server = grpc.server(
       pool, maximum_concurrent_rpcs=max_rpcs, options=[
           ("grpc.so_reuseport", 0),  # Else a taken port goes unnoticed.
           ("grpc.max_receive_message_length", max_request_bytes),
           ("grpc.max_send_message_length", -1)])
+  service = _Service(calls, timeout_seconds)
   prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-      PredictionService(calls, timeout_seconds), server)
-  model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-      ModelService(calls), server)
+      service, server)
+  model_service_pb2_grpc.add_ModelServiceServicer_to_server(service, server)
   port = 0
   with contextlib.suppress(RuntimeError):
     port = server.add_insecure_port(address)
@@ -56,26 +52,26 @@ def make_server(calls, address, *, pool, max_rpcs, max_request_bytes,
   return server, port
 
 
-class PredictionService(
-    prediction_service_pb2_grpc.PredictionServiceServicer):
-  """Runs signatures. The methods are those of the proto."""
+class _Service(prediction_service_pb2_grpc.PredictionServiceServicer,
+               model_service_pb2_grpc.ModelServiceServicer):
+  """Both services; the methods, and what they take, are those of the protos."""
 
   def __init__(self, calls, timeout_seconds):
     self._inference = calls
     self._timeout = timeout_seconds
 
   def Predict(self, request, context):
-    """Answers a `PredictRequest`."""
     response = predict_pb2.PredictResponse()
-    with self._using("Predict", request, context, response) as loaded:
-      signature = loaded.signature(request.model_spec.signature_name)
+    with self._call(request, context, "Predict"):
+      signature = self._inference.model.find(request.model_spec).signature(
+          request.model_spec.signature_name)
       wanted = request.output_filter or sorted(signature.outputs)
       if len(set(wanted) & set(signature.outputs)) < len(wanted):
         raise codes.invalid(
             "output_filter: expected some of "
             f"{', '.join(sorted(signature.outputs))}, each once. Received: "
             f"{', '.join(wanted)}.")
-      outputs = self._run(context, signature, {
+      outputs = self._run(request, context, response, signature, {
           name: tensor_protos.read(name, proto)
           for name, proto in request.inputs.items()})
       for name in wanted:
@@ -83,51 +79,57 @@ class PredictionService(
     return response
 
   def Classify(self, request, context):
-    """Answers a `ClassificationRequest`."""
     response = classification_pb2.ClassificationResponse()
-    with self._using("Classify", request, context, response) as loaded:
-      signature = loaded.signature_with_method(
-          request.model_spec.signature_name, servables.CLASSIFY)
-      outputs = self._run(context, signature, {
+    with self._call(request, context, "Classify"):
+      signature = self._inference.classifier(request.model_spec)
+      outputs = self._run(request, context, response, signature, {
           "inputs": tensor_protos.read_examples(request.input)})
       response.result.CopyFrom(inference.classification(signature, outputs))
     return response
 
   def Regress(self, request, context):
-    """Refuses a `RegressionRequest`."""
-    with self._using("Regress", request, context) as loaded:
-      loaded.signature_with_method(
-          request.model_spec.signature_name, servables.REGRESS)
-      raise servables.no_regression()
+    with self._call(request, context, "Regress"):
+      self._inference.regress(request.model_spec)
 
   def MultiInference(self, request, context):
-    """Refuses a `MultiInferenceRequest`; gRPC's own refusal logs a fault."""
-    del request  # Unused.
-    _refuse(context, "MultiInference")
+    self._refuse("MultiInference", context)
+
+  def HandleReloadConfigRequest(self, request, context):
+    self._refuse("HandleReloadConfigRequest", context)
+
+  def _refuse(self, method, context):
+    """As gRPC does by itself, but that logs a fault of the server."""
+    context.abort(codes.Code.UNIMPLEMENTED, f"{method} is not served here.")
 
   def GetModelMetadata(self, request, context):
-    """Answers a `GetModelMetadataRequest`."""
-    with _aborts(context):
-      fields = list(request.metadata_field)
-      if set(fields) != {"signature_def"}:
+    with self._call(request, context):
+      if set(request.metadata_field) != {"signature_def"}:
         raise codes.invalid(
             "metadata_field: expected signature_def. Received: "
-            f"{', '.join(fields) or 'none'}.")
-      return self._inference.metadata(_spec(request))
+            f"{', '.join(request.metadata_field) or 'none'}.")
+      return self._inference.metadata(request.model_spec)
+
+  def GetModelStatus(self, request, context):
+    with self._call(request, context):
+      return self._inference.status(request.model_spec)
 
   @contextlib.contextmanager
-  def _using(self, api, request, context, response=None):
-    """Yields the version asked for, and names it in the response."""
-    name = request.model_spec.name
-    with _aborts(context), self._inference.call(name, api, "GRPC"):
-      loaded = self._inference.model.find(_spec(request))
-      yield loaded
-      response.model_spec.name = name
-      response.model_spec.version.value = loaded.version
-      response.model_spec.signature_name = (
-          request.model_spec.signature_name or servables.DEFAULT_SIGNATURE)
+  def _call(self, request, context, api=None):
+    """Makes errors the call's status; one of a named API is measured."""
+    try:
+      with (self._inference.call(request.model_spec.name, api, "GRPC")
+            if api else contextlib.nullcontext()):
+        if not request.HasField("model_spec"):
+          raise codes.invalid("Missing ModelSpec")
+        yield
+    except codes.ServingError as error:
+      context.abort(error.code, error.message)
 
-  def _run(self, context, signature, inputs):
+  def _run(self, request, context, response, signature, inputs):
+    """Returns outputs; the response tells what they are of."""
+    response.model_spec.name = request.model_spec.name
+    response.model_spec.version.value = signature.version
+    response.model_spec.signature_name = signature.name
     future = self._inference.submit(signature, inputs)
     left = context.time_remaining()
     try:
@@ -136,40 +138,3 @@ class PredictionService(
     except futures.TimeoutError as error:
       future.cancel()
       raise inference.too_late() from error
-
-
-class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-  """Tells about versions. The methods are those of the proto."""
-
-  def __init__(self, calls):
-    self._inference = calls
-
-  def GetModelStatus(self, request, context):
-    """Answers a `GetModelStatusRequest`."""
-    with _aborts(context):
-      return self._inference.status(_spec(request))
-
-  def HandleReloadConfigRequest(self, request, context):
-    """Refuses a `ReloadConfigRequest`."""
-    del request  # Unused.
-    _refuse(context, "HandleReloadConfigRequest")
-
-
-def _refuse(context, method):
-  context.abort(
-      codes.Code.UNIMPLEMENTED, f"{method} is not served here.")
-
-
-@contextlib.contextmanager
-def _aborts(context):
-  """Turns a `codes.ServingError` into the call's status."""
-  try:
-    yield
-  except codes.ServingError as error:
-    context.abort(error.code, error.message)
-
-
-def _spec(request):
-  if not request.HasField("model_spec"):
-    raise codes.invalid("Missing ModelSpec")
-  return request.model_spec

@@ -11,10 +11,14 @@ from tensorflow_serving.apis import get_model_metadata_pb2
 from tensorflow_serving.apis import get_model_status_pb2
 
 from kdwsd.serving.server import codes
+from kdwsd.serving.server import servables
 
 
 class Inference:
   """Answers calls, whatever the protocol they came by.
+
+  A `spec` is a `ModelSpec`. All that a caller does wrong raises a
+  `codes.ServingError`.
 
   Attributes:
     model: `models.Model`.
@@ -22,15 +26,7 @@ class Inference:
 
   def __init__(self, model, batcher, metrics, *, max_in_flight,
                max_request_rows):
-    """Makes it.
-
-    Args:
-      model: `models.Model`.
-      batcher: `batching.Batcher`.
-      metrics: `metrics.Metrics`.
-      max_in_flight: calls answered at the same time; one more is refused.
-      max_request_rows: a call may ask for.
-    """
+    """Takes `models.Model`, `batching.Batcher` and `metrics.Metrics`."""
     self.model = model
     self._batcher = batcher
     self._metrics = metrics
@@ -41,20 +37,18 @@ class Inference:
 
   @contextlib.contextmanager
   def call(self, model_name, api, entrypoint):
-    """Admits and measures a call.
+    """Admits and measures a call of an API, "Predict", by "REST" or "GRPC".
 
-    Args:
-      model_name: that the caller gave.
-      api: "Predict", ...
-      entrypoint: "REST" or "GRPC".
-
-    Raises:
-      codes.ServingError: whatever was raised inside, or too many calls are
-        being answered.
+    Whatever is raised inside leaves as a `codes.ServingError`.
     """
     start, code = time.monotonic(), codes.Code.OK
+    admitted = self._free.acquire(blocking=False)
     try:
-      with self._admitted():
+      if not admitted:
+        raise codes.ServingError(
+            codes.Code.UNAVAILABLE, f"Busy: {self._max_in_flight} calls are "
+            "being answered (--max_in_flight). Try again.")
+      with self._metrics.calls_in_flight.track_inprogress():
         yield
     except Exception as error:
       # Under its name the error goes at the end; another one would make a
@@ -65,21 +59,16 @@ class Inference:
         logging.error("A call of %s failed.", api, exc_info=True)
       raise error
     finally:
+      if admitted:
+        self._free.release()
       self._metrics.count_call(
           model_name, api, entrypoint, code.name, time.monotonic() - start)
 
   def submit(self, signature, inputs):
-    """Has a signature run, once its inputs are checked.
-
-    Args:
-      signature: `servables.Signature`.
-      inputs: {name: array}.
+    """Has a `servables.Signature` run on {name: array}, once they are checked.
 
     Returns:
       `concurrent.futures.Future`, see `batching.Batcher.submit`.
-
-    Raises:
-      codes.ServingError: the inputs are wrong.
     """
     signature.check(inputs)
     rows = max((len(value) for value in inputs.values() if value.ndim),
@@ -90,21 +79,24 @@ class Inference:
           f"(--max_request_rows). Received: {rows}.")
     return self._batcher.submit(signature, inputs)
 
-  def status(self, spec):
-    """`GetModelStatusResponse` of what a `ModelSpec` names.
+  def classifier(self, spec):
+    """The signature that `Classify` calls."""
+    return self.model.find(spec).signature(
+        spec.signature_name, servables.CLASSIFY)
 
-    Raises:
-      codes.ServingError: there is no such version.
-    """
+  def regress(self, spec):
+    """Refuses; no export has a regression signature."""
+    self.model.find(spec).signature(spec.signature_name, servables.REGRESS)
+    raise codes.ServingError(
+        codes.Code.UNIMPLEMENTED, "Regress is not served here.")
+
+  def status(self, spec):
+    """`GetModelStatusResponse`."""
     return get_model_status_pb2.GetModelStatusResponse(
         model_version_status=self.model.statuses(spec))
 
   def metadata(self, spec):
-    """`GetModelMetadataResponse` of the version that a `ModelSpec` names.
-
-    Raises:
-      codes.ServingError: there is no such version.
-    """
+    """`GetModelMetadataResponse`."""
     loaded = self.model.find(spec)
     response = get_model_metadata_pb2.GetModelMetadataResponse()
     response.model_spec.name = spec.name
@@ -114,25 +106,9 @@ class Inference:
             signature_def=loaded.definitions))
     return response
 
-  @contextlib.contextmanager
-  def _admitted(self):
-    if not self._free.acquire(blocking=False):
-      raise codes.ServingError(
-          codes.Code.UNAVAILABLE, f"Busy: {self._max_in_flight} calls are "
-          "being answered (--max_in_flight). Try again.")
-    try:
-      with self._metrics.calls_in_flight.track_inprogress():
-        yield
-    finally:
-      self._free.release()
-
 
 def classification(signature, outputs):
-  """`ClassificationResult` of the outputs of a classify signature.
-
-  Raises:
-    codes.ServingError: they are none.
-  """
+  """`ClassificationResult` of the outputs of a classify signature."""
   given = {name: outputs[name] for name in ("classes", "scores")
            if name in outputs}
   shape = next(iter(given.values()), np.zeros([])).shape

@@ -18,9 +18,7 @@ from tensorflow_serving.apis import model_pb2
 from kdwsd.serving.server import codes
 from kdwsd.serving.server import inference
 from kdwsd.serving.server import json_requests
-from kdwsd.serving.server import json_values
 from kdwsd.serving.server import metrics as metrics_lib
-from kdwsd.serving.server import servables
 
 JSON = "application/json"
 METRICS_PATH = "/monitoring/prometheus/metrics"
@@ -32,7 +30,7 @@ _LONG_BODY = 2 ** 19
 # query is a part of what it stands behind.
 _VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _POST = re.compile(r"(?i)/v1/models/(?P<name>[^/:]+)" + _VERSION
-                   + r":(?P<method>classify|regress|predict)", re.ASCII)
+                   + r":(?P<method>(?-i:classify|regress|predict))", re.ASCII)
 _GET = re.compile(r"(?i)/v1/models(?:/(?P<name>[^/:]+))?" + _VERSION
                   + r"(?:/(?P<metadata>metadata))?", re.ASCII)
 
@@ -41,13 +39,7 @@ class Rest:
   """Answers requests in one event loop."""
 
   def __init__(self, calls, metrics, *, timeout_seconds):
-    """Makes it.
-
-    Args:
-      calls: `inference.Inference`.
-      metrics: `metrics.Metrics`.
-      timeout_seconds: within which a request is answered or fails.
-    """
+    """Takes `inference.Inference` and `metrics.Metrics`."""
     self._inference = calls
     self._metrics = metrics
     self._timeout = timeout_seconds
@@ -57,12 +49,7 @@ class Rest:
     self._parsing = threading.Lock()
 
   async def answer(self, method, path, body):
-    """Answers one request.
-
-    Args:
-      method: "GET", "POST", ...
-      path: of the request.
-      body: bytes.
+    """Answers a request ("GET", path, bytes).
 
     Returns:
       (HTTP status, content type, bytes).
@@ -75,7 +62,8 @@ class Rest:
       if not isinstance(error, codes.ServingError):
         logging.exception("%s %s failed.", method, path)
       error = codes.from_exception(error)
-      return error.http_status, JSON, json_values.dump({"error": error.message})
+      content = json_requests.dump({"error": error.message})
+      return error.http_status, JSON, content
 
   async def _answer(self, method, path, body):
     if not path.lower().startswith("/v1/"):
@@ -91,50 +79,49 @@ class Rest:
       if match["metadata"] == "metadata":
         return self._metadata(spec)
       return _json(self._inference.status(spec))
-    read, write = {
-        "predict": (self._read_predict, json_requests.write_outputs),
-        "classify": (self._read_classify, _write_classes),
-        "regress": (self._read_regress, None)}.get(
-            match["method"], (None, None))
-    if not read:
-      raise codes.invalid(f"Malformed request: {method} {path}")
     with self._inference.call(spec.name, match["method"].capitalize(), "REST"):
+      read = getattr(self, f"_{match['method']}")
       if len(body) > _LONG_BODY:
-        future, how = await asyncio.to_thread(self._read, read, spec, body)
+        future, write = await asyncio.to_thread(self._read, read, spec, body)
       else:
-        future, how = self._read(read, spec, body)
+        future, write = self._read(read, spec, body)
       asked = asyncio.wrap_future(future)
       late = asked.get_loop().call_later(self._timeout, asked.cancel)
       try:
-        return write(await asked, how)
+        return write(await asked)
       except asyncio.CancelledError as error:
         raise inference.too_late() from error
       finally:
         late.cancel()
 
   def _read(self, read, spec, body):
-    """Returns the future of the outputs, and how to write them."""
+    """Returns the future of the outputs, and the function that writes them."""
     with self._parsing:
-      document = json_values.parse(body)
+      document = json_requests.parse(body)
       spec.signature_name = json_requests.signature_name(document)
       return read(spec, document)
 
-  def _read_predict(self, spec, document):
+  def _predict(self, spec, document):
     signature = self._inference.model.find(spec).signature(spec.signature_name)
     inputs, key = json_requests.read_inputs(document, signature.inputs)
-    return self._inference.submit(signature, inputs), key
+    return (self._inference.submit(signature, inputs),
+            lambda outputs: json_requests.write_outputs(outputs, key))
 
-  def _read_classify(self, spec, document):
+  def _classify(self, spec, document):
     examples = json_requests.read_examples(document)
-    signature = self._inference.model.find(spec).signature_with_method(
-        spec.signature_name, servables.CLASSIFY)
-    return self._inference.submit(signature, {"inputs": examples}), signature
+    signature = self._inference.classifier(spec)
 
-  def _read_regress(self, spec, document):
+    def write(outputs):
+      result = inference.classification(signature, outputs)
+      return json_requests.dump({"results": [
+          [[one.label, *json_requests.plain("", np.float32([one.score]))]
+           for one in row.classes] for row in result.classifications]})
+
+    return self._inference.submit(signature, {"inputs": examples}), write
+
+  def _regress(self, spec, document):
     del document  # Unused.
-    self._inference.model.find(spec).signature_with_method(
-        spec.signature_name, servables.REGRESS)
-    raise servables.no_regression()
+    self._inference.regress(spec)
 
   def _metadata(self, spec):
     response = self._inference.metadata(spec)
@@ -143,13 +130,6 @@ class Rest:
     response.metadata["signature_def"].Unpack(signatures)
     return (b'{\n"model_spec": %b,\n"metadata": {"signature_def": %b}\n}\n'
             % (_json(response.model_spec), _json(signatures)))
-
-
-def _write_classes(outputs, signature):
-  result = inference.classification(signature, outputs)
-  return json_values.dump({"results": [
-      [[one.label, *json_values.plain("", np.float32([one.score]))]
-       for one in row.classes] for row in result.classifications]})
 
 
 def _spec(match):

@@ -25,6 +25,7 @@ class Signature:
 
   Attributes:
     name: its key in the model.
+    version: the model's.
     method_name: "tensorflow/serving/predict", for instance.
     inputs, outputs: {name: `tf.TensorSpec`}.
     joins: whether rows of several callers may be joined on axis 0; `batching`
@@ -33,6 +34,7 @@ class Signature:
 
   def __init__(self, name, definition, function, owner):
     self.name = name
+    self.version = owner.version
     self._owner = owner  # A call keeps the signature, and that its version.
     self.method_name = definition.method_name
     self.inputs = _specs(definition.inputs)
@@ -43,12 +45,7 @@ class Signature:
     self._function = function
 
   def check(self, inputs):
-    """Refuses inputs, {name: array}, that the graph is not made for.
-
-    Raises:
-      codes.ServingError: an input is missing or unknown, or its type or shape
-        is wrong.
-    """
+    """Refuses {name: array} if one is missing, unknown or of a wrong type."""
     missing = sorted(set(self.inputs) - set(inputs))
     extra = sorted(set(inputs) - set(self.inputs))
     if missing or extra:
@@ -66,10 +63,7 @@ class Signature:
             f"Received: {_about(dtype, tf.TensorShape(value.shape))}.")
 
   def run(self, inputs):
-    """Runs the graph on {name: array} that `check` has passed.
-
-    Returns:
-      {name: array}; strings are bytes, in arrays of objects.
+    """Runs the graph on, and returns, {name: array}; strings are objects.
 
     Raises:
       tf.errors.OpError, UnicodeDecodeError: the graph refused.
@@ -91,11 +85,6 @@ class LoadedVersion:
   """
 
   def __init__(self, path, version):
-    """Loads signatures.
-
-    Raises:
-      Exception: of many kinds, when the version is broken.
-    """
     self.version = version
     self.definitions = _read_definitions(path)
     functions = tf.saved_model.load(literal_paths.literal(path)).signatures
@@ -107,43 +96,27 @@ class LoadedVersion:
           codes.Code.FAILED_PRECONDITION,
           f"{path}: expected signatures. Received: none that can be called.")
 
-  def signature(self, name):
-    """The signature of a name, the default one if the name is empty.
+  def signature(self, name, method_name=None):
+    """The signature of a name, or the default one if the name is empty.
 
-    Raises:
-      codes.ServingError: there is none.
+    With a method name, it must be made for that. The codes of the
+    `codes.ServingError` are TF Serving's, which differ.
     """
     name = name or DEFAULT_SIGNATURE
-    if name not in self.signatures:
+    found = self.signatures.get(name)
+    if method_name is None and found is None:
       raise codes.ServingError(
           codes.Code.FAILED_PRECONDITION,
           f'Serving signature key "{name}" not found. There are: '
           f"{', '.join(sorted(self.signatures))}.")
-    return self.signatures[name]
-
-  def signature_with_method(self, name, method_name):
-    """The signature of a name, which must be made for a method.
-
-    Raises:
-      codes.ServingError: there is none, or it is made for another. The code is
-        TF Serving's, which is another one than for `Predict`.
-    """
-    found = self.signatures.get(name or DEFAULT_SIGNATURE)
-    if found is None or found.method_name != method_name:
-      fit = sorted(name for name, signature in self.signatures.items()
-                   if signature.method_name == method_name)
+    if method_name and (found is None or found.method_name != method_name):
+      fit = sorted(one.name for one in self.signatures.values()
+                   if one.method_name == method_name)
       raise codes.invalid(
-          f"Signature {name or DEFAULT_SIGNATURE}: expected method_name "
-          f"{method_name}. Was: "
+          f"Signature {name}: expected method_name {method_name}. Was: "
           f"{found.method_name if found else 'not found'}. Signatures with "
           f"that method: {', '.join(fit) or 'none'}.")
     return found
-
-
-def no_regression():
-  """The error of a call of a regression signature, which no export has."""
-  return codes.ServingError(
-      codes.Code.UNIMPLEMENTED, "Regress is not served here.")
 
 
 def load(path, version, is_wanted=lambda: True):
@@ -155,10 +128,7 @@ def load(path, version, is_wanted=lambda: True):
     is_wanted: asked between requests; the warm-up ends when it says no.
 
   Returns:
-    A `LoadedVersion`, ready to answer fast.
-
-  Raises:
-    Exception: of many kinds, when it is broken.
+    A `LoadedVersion`. It raises exceptions of many kinds where it is broken.
   """
   loaded = LoadedVersion(path, version)
   path = os.path.join(path, WARM_UP_FILE)
@@ -177,7 +147,7 @@ def load(path, version, is_wanted=lambda: True):
                 for name, proto in request.inputs.items()}
     elif log.HasField("classify_log"):
       request = log.classify_log.request
-      signature = loaded.signature_with_method(
+      signature = loaded.signature(
           request.model_spec.signature_name, CLASSIFY)
       inputs = {"inputs": tensor_protos.read_examples(request.input)}
     else:  # Of an API that this server does not have.

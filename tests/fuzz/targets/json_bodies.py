@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from kdwsd.serving.server import codes
 from kdwsd.serving.server import json_requests
-from kdwsd.serving.server import json_values
 from tests.fuzz import grammar as g
 from tests.fuzz import oracle
 from tests.fuzz.targets import sourced
@@ -40,7 +39,7 @@ def grammar():
 
 def check(folder):
   """Tensors of the types asked for, all of one number of rows where rows."""
-  document = json_values.parse(sourced.read(os.path.join(folder, "body")))
+  document = json_requests.parse(sourced.read(os.path.join(folder, "body")))
   json_requests.signature_name(document)
   if "examples" in document:
     serialized = json_requests.read_examples(document)

@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from kdwsd.serving.server import codes
 from kdwsd.serving.server import json_requests
-from kdwsd.serving.server import json_values
 
 _IMAGE = {"image_bytes": tf.TensorSpec([None], tf.string)}
 _X = {"x": tf.TensorSpec(None, tf.float32)}
@@ -20,7 +19,7 @@ _TWO = {"a": tf.TensorSpec([None], tf.float32),
 
 def _read(document, specs):
   return json_requests.read_inputs(
-      json_values.parse(json.dumps(document).encode()), specs)
+      json_requests.parse(json.dumps(document).encode()), specs)
 
 
 def _refused(document, specs, words):
@@ -138,7 +137,7 @@ def test_a_number_beyond_its_type_is_not_taken_for_infinity():
   for text in (b"1e999", b"-1e999", b"[1, 1e39]"):
     with pytest.raises(codes.ServingError, match="without loss"):
       json_requests.read_inputs(
-          json_values.parse(b'{"inputs": %b}' % text), _X)
+          json_requests.parse(b'{"inputs": %b}' % text), _X)
 
 
 def test_outputs_of_several_names_are_rows_or_columns():
@@ -175,7 +174,7 @@ def test_numbers_that_are_not_finite_are_tokens():
       "y": np.array([math.nan, 1, 2])}, "inputs")
   assert b'"x": [NaN, Infinity, -Infinity]' in text
   inputs, _ = json_requests.read_inputs(
-      json_values.parse(b'{"inputs": [NaN, Infinity, -Infinity]}'), _X)
+      json_requests.parse(b'{"inputs": [NaN, Infinity, -Infinity]}'), _X)
   assert np.isnan(inputs["x"][0])
   np.testing.assert_array_equal(inputs["x"][1:], [math.inf, -math.inf])
 
@@ -240,3 +239,44 @@ def test_what_is_wrong_in_examples_is_told(document, words):
     json_requests.read_examples(document)
   assert caught.value.code.name == "INVALID_ARGUMENT"
   assert words in caught.value.message
+
+
+@pytest.mark.parametrize("body", [
+    b"", b"  ", b"{", b"[1]", b"1", b'"x"', b"nul", b"\xff\xfe\x00",
+    b"{'a': 1}", b'{"instances": [1,]}', b'{"a":' * 100000, b"[" * 100000,
+    b'{"instances": [' + b"9" * 5000 + b"]}", b'{"a": "\xff"}'])
+def test_what_is_no_json_object_is_refused(body):
+  with pytest.raises(codes.ServingError) as caught:
+    json_requests.parse(body)
+  assert caught.value.code.name == "INVALID_ARGUMENT"
+  assert caught.value.message.startswith("JSON")
+
+
+def test_lists_nested_too_deeply_are_refused():
+  for dtype, one in ((tf.string, "a"), (tf.float32, 1.0)):
+    for depth in (32, 33, 300):
+      value = one
+      for _ in range(depth):
+        value = [value]
+      if depth == 32:
+        assert json_requests.array(value, dtype, "x").ndim == 32
+        continue
+      with pytest.raises(codes.ServingError) as caught:
+        json_requests.array(value, dtype, "x")
+      assert caught.value.code.name == "INVALID_ARGUMENT"
+      assert "differ below shape [1, 1" in caught.value.message
+
+
+def test_every_float32_comes_back():
+  random = np.random.RandomState(0)
+  values = random.randint(0, 2 ** 32, 2000, np.int64).astype(
+      np.uint32).view(np.float32)
+  values = values[np.isfinite(values)]
+  text = json_requests.dump(json_requests.plain("x", values))
+  np.testing.assert_array_equal(
+      np.array(json.loads(text)).astype(np.float32), values)
+
+
+def test_of_a_key_given_twice_the_first_counts():
+  assert json_requests.parse(b'{"a": 1, "b": {"c": 2, "c": 3}, "a": 4}') == {
+      "a": 1, "b": {"c": 2}}

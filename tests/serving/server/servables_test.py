@@ -64,14 +64,14 @@ def test_inputs_the_graph_is_not_made_for_are_refused(loaded, inputs, words):
 
 
 def test_a_classify_signature_is_asked_for_by_its_method(loaded):
-  assert loaded.signature_with_method("classify", servables.CLASSIFY)
+  assert loaded.signature("classify", servables.CLASSIFY)
   with pytest.raises(codes.ServingError) as caught:
-    loaded.signature_with_method("", servables.CLASSIFY)
+    loaded.signature("", servables.CLASSIFY)
   assert caught.value.code.name == "INVALID_ARGUMENT"
   assert "Was: tensorflow/serving/predict" in caught.value.message
   assert "that method: classify" in caught.value.message
   with pytest.raises(codes.ServingError) as caught:
-    loaded.signature_with_method("absent", servables.CLASSIFY)
+    loaded.signature("absent", servables.CLASSIFY)
   assert caught.value.code.name == "INVALID_ARGUMENT"
 
 
