@@ -7,6 +7,7 @@ one caller's bad image never fails another's.
 """
 
 from concurrent import futures
+import os
 import threading
 import time
 
@@ -34,7 +35,7 @@ class Batcher:
       batch_timeout_micros: how long the first call of a batch waits for
         others. With 0 only what waits already, because all threads were busy,
         is joined: nobody waits for company.
-      num_threads: runs at the same time.
+      num_threads: runs at the same time; 0: one a CPU core.
       metrics: `metrics.Metrics`.
       pad_variable_length_inputs: whether inputs are filled up, as above.
     """
@@ -47,24 +48,17 @@ class Batcher:
     self._stopping = False
     self._threads = [
         threading.Thread(target=self._work, name=f"batch-{n}", daemon=True)
-        for n in range(num_threads)]
+        for n in range(num_threads or os.cpu_count() or 1)]
     for thread in self._threads:
       thread.start()
 
   def submit(self, signature, inputs):
-    """Has a signature run.
-
-    Args:
-      signature: `servables.Signature` whose `check` has passed the inputs.
-      inputs: {name: [rows, ...] array}.
+    """Has a signature run on {name: [rows, ...] array}, which it has checked.
 
     Returns:
       `concurrent.futures.Future` of {name: array}, or of a
       `codes.ServingError` if the graph refuses. It is never run when it is
       cancelled in time.
-
-    Raises:
-      codes.ServingError: the server stops.
     """
     call = _Call(signature, inputs, self._max_rows, self._pads)
     with self._changed:

@@ -30,7 +30,7 @@ class HttpServer:
 
   def __init__(self, host, port, answer, *, max_connections, max_request_bytes,
                read_seconds):
-    """Takes the port; `start` opens it.
+    """Takes the port, or raises `errors.InputError`; `start` opens it.
 
     Args:
       host: name or address to bind to.
@@ -42,9 +42,6 @@ class HttpServer:
         told 413.
       read_seconds: for the headers, for the body, and for the client to take
         the answer; then the connection is closed.
-
-    Raises:
-      errors.InputError: the port is taken, or the host is another machine's.
     """
     try:
       family, kind, protocol, _, address = socket.getaddrinfo(
@@ -61,10 +58,7 @@ class HttpServer:
     self.port = self._socket.getsockname()[1]
     self._loop = asyncio.new_event_loop()
     self._thread = threading.Thread(target=self._loop.run_forever, name="http")
-    self._server = _Server(None, max_body_size=2 ** 62)
-    # Tornado's way costs a task for each part of a request; see `_Request`.
-    self._server.conn_params.header_timeout = None
-    self._server.set_up(
+    self._server = _Server(
         answer, max_connections, max_request_bytes, read_seconds)
 
   def start(self):
@@ -74,11 +68,7 @@ class HttpServer:
     self._loop.call_soon_threadsafe(self._server.add_socket, self._socket)
 
   def stop(self, seconds):
-    """Takes no more connections; waits for requests that have begun.
-
-    Args:
-      seconds: to wait at most.
-    """
+    """Takes no more connections; waits a while for requests that have begun."""
     if self._thread.is_alive():
       asyncio.run_coroutine_threadsafe(
           self._server.drain(seconds), self._loop).result()
@@ -95,10 +85,12 @@ class _Server(httpserver.HTTPServer):
     connections: {connection: `_Request` that it is at}.
   """
 
-  def set_up(self, answer, max_connections, max_bytes, seconds):
-    # Tornado's constructor does not come here.
+  def initialize(self, answer, max_connections, max_bytes, seconds):
+    super().initialize(None, max_body_size=2 ** 62)
     self.answer, self._max_connections = answer, max_connections
     self.max_bytes, self.seconds = max_bytes, seconds
+    # Its timeouts cost a task for each part of a request; see `_Request`.
+    self.conn_params.header_timeout = None
     self.connections, self.stopping = {}, False
 
   def handle_stream(self, stream, address):

@@ -26,14 +26,7 @@ class LocalServer:
   """
 
   def __init__(self, options):
-    """Takes the ports; answers nothing yet.
-
-    Args:
-      options: `options.Options`.
-
-    Raises:
-      errors.InputError: a port is taken.
-    """
+    """Takes the ports, or raises `errors.InputError`; answers nothing yet."""
     metrics = metrics_lib.Metrics(options.model_name)
     threads = options.max_in_flight + _SPARE_THREADS
     timeout = options.rest_api_timeout_in_ms / 1e3
@@ -47,7 +40,7 @@ class LocalServer:
     self._batcher = batching.Batcher(
         max_batch_size=options.max_batch_size if options.enable_batching else 1,
         batch_timeout_micros=options.batch_timeout_micros,
-        num_threads=options.batch_threads, metrics=metrics,
+        num_threads=options.num_batch_threads, metrics=metrics,
         pad_variable_length_inputs=options.pad_variable_length_inputs)
     calls = inference.Inference(
         self.model, self._batcher, metrics,
@@ -70,11 +63,7 @@ class LocalServer:
       raise
 
   def start(self):
-    """Loads the model, then answers.
-
-    Raises:
-      errors.InputError: it cannot be served.
-    """
+    """Loads the model, or raises `errors.InputError`; then answers."""
     self.model.start()
     self._grpc.start()
     self._http.start()

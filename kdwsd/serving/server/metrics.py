@@ -58,16 +58,8 @@ class Metrics:
         "Versions that answer requests.")
 
   def count_call(self, model_name, api, entrypoint, status, seconds):
-    """Counts a call that was answered.
-
-    Args:
-      model_name: that the caller gave; others than the server's are counted
-        as one, for each takes memory and anybody can make them up.
-      api: "Predict", "Classify", ...
-      entrypoint: "REST" or "GRPC".
-      status: name of a `grpc.StatusCode`.
-      seconds: it took.
-    """
+    """Counts a call of an API, "Predict", by "REST" or "GRPC"."""
+    # Each name takes memory, and anybody can make them up.
     if model_name != self._model_name:
       model_name = "(other)"
     self._requests.labels(model_name, status).observe(1e6 * seconds)

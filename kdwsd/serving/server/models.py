@@ -12,6 +12,7 @@ Calls name a version by TF Serving's `ModelSpec`.
 import contextlib
 import gc
 import os
+import pathlib
 import re
 import threading
 import weakref
@@ -28,21 +29,14 @@ class Model:
   """A model of one name, in versions."""
 
   def __init__(self, name, base_path, *, labels=None, poll_seconds=1.0):
-    """Makes a model without versions.
-
-    Args:
-      name: that calls give.
-      base_path: directory whose subdirectories of numeric names are versions.
-      labels: {label: version}; these versions stay loaded.
-      poll_seconds: between looks at the directory.
-    """
+    """Makes a model without versions; labels: {label: version}."""
     self.name = name
-    self.base_path = os.path.abspath(base_path)
+    self.base_path = pathlib.Path(base_path).absolute()
     self.labels = dict(labels or {})
     self._poll_seconds = poll_seconds
     self._lock = threading.Lock()
     self._loaded = {}  # {version: LoadedVersion}, those that answer calls.
-    self._retired = []  # Pairs of version and weak reference.
+    self._retired = []  # [(version, weak reference)]
     self._statuses = {}  # {version: ModelVersionStatus}
     self._failed = {}  # {version: what its files were like}
     self._stopping = threading.Event()
@@ -53,8 +47,8 @@ class Model:
     """Loads what is there, then watches.
 
     Raises:
-      errors.InputError: there is no version, none can be loaded, or one that
-        a label names is not there.
+      errors.InputError: there is no version that can be loaded, or one that a
+        label names is not there.
     """
     there = self._versions_on_disk()
     if not there:
@@ -82,16 +76,10 @@ class Model:
       self._watcher.join()
 
   def find(self, spec):
-    """The version a call names, which stays in memory while it is referred to.
+    """The `servables.LoadedVersion` that a `ModelSpec` names.
 
-    Args:
-      spec: `ModelSpec`.
-
-    Returns:
-      `servables.LoadedVersion`.
-
-    Raises:
-      codes.ServingError: it does not exist.
+    It stays in memory while it is referred to. If there is none, it raises
+    `codes.ServingError`.
     """
     if not spec.name:
       raise codes.invalid("ModelSpec has no name specified.")
@@ -113,32 +101,20 @@ class Model:
         codes.Code.NOT_FOUND, f"Servable not found for request: {asked}")
 
   def statuses(self, spec):
-    """What became of versions.
+    """`ModelVersionStatus` of one version or of all, newest first.
 
-    Args:
-      spec: `ModelSpec`; without a version, all versions. A label is not looked
-        at, nor is it in TF Serving 2.15.
-
-    Returns:
-      List of `ModelVersionStatus`, newest first.
-
-    Raises:
-      codes.ServingError: there is none.
+    A label is not looked at, nor is it in TF Serving 2.15. If there is no such
+    version, it raises `codes.ServingError`.
     """
+    asked = spec.version.value if spec.HasField("version") else None
     with self._lock:
-      statuses = dict(self._statuses) if spec.name == self.name else {}
-    if spec.HasField("version"):
-      version = spec.version.value
-      if version not in statuses:
-        raise codes.ServingError(
-            codes.Code.NOT_FOUND, f"Could not find version {version} of model "
-            f"{spec.name}")
-      return [statuses[version]]
-    if not statuses:
+      found = [status for version, status in sorted(self._statuses.items())
+               if spec.name == self.name and asked in (None, version)]
+    if not found:
+      what = "any versions" if asked is None else f"version {asked}"
       raise codes.ServingError(
-          codes.Code.NOT_FOUND,
-          f"Could not find any versions of model {spec.name}")
-    return [status for _, status in sorted(statuses.items(), reverse=True)]
+          codes.Code.NOT_FOUND, f"Could not find {what} of model {spec.name}")
+    return found[::-1]
 
   def available(self):
     """Numbers of the versions that answer calls, ascending."""
@@ -172,11 +148,9 @@ class Model:
   def _versions_on_disk(self):
     """Paths of the version directories, by number."""
     try:
-      with os.scandir(self.base_path) as entries:
-        return {
-            int(entry.name): entry.path
-            for entry in sorted(entries, key=lambda entry: entry.name)
-            if re.fullmatch("[0-9]{1,18}", entry.name) and entry.is_dir()}
+      return {int(path.name): str(path)
+              for path in sorted(self.base_path.iterdir())
+              if re.fullmatch("[0-9]{1,18}", path.name) and path.is_dir()}
     except OSError as error:
       if not self._loaded:
         raise errors.InputError(
@@ -185,7 +159,12 @@ class Model:
       return {}
 
   def _load(self, path, version):
-    files = _fingerprint(path)
+    files = {}
+    for directory, _, names in os.walk(path):
+      for name in names:
+        with contextlib.suppress(OSError):  # It may go meanwhile.
+          stat = os.stat(os.path.join(directory, name))
+          files[directory, name] = stat.st_size, stat.st_mtime_ns
     if self._failed.get(version) == files:
       return
     logging.info("Loading version %d of %s.", version, self.name)
@@ -226,14 +205,3 @@ class Model:
     self._statuses[version] = get_model_status_pb2.ModelVersionStatus(
         version=version, state=state, status={
             "error_code": code.value[0], "error_message": message})
-
-
-def _fingerprint(path):
-  """What tells whether files in a directory have changed."""
-  found = []
-  for directory, _, names in os.walk(path):
-    for name in sorted(names):
-      with contextlib.suppress(OSError):
-        stat = os.stat(os.path.join(directory, name))
-        found.append((directory, name, stat.st_size, stat.st_mtime_ns))
-  return sorted(found)

@@ -1,7 +1,6 @@
 """The settings of a local server, and what they are unless told."""
 
 import dataclasses
-import os
 
 
 @dataclasses.dataclass(frozen=True)
@@ -11,7 +10,6 @@ class Options:
   Attributes:
     version_labels: {label: version}.
     port, rest_api_port: 0 for any that is free.
-    num_batch_threads: 0 for one a CPU core.
   """
 
   model_name: str
@@ -33,8 +31,3 @@ class Options:
   read_seconds: float = 30.0
   rest_api_timeout_in_ms: int = 30000
   drain_seconds: float = 30.0
-
-  @property
-  def batch_threads(self):
-    """`num_batch_threads`, resolved."""
-    return self.num_batch_threads or os.cpu_count() or 1

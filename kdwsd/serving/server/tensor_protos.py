@@ -18,17 +18,9 @@ _MOST_BYTES = 2 ** 30
 
 
 def read(name, proto):
-  """Reads a tensor.
+  """Reads a `TensorProto`, the input of a name; strings are objects.
 
-  Args:
-    name: of the input, for messages.
-    proto: `TensorProto`.
-
-  Returns:
-    An array; strings are bytes, in an array of objects.
-
-  Raises:
-    codes.ServingError: the proto contradicts itself, or is huge.
+  One that contradicts itself, or is huge, raises a `codes.ServingError`.
   """
   try:
     shape = tf.TensorShape(proto.tensor_shape).as_list()  # Fails if unknown.
@@ -50,17 +42,7 @@ def read(name, proto):
 
 
 def read_examples(proto):
-  """Reads what `Classify` is asked.
-
-  Args:
-    proto: `Input`.
-
-  Returns:
-    [B] array of serialized `tf.Example`, the context merged into each.
-
-  Raises:
-    codes.ServingError: there is none.
-  """
+  """[B] array of an `Input`'s serialized examples, the context in each."""
   context = b""
   examples = proto.example_list.examples
   if proto.WhichOneof("kind") == "example_list_with_context":
