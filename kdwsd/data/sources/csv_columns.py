@@ -249,10 +249,14 @@ def _by_column(table, seen, rest, classes):
             f"{csv_tables.listed(column.others(), 4)}.")
       found.append(i)
   if not found:
+    odd = next((i for i in rest if seen[i].others()), None)
+    example = "" if odd is None else (
+        f"; in {texts.shown(header[odd])}: "
+        f"{csv_tables.listed(seen[odd].others(), 4)}")
     raise errors.InputError(
         f"{table.path}:1: expected a column of labels by name (labels, class, "
         "tags, ...), or a column of 0 and 1 for each class; name the former "
-        f"with --label_column. Received: {csv_tables.listed(header)}.")
+        f"with --label_column. Received: {csv_tables.listed(header)}{example}.")
   return found
 
 

@@ -63,7 +63,7 @@ class Names:
   def __init__(self, folder):
     """Takes the folder that relative paths start from."""
     self._folder = folder
-    self._real = {}  # Few: folders.
+    self._prefixes = {}  # By folder, which are few.
     self._first = {}  # By path from the folder; plain names only if used.
 
   def first(self, name, path, *known):
@@ -78,25 +78,24 @@ class Names:
     if path[-len(name):] != name:
       plain = name + os.path.splitext(path)[1]
     if name[:1] == "/" or ".." in name:
-      plain = self._from_folder(path)
+      directory, _, last = path.rpartition("/")
+      if directory not in self._prefixes:
+        self._prefixes[directory] = self._prefix(directory or "/")
+      plain = self._prefixes[directory] + last
     if plain == name:
       return self._first.get(name, name) if self._first else name
     if any(plain in names for names in known):
       return plain
     return self._first.setdefault(plain, name)
 
-  def _from_folder(self, path):
-    """A path from the folder of the images, or an absolute one."""
-    directory, name = os.path.split(path)
-    start = self._realpath(self._folder)
-    real = os.path.join(self._realpath(directory), name)
-    return os.path.relpath(real, start) if real.startswith(
-        os.path.join(start, "")) else real
-
-  def _realpath(self, directory):
-    if directory not in self._real:
-      self._real[directory] = os.path.realpath(directory)
-    return self._real[directory]
+  def _prefix(self, directory):
+    """A folder's path from the folder of the images, or else its own."""
+    start, real = map(os.path.realpath, (self._folder, directory))
+    if real == start:
+      return ""
+    inside = os.path.join(start, "")
+    return os.path.join(
+        real[len(inside):] if real.startswith(inside) else real, "")
 
 
 class Endings:

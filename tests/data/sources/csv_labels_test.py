@@ -102,6 +102,11 @@ class CsvLabelsTest(parameterized.TestCase):
       self._read("path,dog,$ id\n" + "".join(
           f"{i}.jpg,1,{i}\n" for i in range(9)))
 
+  def test_values_of_neither_kind_are_shown(self):
+    with self.assertRaisesRegex(errors.InputError,
+                                "Received: path, dog, cat; in dog: no, yes\\."):
+      self._read("path,dog,cat\na.jpg,yes,no\nb.jpg,no,yes\n")
+
   def test_blank_fields_beyond_the_header_do_not_count(self):
     source = self._read("path,labels\na.jpg,dog,,\nb.jpg,cat, \nc.jpg,dog\n")
     self.assertEqual([item.label_ids for item in source.items],
