@@ -49,7 +49,7 @@ def _alike(names):
   """Yields names that may be one class, written in different ways."""
   same = collections.defaultdict(list)
   for name in names:
-    same[re.sub(r"[\s_-]+", " ", name).casefold()].append(name)
+    same[re.sub(r"[\s_-]+", " ", texts.folded(name))].append(name)
   same = [" and ".join(map(_shown, some)) for some in same.values()
           if len(some) > 1]
   if same:

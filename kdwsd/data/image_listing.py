@@ -63,11 +63,16 @@ class _Neighbours:
       there = self._folders[folder] = {}
       with contextlib.suppress(OSError, ValueError):
         for other in sorted(os.listdir(folder)):
-          for key in (other.casefold(), _stem(other)):
+          for key in (texts.folded(other), _stem(other)):
             there.setdefault(key, other)
     there = self._folders[folder]
-    other = there.get(name.casefold()) or there.get(_stem(name))
-    return f", but there is {texts.shown(other)}" if other else ""
+    other = there.get(texts.folded(name)) or there.get(_stem(name))
+    if not other:
+      return ""
+    look_alike = (texts.folded(other) == texts.folded(name)
+                  and other.casefold() != name.casefold())
+    return ", but there is " + (
+        ascii(other) if look_alike else texts.shown(other))
 
 
 def _stem(name):

@@ -3,6 +3,7 @@
 import re
 import reprlib
 import shlex
+import unicodedata
 
 from kdwsd import errors
 
@@ -33,6 +34,17 @@ def shown(value, most=200):
   if not isinstance(value, str) or _UNFIT.search(value):
     return quoted(value)
   return value if len(value) <= most else value[:most] + "..."
+
+
+def folded(value):
+  """What texts share that look alike but for their case.
+
+  A Mac writes an accent as a character of its own; some tools write spaces
+  and marks that cannot be seen.
+  """
+  value = unicodedata.normalize("NFKC", value).casefold()
+  return value if value.isascii() else "".join(
+      one for one in value if unicodedata.category(one) != "Cf")
 
 
 def flag(name, value):

@@ -37,6 +37,12 @@ class ClassCountsTest(absltest.TestCase):
         [("alike", "Dog and dog, stop sign and stop_sign: different "
           "classes?")])
 
+  def test_names_that_look_alike_are_told(self):
+    name = "caf\u00e9"
+    for other in ("cafe\u0301", "\u200bcaf\u00e9", "Caf\u00e9"):
+      self.assertIn("alike", dict(class_counts.lines({name: 1, other: 1})))
+    self.assertNotIn("alike", dict(class_counts.lines({name: 1, "cafe": 1})))
+
   def test_what_a_terminal_would_obey_is_quoted(self):
     self.assertEqual(class_counts.lines({"a\x1b[31m": 1}),
                      [("classes", "'a\\x1b[31m' (1)")])

@@ -48,6 +48,12 @@ class ImageListingTest(parameterized.TestCase):
     self._present("a.jpg", name)
     self.assertEndsWith(self.problems.messages[0], message)
 
+  def test_an_accent_that_a_mac_wrote_as_a_character_is_shown(self):
+    open(os.path.join(self.folder, "cafe\u0301.jpg"), "wb").close()
+    self._present("a.jpg", "caf\u00e9.jpg")
+    self.assertEndsWith(self.problems.messages[0],
+                        r"but there is 'cafe\u0301.jpg'.")
+
   def test_where_paths_start_is_told_where_a_flag_can_change_it(self):
     with self.assertRaisesRegex(
         errors.InputError, "no.jpg: expected an image file. Received: No such "

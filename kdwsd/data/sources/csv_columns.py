@@ -32,6 +32,8 @@ _OTHER_NAMES = frozenset(
 _NEVER_CLASSES = frozenset(
     "width height depth imagewidth imageheight xmin ymin xmax ymax x1 y1 x2 y2 "
     "difficult iscrowd isgroupof".split())
+# Of labels, where there is no column of their names.
+_LABEL_IDS = frozenset("labelid classid categoryid targetid".split())
 _SAID_OF_LABELS = frozenset(
     "confidence present presence ispresent value score probability".split())
 _ONLY_CLASSES = "_classes.csv"  # Roboflow's: no column but those of classes.
@@ -141,7 +143,8 @@ def decide(table, hints, classes):
           if i != table.path_column and i not in left_out]
   labels = tuple(table.column(name, "--label_column")
                  for name in hints.label_columns)
-  named = [i for i in rest if _stem(header[i]) in _LABEL_NAMES]
+  named = ([i for i in rest if _stem(header[i]) in _LABEL_NAMES]
+           or [i for i in rest if csv_tables.plain(header[i]) in _LABEL_IDS])
   seen = _look(table, {*labels, *named})
   columns = ()
   if not labels:

@@ -107,6 +107,14 @@ class CsvLabelsTest(parameterized.TestCase):
                                 "Received: path, dog, cat; in dog: no, yes\\."):
       self._read("path,dog,cat\na.jpg,yes,no\nb.jpg,no,yes\n")
 
+  @parameterized.parameters("class_id", "label_id", "Category ID")
+  def test_ids_of_labels(self, name):
+    source = self._read(f"path,{name}\na.jpg,0\nb.jpg,1\nb.jpg,0\n")
+    self.assertEqual(source.classes, ("0", "1"))
+    self.assertEqual([item.label_ids for item in source.items], [(0,), (0, 1)])
+    source = self._read(f"path,{name},label\na.jpg,0,cat\nb.jpg,1,dog\n")
+    self.assertEqual(source.classes, ("cat", "dog"))
+
   def test_blank_fields_beyond_the_header_do_not_count(self):
     source = self._read("path,labels\na.jpg,dog,,\nb.jpg,cat, \nc.jpg,dog\n")
     self.assertEqual([item.label_ids for item in source.items],
