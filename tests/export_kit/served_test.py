@@ -32,7 +32,9 @@ def fixture_export(tmp_path_factory):
 def fixture_server(export):
   with local_server.LocalServer(options.Options(
       "student", export[:-2], port=0, rest_api_port=0,
-      version_labels={"stable": 1})) as server:
+      version_labels={"stable": 1},
+      # The first request builds the graph: on a busy machine for long.
+      rest_api_timeout_in_ms=240_000)) as server:
     yield server
 
 
@@ -58,6 +60,7 @@ def test_answers_are_those_of_the_export(
            else f"--grpc=127.0.0.1:{server.grpc_port}")
   status = kit.client().main([
       where, str(photos), "--label=stable", "--threshold=0", "--top_k=0",
+      "--timeout=240",
       "--batch_size=3"])
   lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
   assert status == 1
