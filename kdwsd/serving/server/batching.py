@@ -168,8 +168,8 @@ class _Call:
                      for name, value in named),
         # Filling up must not make lengths equal that a graph holds against each
         # other: so calls are joined whose inputs are in one order of length.
-        *np.unique([value.shape[1] for _, value in named if value.ndim > 1],
-                   return_inverse=True)[1].tolist())
+        *(np.unique([value.shape[1] for _, value in named if value.ndim > 1],
+                    return_inverse=True)[1].tolist() if pads else ()))
 
 
 def _padded(arrays):

@@ -1,5 +1,7 @@
 """Between the protos of TF Serving's gRPC API and arrays."""
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
@@ -23,10 +25,10 @@ def read(name, proto):
   One that contradicts itself, or is huge, raises a `codes.ServingError`.
   """
   try:
-    shape = tf.TensorShape(proto.tensor_shape).as_list()  # Fails if unknown.
-    if None in shape:
-      raise ValueError(f"shape {shape}")
-    size = np.prod(shape, dtype=object)  # Of any magnitude.
+    shape = [dim.size for dim in proto.tensor_shape.dim]
+    if proto.tensor_shape.unknown_rank or min(shape, default=0) < 0:
+      raise ValueError(f"shape {shape}, which is not known")
+    size = math.prod(shape)
     dtype = tf.as_dtype(proto.dtype)
     if size * dtype.size > _MOST_BYTES:
       raise ValueError(f"shape {shape}, more than {_MOST_BYTES} bytes")
@@ -63,5 +65,7 @@ def write(array, proto):
     proto.CopyFrom(tf.make_tensor_proto(array))
     return
   proto.dtype = dtype.as_datatype_enum
-  proto.tensor_shape.CopyFrom(tf.TensorShape(array.shape).as_proto())
+  proto.tensor_shape.SetInParent()
+  for size in array.shape:
+    proto.tensor_shape.dim.add(size=size)
   getattr(proto, _FIELDS[dtype.name]).extend(array.ravel().tolist())
