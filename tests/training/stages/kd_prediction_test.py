@@ -168,7 +168,7 @@ class KdPredictionTest(tf.test.TestCase, parameterized.TestCase):
     workdir = self._teacher_run(classes=("ship", "plane", "car"))
     config = fake_config.make(
         stage="kd_prediction", fc_units=0, teacher=workdir)
-    with self.assertRaisesRegex(errors.InputError, "Received: ship, plane"):
+    with self.assertRaisesRegex(errors.InputError, "number 1 is ship, not red"):
       kd_prediction.make(config, None)
 
   def _teacher_run(self, **changes):
