@@ -41,7 +41,8 @@ class HttpServer:
       max_request_bytes: of a body, also of a decompressed one; a longer one is
         told 413.
       read_seconds: for the headers, for the body, and for the client to take
-        the answer; then the connection is closed.
+        the answer; then the connection is closed, and a client that has sent
+        a part of a body is told 408.
     """
     try:
       family, kind, protocol, _, address = socket.getaddrinfo(
@@ -137,18 +138,19 @@ class _Request(httputil.HTTPMessageDelegate):
     self.begun = False
     self.timer = self._limit()
 
-  def _limit(self):
-    return self._loop.call_later(self._server.seconds, self._connection.close)
+  def _limit(self, late=None):
+    return self._loop.call_later(
+        self._server.seconds, late or self._connection.close)
 
   def headers_received(self, start_line, headers):
     self.begun = True
     self.timer.cancel()
-    self.timer = self._limit()
+    self.timer = self._limit(self._body_is_late)
     self._method, self._path, _ = start_line
     self._gzip = "gzip" in headers.get("Content-Encoding", "")
     length = headers.get("Content-Length", "")
     if length.isdecimal() and int(length[:20]) > self._server.max_bytes:
-      self._refuse(length)
+      self._refuse(*self._too_long(length))
       if "Expect" in headers:  # The client waits, and sends nothing now.
         self._connection.finish()
 
@@ -157,7 +159,7 @@ class _Request(httputil.HTTPMessageDelegate):
     if not self._refused:
       self._chunks.append(chunk)
       if self._length > self._server.max_bytes:
-        self._refuse("more")
+        self._refuse(*self._too_long("more"))
 
   def finish(self):
     self.timer.cancel()
@@ -198,10 +200,20 @@ class _Request(httputil.HTTPMessageDelegate):
       return b"", _error(400, f"Expected a body in gzip. Received: {error}.")
     return plain, None
 
-  def _refuse(self, length):
+  def _body_is_late(self):
+    if self._refused:
+      self._connection.close()
+      return
+    self._refuse(*_error(
+        408, f"Expected the body within {self._server.seconds:g} s "
+        f"(--read_seconds). Received: {self._length} bytes of it."))
+    self._connection.finish()  # It closes once the answer is sent.
+    self.timer = self._limit()
+
+  def _refuse(self, *answer):
     """Answers at once; the rest of the body is read, else nobody sees it."""
     self._refused, self._chunks = True, []
-    self._write(*self._too_long(length))
+    self._write(*answer)
 
   def _too_long(self, length):
     return _error(

@@ -150,14 +150,15 @@ def test_a_client_that_asks_first_is_told_before_it_sends():
           assert not one.recv(1)
 
 
-@pytest.mark.parametrize("start", [
-    b"P", b"POST /x HTTP/1.1\r\nContent-Len",
-    b"POST /x HTTP/1.1\r\nContent-Length: 100\r\n\r\n",
-    b"POST /x HTTP/1.1\r\nContent-Length: 100000\r\n\r\n",
-    b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n50\r\n"])
-def test_a_client_that_sends_a_byte_now_and_then_is_hung_up_on(start):
+@pytest.mark.parametrize("start, status", [
+    (b"P", None), (b"POST /x HTTP/1.1\r\nContent-Len", None),
+    (b"POST /x HTTP/1.1\r\nContent-Length: 100\r\n\r\n", b"408"),
+    (b"POST /x HTTP/1.1\r\nContent-Length: 100000\r\n\r\n", b"413"),
+    (b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n50\r\n",
+     b"408")])
+def test_a_client_that_sends_a_byte_now_and_then_is_hung_up_on(start, status):
   with _server(read_seconds=0.4) as server:
-    begun = time.monotonic()
+    begun, received = time.monotonic(), []
     with socket.create_connection(("127.0.0.1", server.port), 10) as one:
       one.sendall(start)
       one.settimeout(0.05)
@@ -165,11 +166,18 @@ def test_a_client_that_sends_a_byte_now_and_then_is_hung_up_on(start):
         while True:
           assert time.monotonic() - begun < 5
           with contextlib.suppress(socket.timeout):
-            if not one.recv(1000):
+            received.append(one.recv(1000))
+            if not received[-1]:
               break
           one.sendall(b"x")
     assert time.monotonic() - begun > 0.3
-    assert not server._server.connections  # pylint: disable=protected-access
+    answer = b"".join(received)
+    assert answer.startswith(b"HTTP/1.1 " + status) if status else not answer
+    assert (status == b"408") == (b"within 0.4 s" in answer)
+    # The client may see the end before the server has done with it.
+    while server._server.connections:  # pylint: disable=protected-access
+      assert time.monotonic() - begun < 10
+      time.sleep(0.01)
 
 
 def test_slow_clients_do_not_hinder_others_and_connections_are_bounded():
