@@ -131,9 +131,9 @@ def categories(entries, used, path):
     ids[names[number]].append(number)
   for name, same in ids.items():
     if len(same) > 1:
+      shown = texts.shown(", ".join(map(str, same[:8])))
       notices.append(
-          f"{path}: the categories {', '.join(map(str, same[:8]))} are joined: "
-          f"each is named {texts.shown(name, 60)}.")
+          f"{path}: the categories {shown} are joined: each is named {texts.shown(name, 60)}.")
   return Categories(names, list(ids), notices)
 
 

@@ -322,7 +322,7 @@ def _number(classes, there, names, path):
       raise errors.InputError(
           f"--classes: expected names that one label has. Received: "
           f"{texts.shown(unclear[0])}, which is the name of "
-          f"{', '.join(shared[unclear[0]])}; give the labels.")
+          f"{texts.shown(', '.join(shared[unclear[0]]))}; give the labels.")
   chosen = sources.choose_classes(
       classes, there if classes is None else [
           *there, *(label for label in names if names[label] in set(there))],

@@ -191,8 +191,9 @@ def _year_folder(root, year):
     raise errors.InputError(
         f"{root}: expected a VOCdevkit with "
         f"{wanted or 'one VOC folder, or --year to choose'}; or a folder of "
-        f"images and their XML files. Received: "
-        f"{', '.join(there) or 'no folder VOC* with Annotations'}.")
+        "images and their XML files. Received: "
+        + (texts.shown(", ".join(there)) or "no folder VOC* with Annotations")
+        + ".")
   return os.path.join(root, wanted)
 
 

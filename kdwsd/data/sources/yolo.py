@@ -172,7 +172,7 @@ def _notices(layout, counts, others, left_out, image_set, orphans):
   if others:
     lines.append(
         f"{sum(others.values())} files that are no images are passed over: "
-        + ", ".join(f"{count} {ending or 'without ending'}"
+        + ", ".join(f"{count} {texts.shown(ending) or 'without ending'}"
                     for ending, count in sorted(others.items())[:8]) + ".")
   notice = sources.left_out_notice(left_out)
   return tuple(lines + [notice] * bool(notice))

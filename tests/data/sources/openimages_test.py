@@ -44,6 +44,12 @@ class OpenImagesTest(parameterized.TestCase):
     return openimages.read(self._write("labels.csv", content),
                            problems=self.problems, **arguments)
 
+  def test_labels_are_shown_in_one_line(self):
+    names = self._write("odd.csv", "/m/\x1b[2J,Dog\n/m/dog,Dog\n")
+    with self.assertRaisesRegex(
+        errors.InputError, r"the name of '/m/\\x1b\[2J, /m/dog'; give the"):
+      self._read(class_descriptions=names, classes=("Dog",))
+
   def test_verified_labels_are_known_and_others_are_not(self):
     source = self._read()
     self.assertEqual(source.classes, ("Cat", "Dog", "Yak"))
