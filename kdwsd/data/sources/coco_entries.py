@@ -133,7 +133,8 @@ def categories(entries, used, path):
     if len(same) > 1:
       shown = texts.shown(", ".join(map(str, same[:8])))
       notices.append(
-          f"{path}: the categories {shown} are joined: each is named {texts.shown(name, 60)}.")
+          f"{path}: the categories {shown} are joined: each is named "
+          f"{texts.shown(name, 60)}.")
   return Categories(names, list(ids), notices)
 
 
