@@ -1,6 +1,6 @@
 # make demo    train the embedded demo, 16 to 20 minutes on 2 cores
 # make test    the tests;  make test-slow  the ones that take minutes
-# make lint    ruff, and that BUILD is up to date
+# make lint    ruff
 # make bench   images/s, memory, share of the machine's matmul peak
 # make bench-serving   latency and throughput of exports and of the server
 # make soak    kill programs again and again, train with one seed again and
@@ -18,7 +18,7 @@ TESTS ?= tests
 SOAK ?=
 
 .PHONY: help venv demo test test-slow lint bench bench-serving soak \
-  build-file bazel clean
+  bazel clean
 help:
 	@sed -n 's/^# \{0,1\}//p;/^VENV/q' Makefile
 
@@ -39,7 +39,6 @@ test-slow: venv
 
 lint: venv
 	$(RUN) -m ruff check .
-	$(RUN) .ci/build_file.py --check
 
 bench: venv
 	$(RUN) -m kdwsd.benchmark
@@ -50,9 +49,6 @@ bench-serving: venv
 soak: venv
 	$(RUN) -m tests.soak $(SOAK)
 	$(RUN) -m tests.fuzz --inputs=100000
-
-build-file: venv
-	$(RUN) .ci/build_file.py
 
 bazel: venv
 	VENV="$(VENV)" .ci/bazel query //...

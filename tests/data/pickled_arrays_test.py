@@ -14,16 +14,7 @@ import numpy as np
 
 from kdwsd import errors
 from kdwsd.data import pickled_arrays
-
-# As cPickle of Python 2 wrote {"boxes": [array([[1, 2, 3, 4]], "<f4")],
-# "indexes": [12]}: text and the bytes of arrays are both its `str`.
-PYTHON_2 = (
-    b"\x80\x02}q\x01(U\x05boxesq\x02]q\x03cnumpy.core.multiarray\n"
-    b"_reconstruct\nq\x04cnumpy\nndarray\nq\x05K\x00\x85U\x01bq\x06\x87Rq\x07"
-    b"(K\x01K\x01K\x04\x86cnumpy\ndtype\nq\x08U\x02f4q\tK\x00K\x01\x87Rq\n"
-    b"(K\x03U\x01<q\x0bNNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x10"
-    + np.array([1, 2, 3, 4], "<f4").tobytes()
-    + b"q\x0ctbaU\x07indexesq\x0d]q\x0eK\x0cau.")
+from tests.data import fake_pickles
 
 _ran = []
 
@@ -81,7 +72,7 @@ class PickledArraysTest(parameterized.TestCase):
     self.assertEqual(ours[1], 3.0)
 
   def test_python_2(self):
-    ours = self._read(PYTHON_2)
+    ours = self._read(fake_pickles.PYTHON_2)
     self.assertEqual(ours["indexes"], [12])
     np.testing.assert_array_equal(ours["boxes"][0], [[1, 2, 3, 4]])
 
@@ -129,8 +120,10 @@ class PickledArraysTest(parameterized.TestCase):
 
   @parameterized.parameters(
       b"", b"text", b"\x80\x09.", b"}", b".", b"0.", b"(.", b"\x93.",
-      PYTHON_2[:-20], PYTHON_2.replace(b"K\x04\x86", b"K\x05\x86"),
-      PYTHON_2.replace(b"U\x01bq\x06\x87Rq\x07(", b"U\x01bq\x06\x87("),
+      fake_pickles.PYTHON_2[:-20],
+      fake_pickles.PYTHON_2.replace(b"K\x04\x86", b"K\x05\x86"),
+      fake_pickles.PYTHON_2.replace(
+          b"U\x01bq\x06\x87Rq\x07(", b"U\x01bq\x06\x87("),
       b"cnumpy\ndtype\n.", b"cnumpy\ndtype\n}S'call'\nI1\nsb.")
   def test_a_damaged_file_is_named(self, content):
     self._refused(content, "")

@@ -15,7 +15,7 @@ from scipy import io
 from kdwsd import errors
 from kdwsd.data import proposal_files
 from kdwsd.data import proposal_npz
-from tests.data import pickled_arrays_test
+from tests.data import fake_pickles
 
 # Pixels of an image of 100 x 200, counted from 1, both ends inside:
 # (ymin, xmin, ymax, xmax). As fractions: 0 to 50 of 100, 0 to 100 of 200.
@@ -369,7 +369,7 @@ class PickleTest(_FilesTest):
   def test_a_pickle_of_python_2(self):
     path = self._path("p.pkl")
     with open(path, "wb") as file:
-      file.write(pickled_arrays_test.PYTHON_2)
+      file.write(fake_pickles.PYTHON_2)
     boxes, _ = proposal_files.open_file(path).lookup("000012", 10, 10)
     np.testing.assert_allclose(boxes, [[0.2, 0.1, 0.5, 0.4]], atol=1e-7)
 
