@@ -71,6 +71,13 @@ class DetectTest(parameterized.TestCase):
     np.testing.assert_allclose(found.scores, [.9, .7, .2])
     np.testing.assert_allclose(found.boxes[[0, 1, 2], 0], [0, .05, .02])
 
+  def test_an_iou_equal_to_the_threshold_stays(self):
+    # As in WSDDN's NMS: a box goes when its overlap is above the threshold.
+    boxes = [[0, 0, 1, 1], [0, 0, 1, .5]]  # IoU 1 / 2.
+    for nms_iou, kept in ((.5, 2), (.4999, 1)):
+      found = detection.detect(boxes, [[.9], [.8]], nms_iou=nms_iou)
+      self.assertLen(found.scores, kept)
+
   def test_empty_box_is_kept_once(self):
     found = detection.detect([[.1, .1, .1, .1]], [[.5]])
     self.assertLen(found.scores, 1)

@@ -60,6 +60,25 @@ class PredictTest(tf.test.TestCase, parameterized.TestCase):
     few, all_ = self._predict(num_proposals=4), self._predict()
     self.assertAllEqual(few[0].boxes, all_[0].boxes[:4])
 
+  def test_mirroring_changes_nothing_for_a_model_that_sees_the_picture(self):
+    def brightness(batch):
+      """Scores a proposal by the mean of its pixels."""
+      pixels = tf.image.crop_and_resize(
+          batch["image"], tf.reshape(batch["proposals"], [-1, 4]),
+          tf.repeat(tf.range(tf.shape(batch["image"])[0]),
+                    tf.shape(batch["proposals"])[1]), [8, 8])
+      scores = tf.reshape(tf.reduce_mean(pixels, axis=[1, 2]),
+                          [*batch["proposals"].shape[:2], 3])     # [B, R, 3]
+      return {"image_scores": tf.reduce_max(scores, axis=1),
+              "proposal_scores": scores}
+    for fused, upright in zip(
+        self._predict(brightness, sizes=(48,), mirror=True),
+        self._predict(brightness, sizes=(48,))):
+      self.assertAllEqual(fused.boxes, upright.boxes)
+      self.assertAllClose(
+          fused.proposal_scores, upright.proposal_scores, atol=0.5)
+      self.assertGreater(np.ptp(upright.proposal_scores), 10)
+
   @parameterized.parameters(2, 3, 7, 8)
   def test_batch_size_changes_nothing(self, batch_size):
     for one, other in zip(self._predict(batch_size=batch_size),
@@ -68,7 +87,9 @@ class PredictTest(tf.test.TestCase, parameterized.TestCase):
       self.assertAllClose(one.proposal_scores, other.proposal_scores)
 
   def test_scores_are_means_over_sizes_and_mirror_images(self):
-    for fused in self._predict(sizes=(32, 48), mirror=True):
+    for fused, upright in zip(
+        self._predict(sizes=(32, 48), mirror=True), self._predict()):
+      self.assertAllEqual(fused.boxes, upright.boxes)
       mirrored = box_ops.flip_left_right(fused.boxes)
       self.assertAllClose(fused.proposal_scores, np.mean(
           [_left_scores(boxes, side) for boxes in (fused.boxes, mirrored)

@@ -106,6 +106,22 @@ class StudentTest(tf.test.TestCase, parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, "dropout_seeds"):
       model(_images(), training=True)
 
+  def test_fc6_and_fc7_drop_units_of_their_own(self):
+    units = 64
+    model = student.build(_config(fc_units=units, num_classes=units))
+    # fc6 is 1 everywhere; fc7 adds 1 to what is left of it; the logits are
+    # what is left of fc7: 0, 2 or, of units that neither drops, 6.
+    model.fc6.kernel.assign(tf.zeros_like(model.fc6.kernel))
+    model.fc6.bias.assign(tf.ones([units]))
+    model.fc7.kernel.assign(tf.eye(units))
+    model.fc7.bias.assign(tf.ones([units]))
+    model.fc8.kernel.assign(tf.eye(units))
+    model.fc8.bias.assign(tf.zeros([units]))
+    logits = model(_images(), training=True,
+                   dropout_seeds=tf.constant([[0, 1], [0, 2]])).numpy()
+    shares = [np.mean(logits == value) for value in (0, 2, 6)]
+    self.assertAllClose(shares, [0.5, 0.25, 0.25], atol=0.12)
+
   @parameterized.parameters("mobilenet_v2", "efficientnet_b0")
   def test_training_uses_the_stored_statistics_and_drops_no_block(
       self, backbone):

@@ -174,6 +174,27 @@ class WSDDNTest(tf.test.TestCase, parameterized.TestCase):
     other = model(_tensors(batch), training=True, dropout_seeds=seeds + 1)
     self.assertNotAllClose(both["image_scores"], other["image_scores"])
 
+  def test_fc6_and_fc7_drop_units_of_their_own(self):
+    units = 32
+    model = wsddn.build(_config(fc_units=units, num_classes=units))
+    # fc6 is 1 everywhere; fc7 adds 1 to what is left of it; the class logits
+    # are what is left of fc7.
+    model.fc6.kernel.assign(tf.zeros_like(model.fc6.kernel))
+    model.fc6.bias.assign(tf.ones([units]))
+    model.fc7.kernel.assign(tf.eye(units))
+    model.fc7.bias.assign(tf.ones([units]))
+    model.fc8_c.kernel.assign(tf.eye(units))
+    model.fc8_c.bias.assign(tf.zeros([units]))
+    outputs = model(_tensors(_batch()), training=True,
+                    dropout_seeds=tf.constant([[1, 2], [3, 4]]))
+    fc7 = outputs["layers"]["fc7"].numpy()                        # [2, 6, 32]
+    first = (fc7 - 1) / 2
+    second = outputs["class_logits"].numpy() / (2 * fc7)
+    for mask in (first, second):
+      self.assertAllInSet(mask, [0.0, 1.0])
+      self.assertAllClose(mask.mean(), 0.5, atol=0.1)
+    self.assertAllClose((first == second).mean(), 0.5, atol=0.1)
+
   def test_training_without_seeds_is_refused(self):
     with self.assertRaisesRegex(ValueError, "dropout_seeds"):
       wsddn.build(_config())(_tensors(_batch()), training=True)

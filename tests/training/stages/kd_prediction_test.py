@@ -78,6 +78,18 @@ class KdPredictionTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllClose(found["soft_loss"], soft, rtol=1e-5)
     self.assertAllClose(found["loss"], 0.5 * hard + 2 * soft, rtol=1e-5)
 
+  def test_labels_that_are_unknown_are_left_out_of_the_hard_loss(self):
+    batch, _ = _batch(self.config, self.directory)
+    step = self._step(self.teacher)
+    known = step(batch, _SEEDS)
+    batch["label_weights"] = tf.constant([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    found = step(batch, _SEEDS)
+    logits = self.student(
+        batch["student_image"], training=True, dropout_seeds=_SEEDS)
+    first = _sigmoid_cross_entropy(batch["labels"][:, :1], logits[:, :1])
+    self.assertAllClose(found["hard_loss"], [first[0], 0.0], rtol=1e-5)
+    self.assertAllEqual(found["soft_loss"], known["soft_loss"])
+
   def test_teacher_scores_have_logits_doubled(self):
     batch, _ = _batch(self.config, self.directory)
     outputs = self.teacher.model(batch)
