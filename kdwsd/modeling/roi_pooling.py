@@ -5,6 +5,9 @@ import tensorflow as tf
 SIDE = 7
 NAMES = ("crop_and_resize", "max")
 
+# The release's proposals are whole pixels of images warped to this side.
+_RELEASE_SIDE = 672
+
 _LOW_31 = 2 ** 31 - 1
 
 
@@ -97,9 +100,12 @@ def max_pool(features, rois, *, image_size, stride):
   order among equals.
 
   Source: Girshick, "Fast R-CNN", ICCV 2015, and its Caffe layer ROIPooling.
-  The release truncates scaled pixels to integers, and so does this. Caffe
-  computes bin edges in float32; the integer ones here are the same for RoIs of
-  up to 56 cells, more than its largest image has.
+  Proposals of the release are inclusive pixels x of an image warped to 672 x
+  672; for an image of side S it truncates x S / 672 to an integer. So does
+  this: an edge f = x / 672 on the left or at the top becomes floor(f S), an
+  edge f = (x + 1) / 672 on the right or at the bottom floor(f S - S / 672).
+  Caffe computes bin edges in float32; the integer ones here are the same for
+  RoIs of up to 56 cells, more than its largest image has.
 
   The maximum of any rectangle comes from four look-ups in tables of the maxima
   of all rectangles whose sides are powers of two. A table entry holds value and
@@ -123,11 +129,13 @@ def max_pool(features, rois, *, image_size, stride):
 def _bins(rois, map_size, image_size, stride):
   """Cells of each bin: starts and ends (exclusive), [B R, 2, 7] int32."""
   sides = tf.cast(tf.tile(image_size, [2]), tf.float32)           # [4]
+  edges = tf.clip_by_value(rois, 0.0, 1.0) * sides                # [B, R, 4]
   # 1/1000 pixel, because a fraction times the side it was divided by may come
   # out just below the integer it stands for.
-  pixels = tf.floor(tf.clip_by_value(rois, 0.0, 1.0) * sides + 1e-3)
-  first = tf.floor(pixels[..., :2] / stride + 0.5)                # [B, R, 2]
-  last = tf.floor(tf.maximum(pixels[..., 2:] - 1.0, 0.0) / stride + 0.5)
+  first = tf.floor(edges[..., :2] + 1e-3)                         # [B, R, 2]
+  last = tf.floor(edges[..., 2:] - sides[:2] / _RELEASE_SIDE + 1e-3)
+  first = tf.floor(first / stride + 0.5)
+  last = tf.floor(tf.maximum(last, 0.0) / stride + 0.5)
   first = tf.reshape(tf.cast(first, tf.int32), [-1, 2, 1])        # [B R, 2, 1]
   last = tf.reshape(tf.cast(last, tf.int32), [-1, 2, 1])
   size = tf.maximum(last - first + 1, 1)

@@ -126,6 +126,18 @@ class MaxPoolTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllEqual(expected, value)
     self.assertAllClose(expected_gradient(upstream), gradient, atol=1e-4)
 
+  @parameterized.parameters(224, 480, 576, 672, 736, 832)
+  def test_pixels_are_truncated_as_in_the_release(self, side):
+    # The release multiplies inclusive pixels of a 672 x 672 image by
+    # side / 672 and drops the fraction, exactly at both ends of the RoI.
+    features = _features(13, [1, side // 16, side // 16, 1])
+    corners = _corners(14, 1, 60, 672, 672)
+    expected, _ = numpy_pooling.max_pool(features, corners * side // 672, 16)
+    pooled = roi_pooling.max_pool(
+        features, tf.constant(_fractions(corners, 672, 672)),
+        image_size=tf.constant([side, side]), stride=16)
+    self.assertAllEqual(expected, pooled)
+
   def test_first_of_equals_in_row_major_order_gets_the_gradient(self):
     # -0.0 equals 0.0: all cells tie, and the whole map is one bin's worth.
     features = tf.constant([[-0.0, 0.0], [0.0, 0.0]])[None, :, :, None]
