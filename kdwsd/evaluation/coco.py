@@ -4,7 +4,9 @@ Source: Lin et al., "Microsoft COCO", ECCV 2014, and its public evaluation.
 Known difference: records keep boxes, not masks, so small (< 32 x 32 pixels),
 medium and large go by the area of the box and not of the mask. The numbers over
 all areas are exactly COCO's. Crowds are treated as COCO does; VOC's difficult
-objects count as any others, COCO having no such notion.
+objects count as any others, COCO having no such notion. As in pycocotools, the
+100 best detections of each class in each image count; detectors of the
+literature often keep only 100 an image over all classes before that.
 """
 
 import contextlib
@@ -18,9 +20,6 @@ from kdwsd import boxes as box_ops
 
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl",
          "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
-
-# Detections an image that count, as on COCO's server.
-_MAX_DETECTIONS = 100
 
 
 def twelve_numbers(detections, images, num_classes):
@@ -52,10 +51,9 @@ def twelve_numbers(detections, images, num_classes):
           "id": len(annotations[class_id]) + 1, "image_id": index,
           "category_id": 1, "bbox": box.tolist(),
           "area": float(box[2] * box[3]), "iscrowd": int(crowd)})
-    kept = slice(_MAX_DETECTIONS)
     for class_id, box, score in zip(
-        detected.class_ids[kept], _rectangles(detected.boxes[kept], image),
-        detected.scores[kept]):
+        detected.class_ids, _rectangles(detected.boxes, image),
+        detected.scores):
       found[class_id].append((index, *box.tolist(), float(score), 1))
   per_class = []
   for class_id in range(num_classes):

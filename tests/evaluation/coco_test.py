@@ -55,11 +55,41 @@ class CocoTest(parameterized.TestCase):
     numbers = coco.twelve_numbers(found, images, num_classes=5)
     expected = _all_at_once(images, found, num_classes=5)
     self.assertEqual(tuple(numbers), coco.NAMES)
+    self._assert_equal(numbers, expected)
+
+  def _assert_equal(self, numbers, expected):
     for (name, value), number in zip(numbers.items(), expected):
       if number < 0:
         self.assertTrue(np.isnan(value), name)
       else:
         self.assertAlmostEqual(value, number, msg=name)
+
+  def test_more_than_100_detections_an_image_are_all_at_once(self):
+    # Two classes, of which each has 100 detections or fewer in an image, and
+    # the image more than 100: all of them count.
+    random = np.random.default_rng(3)
+    images, found = [], []
+    for _ in range(3):
+      corners = random.uniform(0, .6, [160, 2])
+      boxes = np.hstack([corners, corners + random.uniform(.1, .4, [160, 2])])
+      class_ids = np.repeat([0, 1], 80)
+      scores = np.sort(random.uniform(size=160))[::-1]
+      images.append(fakes.image(boxes[-10:], class_ids[-10:]))
+      found.append(fakes.detections(boxes, class_ids, scores))
+    numbers = coco.twelve_numbers(found, images, num_classes=2)
+    expected = _all_at_once(images, found, num_classes=2)
+    self.assertAlmostEqual(numbers["AR100"], 1.0)  # The worst 10 are the hits.
+    self._assert_equal(numbers, expected)
+
+  @parameterized.parameters((99, 1.0), (100, 0.0))
+  def test_the_101st_of_a_class_in_an_image_does_not_count(self, num, recall):
+    # `num` misses at one spot, better than the one hit at another.
+    boxes = [[.5, .5, .9, .9]] * num + [[0, 0, .4, .4]]
+    scores = np.linspace(.9, .1, num + 1)
+    numbers = coco.twelve_numbers(
+        [fakes.detections(boxes, [0] * (num + 1), scores)],
+        [fakes.image([[0, 0, .4, .4]], [0])], num_classes=1)
+    self.assertAlmostEqual(numbers["AR100"], recall)
 
   def test_worked_by_hand(self):
     # A 40 x 40 pixel object and a detection of its left 32 columns: IoU 0.8,
