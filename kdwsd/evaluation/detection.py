@@ -1,9 +1,8 @@
-"""Detections from proposal scores, PASCAL VOC's average precision, CorLoc.
+"""Detections from proposal scores, and PASCAL VOC's average precision.
 
 Sources: WSDDN (Bilen & Vedaldi, CVPR 2016, sec. 4: scores above 1e-3, NMS at
-IoU 0.4); VOCdevkit's VOCevaldet for matching; Deselaers et al., "Weakly
-Supervised Localization and Learning with Generic Knowledge", IJCV 2012, for
-CorLoc. Images without boxes in their source (`truth` None) are left out.
+IoU 0.4); VOCdevkit's VOCevaldet for matching. Images without boxes in their
+source (`truth` None) are left out.
 """
 
 import dataclasses
@@ -67,23 +66,6 @@ def detect(boxes, proposal_scores, score_threshold=1e-3, nms_iou=0.4):
                     scores[best_first])
 
 
-def top_boxes(boxes, proposal_scores):
-  """The best box of each class, for CorLoc.
-
-  Args:
-    boxes: [N, 4].
-    proposal_scores: [N, C].
-
-  Returns:
-    [C, 4] float32; of equal scores the first; empty boxes where N is 0.
-  """
-  scores = np.asarray(proposal_scores)
-  if not len(scores):
-    return np.zeros([scores.shape[1], 4], np.float32)
-  boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
-  return boxes[np.argmax(scores, axis=0)]
-
-
 def curves(detections, images, num_classes, iou_threshold=0.5):
   """Precision-recall curve of every class by VOC's rules.
 
@@ -132,40 +114,6 @@ def curves(detections, images, num_classes, iou_threshold=0.5):
   return [precision_recall.from_hits(hits[edges[c]:edges[c + 1]],
                                      num_positives[c])
           for c in range(num_classes)]
-
-
-def corloc(best_boxes, images, num_classes, iou_threshold=0.5):
-  """Share of positive images whose top box of the class finds an object.
-
-  An image counts for a class that is among its labels and that it has an
-  object of which is neither difficult nor a crowd; those objects alone can be
-  found.
-
-  Args:
-    best_boxes: [images, C, 4] or an iterable of [C, 4], see `top_boxes`.
-    images: list of `records.LabelledImage`, in the same order.
-    num_classes: C.
-    iou_threshold: IoU from which an object is found.
-
-  Returns:
-    [C] float64, NaN where no image counts, and [C] int64, images that count.
-  """
-  found = np.zeros([num_classes], np.int64)
-  counted = np.zeros([num_classes], np.int64)
-  for boxes, image in zip(best_boxes, images):
-    if image.truth is None:
-      continue
-    targets = ~_set_aside(image.truth)
-    for class_id in np.unique(image.label_ids):
-      mine = targets & (image.truth.class_ids == class_id)
-      if mine.any():
-        overlap = box_ops.pairwise_iou(
-            boxes[class_id], image.truth.boxes[mine])
-        counted[class_id] += 1
-        found[class_id] += overlap.max() >= iou_threshold - _ROUNDING
-  share = np.full([num_classes], np.nan)
-  np.divide(found, counted, out=share, where=counted > 0)
-  return share, counted
 
 
 def _suppress(overlaps, order):

@@ -29,10 +29,12 @@ class Prediction:
     boxes: [N, 4] float32, proposals of the upright image, not mirrored; None
       of a classifier.
     proposal_scores: [N, C] float32; None of a classifier.
+    objectness: [N] float32, of the proposals; None of a classifier.
   """
   image_scores: np.ndarray
   boxes: Optional[np.ndarray]
   proposal_scores: Optional[np.ndarray]
+  objectness: Optional[np.ndarray]
 
 
 def predict(model, record_set, *, sizes=(672,), mirror=False,
@@ -103,13 +105,15 @@ def predict_views(model, views, num_images, *, progress=False):
       indices = batches[0]["example_index"].numpy()
       _check_finite(fused, indices)
       boxes = batches[0]["proposals"].numpy()                     # [B, R, 4]
+      objectness = batches[0]["objectness"].numpy()               # [B, R]
       valid = batches[0]["valid"].numpy()                         # [B, R]
       for row, keep in enumerate(valid):
         if "proposal_scores" in fused:
           yield Prediction(fused["image_scores"][row], boxes[row][keep],
-                           fused["proposal_scores"][row][keep])
+                           fused["proposal_scores"][row][keep],
+                           objectness[row][keep])
         else:
-          yield Prediction(fused["image_scores"][row], None, None)
+          yield Prediction(fused["image_scores"][row], None, None, None)
       bar.update(len(indices))
 
 

@@ -8,7 +8,8 @@ None.
 | num_positive_images | [C], images that have the class |
 | classification | means, `per_class`, `all`, `top3`, `top3_at_0.5` |
 | detection | means and `per_class`, at IoU 0.5; None without boxes |
-| corloc | `corloc`, `corloc_frequent`, `per_class`; only if asked for |
+| corloc | `corloc`, `corloc_frequent`, `per_class`, and `baselines`, see
+  `localization`; only if asked for |
 | coco | COCO's 12 numbers; only if asked for |
 
 Means are over classes: `map` (non-interpolated), `voc07_map`, `map_area`, and
@@ -26,6 +27,7 @@ import numpy as np
 
 from kdwsd.evaluation import classification
 from kdwsd.evaluation import detection
+from kdwsd.evaluation import localization
 from kdwsd.evaluation import precision_recall
 
 # Below this many positive images an average precision is mostly noise.
@@ -49,16 +51,16 @@ class Results:
     image_scores: [images, C] float32.
     detections: list of `detection.Detections`, one an image; None of a
       classifier.
-    top_boxes: [images, C, 4] float32, or None.
+    corloc: `localization.CorLoc`, or None where it was not asked for.
   """
   images: list
   image_scores: np.ndarray
   detections: Optional[list]
-  top_boxes: Optional[np.ndarray]
+  corloc: Optional[localization.CorLoc]
 
 
 def collect(predictions, images, *, num_classes, score_threshold=1e-3,
-            nms_iou=0.4, keep_top=False):
+            nms_iou=0.4, corloc=False):
   """Reduces predictions, as they come, to what metrics and plots need.
 
   Args:
@@ -67,16 +69,13 @@ def collect(predictions, images, *, num_classes, score_threshold=1e-3,
     num_classes: C.
     score_threshold: see `measure`.
     nms_iou: see `measure`.
-    keep_top: whether to keep the best box of each class, for CorLoc; of a
-      detector.
+    corloc: whether to count for CorLoc, if the model is a detector.
 
   Returns:
     `Results`.
   """
   image_scores = np.zeros([len(images), num_classes], np.float32)
-  top = None
-  if keep_top:
-    top = np.zeros([len(images), num_classes, 4], np.float32)
+  counts = localization.CorLoc(num_classes) if corloc else None
   detections = []
   for row, prediction in enumerate(predictions):
     image_scores[row] = prediction.image_scores
@@ -86,17 +85,16 @@ def collect(predictions, images, *, num_classes, score_threshold=1e-3,
     detections.append(detection.detect(
         prediction.boxes, prediction.proposal_scores, score_threshold,
         nms_iou))
-    if keep_top:
-      top[row] = detection.top_boxes(
-          prediction.boxes, prediction.proposal_scores)
-  return Results(images, image_scores, detections, top)
+    if corloc:
+      counts.add(prediction, images[row])
+  return Results(images, image_scores, detections, counts)
 
 
 def score(results, *, coco=False):
   """Figures of collected results.
 
   Args:
-    results: `Results`; CorLoc is measured if it has top boxes.
+    results: `Results`.
     coco: whether to measure COCO's 12 numbers.
 
   Returns:
@@ -124,9 +122,8 @@ def score(results, *, coco=False):
   if results.detections is not None and has_truth:
     metrics["detection"] = _averages(
         detection.curves(results.detections, images, num_classes), frequent)
-    if results.top_boxes is not None:
-      metrics["corloc"] = corloc_figures(
-          results.top_boxes, images, num_classes)
+    if results.corloc is not None:
+      metrics["corloc"] = corloc_metrics(results.corloc)
     if coco:
       from kdwsd.evaluation import coco as coco_metrics  # pylint: disable=import-outside-toplevel
       metrics["coco"] = _plain(coco_metrics.twelve_numbers(
@@ -134,13 +131,22 @@ def score(results, *, coco=False):
   return metrics
 
 
-def corloc_figures(top_boxes, images, num_classes):
-  """CorLoc per class and its means; see `detection.corloc`."""
-  share, counted = detection.corloc(top_boxes, images, num_classes)
+def corloc_metrics(corloc):
+  """CorLoc per class, its means, and those of boxes that know no class.
+
+  Args:
+    corloc: `localization.CorLoc` of all images.
+
+  Returns:
+    Dict for JSON.
+  """
+  shares = corloc.shares()
   return {
-      "corloc": _mean(share),
-      "corloc_frequent": _mean(share[counted >= FREQUENT]),
-      "per_class": [_plain(value) for value in share],
+      "corloc": _mean(shares),
+      "corloc_frequent": _mean(shares[corloc.counted >= FREQUENT]),
+      "per_class": [_plain(value) for value in shares],
+      "baselines": {name: _mean(corloc.shares(name))
+                    for name in localization.BASELINES},
   }
 
 

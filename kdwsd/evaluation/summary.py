@@ -12,6 +12,7 @@ from kdwsd.data import records
 from kdwsd.evaluation import classification
 from kdwsd.evaluation import detection
 from kdwsd.evaluation import inference
+from kdwsd.evaluation import localization
 from kdwsd.evaluation import metrics as metrics_lib
 from kdwsd.evaluation import pictures
 from kdwsd.evaluation import plots
@@ -71,7 +72,7 @@ def measure(model, record_set, *, sizes=(672,), mirror=False,
   images = _labelled_images(record_set)
   results = metrics_lib.collect(
       predictions, images, num_classes=len(record_set.classes),
-      score_threshold=score_threshold, nms_iou=nms_iou, keep_top=corloc)
+      score_threshold=score_threshold, nms_iou=nms_iou, corloc=corloc)
   metrics = {
       "split": record_set.split,
       "num_images": len(images),
@@ -103,9 +104,10 @@ def measure_corloc(model, record_set, *, sizes=(672,), mirror=False,
   predictions = inference.predict(
       model, record_set, sizes=sizes, mirror=mirror,
       num_proposals=num_proposals, batch_size=batch_size, progress=progress)
-  best = (detection.top_boxes(p.boxes, p.proposal_scores) for p in predictions)
-  measured = metrics_lib.corloc_figures(
-      best, images, len(record_set.classes))
+  counts = localization.CorLoc(len(record_set.classes))
+  for prediction, image in zip(predictions, images):
+    counts.add(prediction, image)
+  measured = metrics_lib.corloc_metrics(counts)
   measured["split"] = record_set.split
   return measured
 

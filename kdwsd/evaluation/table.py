@@ -1,6 +1,7 @@
 """Metrics as a table for the terminal, in percent."""
 
 from kdwsd.evaluation import lettering
+from kdwsd.evaluation import localization
 
 _COLUMNS = (  # heading, group, key per class, key of the mean
     ("cls AP", "classification", "ap", "map"),
@@ -55,7 +56,8 @@ def format_metrics(metrics):
               "positive image: left out of the means."]
   if metrics.get("corloc"):
     lines += ["", f"CorLoc is of split {metrics['corloc']['split']}; its "
-              "second mean goes by that split's counts."]
+              "second mean goes by that split's counts.", "",
+              *_baselines(metrics["corloc"])]
   if not metrics.get("detection"):
     lines += ["", "Detection not measured: that takes a detector, and "
               "images with boxes."]
@@ -63,6 +65,14 @@ def format_metrics(metrics):
     lines += ["", *align([["COCO", *metrics["coco"]], ["", *map(
         percent, metrics["coco"].values())]])]
   return "\n".join(lines) + "\n"
+
+
+def _baselines(corloc):
+  """Lines that set the model's CorLoc beside that of class-blind boxes."""
+  return align([
+      ["box", "CorLoc"], None, ["the model's best", percent(corloc["corloc"])],
+      *([text, percent(corloc["baselines"][name])]
+        for name, text in localization.BASELINES.items())])
 
 
 def percent(value):

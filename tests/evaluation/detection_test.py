@@ -82,15 +82,6 @@ class DetectTest(parameterized.TestCase):
     found = detection.detect([[.1, .1, .1, .1]], [[.5]])
     self.assertLen(found.scores, 1)
 
-  def test_top_box_is_the_first_of_the_best(self):
-    boxes = [[0, 0, 1, 1], [0, 0, .5, .5], [0, 0, .2, .2]]
-    top = detection.top_boxes(boxes, [[.1, .5], [.3, .5], [.3, .4]])
-    np.testing.assert_array_equal(top, np.float32([boxes[1], boxes[0]]))
-
-  def test_top_box_without_proposals_is_empty(self):
-    top = detection.top_boxes(np.zeros([0, 4]), np.zeros([0, 3]))
-    np.testing.assert_array_equal(top, np.zeros([3, 4]))
-
 
 class CurvesTest(parameterized.TestCase):
 
@@ -153,25 +144,6 @@ class CurvesTest(parameterized.TestCase):
       found = [fakes.detections([], [], []) for _ in images]
       curve, = detection.curves(found, images, num_classes=1)
       self.assertEqual((curve.num_positives, len(curve.recall)), (0, 0))
-
-
-class CorLocTest(absltest.TestCase):
-
-  def test_worked_by_hand(self):
-    left, right, far = [0, 0, .4, .4], [.5, .5, .9, .9], [0, .9, .1, 1]
-    images = [
-        fakes.image([left, right], [0, 0]),                  # found: right
-        fakes.image([left], [0]),                            # missed
-        fakes.image([left, right], [0, 0], difficult=[0, 1]),  # only difficult
-        fakes.image([right], [1]),                           # class 1: found
-        fakes.image([right], [1], difficult=[1]),            # does not count
-        records.LabelledImage("x", 9, 9, np.array([0]), np.array([]), None),
-    ]
-    top = [[right, far, far], [far, far, far], [right, far, far],
-           [right, right, far], [right, right, far], [left, left, left]]
-    share, counted = detection.corloc(np.array(top), images, num_classes=3)
-    np.testing.assert_allclose(share, [1 / 3, 1 / 1, np.nan])
-    self.assertEqual(counted.tolist(), [3, 1, 0])
 
 
 if __name__ == "__main__":

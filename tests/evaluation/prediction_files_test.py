@@ -19,7 +19,7 @@ def _results(detections, **changes):
       "images": [fakes.image([[0, 0, 1, 1]], [0], name='a <b> & "é"'),
                  fakes.image([], [], name="2", unknown=[1])],
       "image_scores": np.float32([[.9, .1], [.2, .3]]),
-      "detections": detections, "top_boxes": None}
+      "detections": detections, "corloc": None}
   return metrics_lib.Results(**{**values, **changes})
 
 

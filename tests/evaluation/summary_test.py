@@ -82,6 +82,7 @@ class MeasureTest(absltest.TestCase):
           self.assertGreater(min(picture.size), 200)
     text = summary.table(metrics)
     for word in (*fake_records.CLASSES, "100.0", "CorLoc", "C-F1_mean", "AP50",
+                 "the whole image", "best proposal (the ceiling)",
                  "mean of 3 with 20+ images"):
       self.assertIn(word, text)
 
@@ -94,10 +95,12 @@ class ScoreTest(absltest.TestCase):
     # Class 0 is always found; class 1 always at the wrong place.
     right, wrong = [[0, 0, .5, .5]], [[.6, .6, 1, 1]]
     predictions = [inference.Prediction(
-        np.float32([1, 0]), np.float32(right), np.float32([[1, 0]]))] * 20
+        np.float32([1, 0]), np.float32(right), np.float32([[1, 0]]),
+        np.float32([1]))] * 20
     predictions += [inference.Prediction(
-        np.float32([0, 1]), np.float32(wrong), np.float32([[0, 1]]))] * 19
-    metrics = metrics_lib.score(_results(predictions, images, keep_top=True))
+        np.float32([0, 1]), np.float32(wrong), np.float32([[0, 1]]),
+        np.float32([1]))] * 19
+    metrics = metrics_lib.score(_results(predictions, images, corloc=True))
     self.assertAlmostEqual(metrics["detection"]["map"], (1 + 0) / 2)
     self.assertAlmostEqual(metrics["detection"]["map_frequent"], 1.0)
     self.assertAlmostEqual(metrics["corloc"]["corloc"], (1 + 0) / 2)
@@ -107,9 +110,10 @@ class ScoreTest(absltest.TestCase):
     nothing = np.zeros([0], np.int64)
     images = [records.LabelledImage("a", 9, 9, np.array([0]), nothing, None)]
     predictions = [inference.Prediction(
-        np.float32([.9, .1]), np.zeros([0, 4]), np.zeros([0, 2]))]
+        np.float32([.9, .1]), np.zeros([0, 4]), np.zeros([0, 2]),
+        np.zeros([0]))]
     metrics = metrics_lib.score(
-        _results(predictions, images, keep_top=True), coco=True)
+        _results(predictions, images, corloc=True), coco=True)
     self.assertIsNone(metrics["detection"])
     self.assertNotIn("corloc", metrics)
     self.assertEqual(metrics["classification"]["per_class"]["ap"], [1.0, None])
@@ -126,9 +130,9 @@ class ScoreTest(absltest.TestCase):
     images = [fakes.image([], []), fakes.image([[0, 0, 1, 1]], [1])]
     predictions = [inference.Prediction(
         np.zeros([2], np.float32), np.zeros([0, 4], np.float32),
-        np.zeros([0, 2], np.float32))] * 2
+        np.zeros([0, 2], np.float32), np.zeros([0], np.float32))] * 2
     metrics = metrics_lib.score(
-        _results(predictions, images, keep_top=True), coco=True)
+        _results(predictions, images, corloc=True), coco=True)
     self.assertEqual(metrics["detection"]["per_class"]["ap"], [None, 0.0])
     self.assertEqual(metrics["corloc"]["per_class"], [None, 0.0])
     self.assertEqual(metrics["coco"]["AP"], 0.0)

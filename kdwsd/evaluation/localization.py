@@ -1,0 +1,95 @@
+"""CorLoc: how often a class's best box finds one of its objects.
+
+Source: Deselaers et al., "Weakly Supervised Localization and Learning with
+Generic Knowledge", IJCV 2012. An image counts for a class that is among its
+labels and of which it has an object that is neither difficult nor a crowd; only
+those objects can be found, at an IoU of 0.5. The same is measured for boxes
+that do not depend on the class, so that a CorLoc can be judged: a detector that
+localises objects beats the first three of them by far.
+"""
+
+import numpy as np
+
+from kdwsd import boxes as box_ops
+
+BASELINES = {
+    "whole_image": "the whole image",
+    "centred_box": "centred, 0.8 of each side",
+    "best_objectness": "proposal of highest objectness",
+    "best_proposal": "best proposal (the ceiling)",
+}
+
+_IOU = 0.5
+# Boxes are float32 fractions of the image, so that an overlap of exactly one
+# half, common between integer pixel boxes, may come out 1e-7 below it.
+_ROUNDING = 1e-6
+
+_WHOLE_IMAGE = np.float32([0.0, 0.0, 1.0, 1.0])
+_CENTRED_BOX = np.float32([0.1, 0.1, 0.9, 0.9])
+_NO_BOX = np.zeros([4], np.float32)
+
+
+class CorLoc:
+  """Counts image by image, so that no box need be kept."""
+
+  def __init__(self, num_classes):
+    """Starts from zero.
+
+    Args:
+      num_classes: C.
+    """
+    self._counted = np.zeros([num_classes], np.int64)
+    self._found = {name: np.zeros([num_classes], np.int64)
+                   for name in ("detector", *BASELINES)}
+
+  def add(self, prediction, image):
+    """Counts an image.
+
+    Args:
+      prediction: `inference.Prediction` of a detector.
+      image: its `records.LabelledImage`; one without known boxes is left out.
+    """
+    if image.truth is None:
+      return
+    targets = ~(np.asarray(image.truth.difficult, bool)
+                | np.asarray(image.truth.crowd, bool))            # [M]
+    for class_id in np.unique(image.label_ids):
+      objects = image.truth.boxes[
+          targets & (image.truth.class_ids == class_id)]
+      if not len(objects):
+        continue
+      self._counted[class_id] += 1
+      overlaps = box_ops.pairwise_iou(
+          prediction.boxes, objects).max(axis=1)                  # [N]
+      for name, box in (
+          ("detector", _best(
+              prediction.boxes, prediction.proposal_scores[:, class_id])),
+          ("whole_image", _WHOLE_IMAGE),
+          ("centred_box", _CENTRED_BOX),
+          ("best_objectness", _best(prediction.boxes, prediction.objectness)),
+          ("best_proposal", _best(prediction.boxes, overlaps))):
+        overlap = box_ops.pairwise_iou(box[np.newaxis], objects).max()
+        self._found[name][class_id] += overlap >= _IOU - _ROUNDING
+
+  def shares(self, name="detector"):
+    """Share of counted images in which the box finds an object.
+
+    Args:
+      name: `detector`, or one of `BASELINES`.
+
+    Returns:
+      [C] float64; NaN where no image counts.
+    """
+    shares = np.full(self._counted.shape, np.nan)
+    return np.divide(self._found[name], self._counted, out=shares,
+                     where=self._counted > 0)
+
+  @property
+  def counted(self):
+    """[C] int64, images that count for each class."""
+    return self._counted
+
+
+def _best(boxes, scores):
+  """The box with the highest score, the first of equals; [4]."""
+  return boxes[np.argmax(scores)] if len(boxes) else _NO_BOX
