@@ -46,11 +46,17 @@ class _Plateau:
 
 
 def _run(workdir, *, stop_in_step=None, stop_in_validation=None,
-         eval_interval=0, validated=True, plateau=None, figures=None):
-  """Trains one weight, by momentum, on numbers; returns it."""
+         eval_interval=0, validated=True, plateau=None, figures=None,
+         ema_decay=None):
+  """Trains one weight, by momentum, on numbers; returns it.
+
+  `figures` are those of every validation, or a function of the step to them;
+  by default the figure is the weight.
+  """
   global_step = tf.Variable(0, dtype=tf.int64)
   weight = tf.Variable([1.0], name="fc/kernel")
-  optimizer = tf.keras.optimizers.SGD(0.1, momentum=0.9)
+  averaging = {"use_ema": True, "ema_momentum": ema_decay} if ema_decay else {}
+  optimizer = tf.keras.optimizers.SGD(0.1, momentum=0.9, **averaging)
 
   def number(index):
     if stop_in_step and index[0] == (stop_in_step - 1) * _BATCH:
@@ -76,7 +82,7 @@ def _run(workdir, *, stop_in_step=None, stop_in_validation=None,
     if int(global_step.numpy()) == stop_in_validation:
       _stop()
     if figures is not None:
-      return figures
+      return figures(int(global_step.numpy())) if callable(figures) else figures
     return {"figure": float(weight.numpy()[0])}
 
   loop.run(
@@ -149,6 +155,40 @@ def test_a_validation_that_is_due_is_made_on_resuming(moment, tmp_path, reset):
   assert _logged(workdir, "figures") == [6, 12]
   assert _logged(workdir) == [4, 6, 8, 12]
   assert not (workdir / "unvalidated").exists()
+
+
+def _weight(workdir, name):
+  """The weight in the only checkpoint, or the last, of a directory."""
+  reader = tf.train.load_checkpoint(str(workdir / name))
+  return reader.get_tensor("model/weight/.ATTRIBUTES/VARIABLE_VALUE")[0]
+
+
+@pytest.mark.parametrize("course, best", [
+    ((0.2, 0.9, 0.5), 8), ((0.9, 0.5, 0.2), 4), ((0.2, 0.5, 0.9), 12),
+    ((0.5, 0.5, 0.5), 4)])
+def test_best_checkpoint_is_that_of_the_highest_metric(
+    course, best, tmp_path):
+  course, plateau = dict(zip((4, 8, 12), course)), _Plateau()
+  _run(tmp_path, eval_interval=4, plateau=plateau,
+       figures=lambda step: {"figure": course[step]})
+  assert _saved(tmp_path, "best") == [best]
+  # The schedule hears each metric as it is: it knows which way is better.
+  assert plateau.told == list(course.values())
+
+
+def test_averages_are_validated_and_kept_as_the_best(tmp_path):
+  _run(tmp_path, eval_interval=_STEPS, ema_decay=0.5)
+  weight, velocity, average = 1.0, 0.0, 1.0
+  for step in range(_STEPS):
+    numbers = np.cos(np.arange(step * _BATCH, (step + 1) * _BATCH))
+    velocity = 0.9 * velocity - 0.1 * np.mean(2 * (weight - numbers))
+    weight += velocity
+    average = 0.5 * average + 0.5 * weight
+  assert abs(weight - average) > 0.01
+  [entry] = [e for e in history.read(str(tmp_path)) if "figures" in e]
+  assert entry["figures"]["figure"] == pytest.approx(average, abs=1e-5)
+  assert _weight(tmp_path, "best") == pytest.approx(average, abs=1e-5)
+  assert _weight(tmp_path, "checkpoints") == pytest.approx(weight, abs=1e-5)
 
 
 def test_without_validation_the_last_step_is_saved(tmp_path, reset):
