@@ -1,8 +1,8 @@
-"""What every binary does before and after its own work.
+"""The entry point that all programs share.
 
-Keeps TensorFlow's start-up noise off the terminal, turns an `InputError` into
-one line and exit status 2, and SIGTERM or SIGINT into one line and status 143
-or 130, see `interruption`. Import it before TensorFlow.
+It silences TensorFlow's start-up messages, reports an `InputError` in one line
+with exit status 2, and SIGTERM or SIGINT in one line with status 143 or 130
+(see `interruption`). Import it before TensorFlow.
 """
 
 import logging as python_logging
@@ -23,9 +23,8 @@ def run(main):
   """Runs `main(argv)` under absl; never returns.
 
   Args:
-    main: function of the remaining command-line arguments, of which only the
-      program's name is accepted unless `main` has an attribute
-      `takes_arguments` that is true.
+    main: function of the remaining command-line arguments. Only the program's
+      name is accepted, unless `main.takes_arguments` is true.
   """
   _survive_any_encoding()
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -52,20 +51,20 @@ def run(main):
 
 
 def _survive_any_encoding():
-  """Lets output show as an escape what its encoding has no code for.
+  """Escapes characters that the terminal's encoding lacks.
 
-  Python would end the program, after hours of training, at the first class
-  name in another script.
+  Otherwise Python would raise at the first such class name, perhaps after
+  hours of training.
   """
   for stream in (sys.stdout, sys.stderr):
-    if hasattr(stream, "reconfigure"):  # None, or another's, has not.
+    if hasattr(stream, "reconfigure"):  # Streams may be None or replaced.
       stream.reconfigure(errors="backslashreplace")
 
 
 def _parse(argv):
-  """Parses flags; what absl does not refuse itself becomes one line, too.
+  """Parses flags; reports in one line the errors that absl lets through.
 
-  A flagfile that is no text, a number after --noflag, a name without end.
+  For example a binary flagfile, or a value after --noflag.
   """
   try:
     return app.parse_flags_with_usage(argv)
@@ -75,8 +74,7 @@ def _parse(argv):
 
 
 def _end(interrupted):
-  """Ends the program; TensorFlow's threads and other workers are not awaited.
-  """
+  """Exits without waiting for TensorFlow's threads or other workers."""
   logging.info("%s", interrupted.message)
   logging.flush()
   sys.stdout.flush()

@@ -1,10 +1,10 @@
-"""The one error class for input a user can mend."""
+"""The error class for input that the user can correct."""
 
 
 class InputError(ValueError):
-  """Something the user gave is wrong; the message alone must suffice.
+  """Invalid input; the message alone must tell the user what to do.
 
-  A message says where (`train.txt:17`), what was expected, and after
-  `Received:` what came. Binaries print it without a traceback and exit with
-  status 2 (`command_line.run`).
+  It names the place (`train.txt:17`), what was expected and, after
+  `Received:`, what was found. Programs print it without a traceback and exit
+  with status 2 (`command_line.run`).
   """

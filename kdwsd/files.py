@@ -1,9 +1,9 @@
-"""Writing files so that nothing is ever half there.
+"""Atomic writing of files.
 
 Every output is written under a temporary name in the same directory, synced
-and renamed; a reader sees the old file, the new file, or none. A temporary file
-is locked while it is written: one without a lock is what a killed process left,
-and goes when the same file is written again.
+and renamed, so that a reader sees the old file, the new one, or none. The
+temporary file is locked while it is written; one without a lock was left by a
+killed process and is removed when the same file is written again.
 """
 
 import contextlib
@@ -18,14 +18,14 @@ from kdwsd import errors
 
 _PARTIAL = ".partial-"
 
-# Seconds; where the file system has no locks, age must tell. A live process
+# Seconds. Where the file system has no locks, age decides: a live process
 # writes to its temporary file far more often.
 _ABANDONED_AFTER = 3600
 
 
 @contextlib.contextmanager
 def atomic_path(path):
-  """Yields a temporary path that becomes `path` if the block succeeds.
+  """Yields a temporary path that is renamed to `path` if the block succeeds.
 
   Args:
     path: final path; missing parent directories are made.
@@ -98,7 +98,7 @@ def read_json(path):
 
 
 def _make_temporary(directory, name):
-  """Makes an empty file; its lock lasts until it is closed or we are killed."""
+  """Makes an empty file, locked until it is closed or the process ends."""
   while True:
     lock, path = tempfile.mkstemp(
         dir=directory, prefix=_PARTIAL, suffix="-" + name)
@@ -106,11 +106,11 @@ def _make_temporary(directory, name):
       fcntl.flock(lock, fcntl.LOCK_EX)
     if os.path.exists(path):
       return lock, path
-    os.close(lock)  # Another process saw it before it was locked.
+    os.close(lock)  # Another process removed it before it was locked.
 
 
 def _remove_abandoned(directory, name):
-  """Removes what killed processes left of earlier attempts at a file."""
+  """Removes temporary files of killed processes for the same output."""
   ours = re.compile(re.escape(_PARTIAL) + "[^-]*-" + re.escape(name))
   for other in filter(ours.fullmatch, os.listdir(directory)):
     path = os.path.join(directory, other)

@@ -1,13 +1,13 @@
-"""How a program ends before it is done: by SIGTERM, SIGINT, or a lost worker.
+"""Interruption of a program by SIGTERM, SIGINT or the loss of a worker.
 
-A signal raises `Interrupted` in the main thread, at once and wherever that is:
-every `finally` runs, no traceback is shown, and `command_line` exits with 128
-plus the signal's number, 143 for SIGTERM and 130 for SIGINT, as shells count.
-What should rather be finished first stands in `deferred`, and looks at
-`pending`. A second SIGINT ends the program there and then.
+A signal raises `Interrupted` in the main thread immediately: every `finally`
+runs, no traceback is printed, and `command_line` exits with 128 plus the
+signal's number, as shells do: 143 for SIGTERM, 130 for SIGINT. Work that must
+be completed first runs inside `deferred` and polls `pending`. A second SIGINT
+exits without any clean-up.
 
-The main thread may be deep in TensorFlow, where no Python handler can run: a
-thread ends the program when it has not done so itself after `_PATIENCE`.
+Python cannot run a signal handler while the main thread is inside TensorFlow,
+so a second thread exits on its behalf after `_PATIENCE` seconds.
 """
 
 import contextlib
@@ -24,10 +24,10 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(SystemExit):
-  """The end of a program that was told to end.
+  """Raised in the main thread when the program is asked to stop.
 
   Attributes:
-    reason: what told it, such as `SIGTERM`.
+    reason: the cause, such as `SIGTERM`.
     code: exit status.
     message: a line for the user.
   """
@@ -44,10 +44,10 @@ _deferred = False
 
 
 def install():
-  """Makes signals interrupt; call it in the main thread.
+  """Installs the signal handlers; call it in the main thread.
 
-  A signal that the program was started to ignore stays ignored, as SIGINT is
-  in the background of a shell script.
+  A signal that was ignored when the program started stays ignored, as SIGINT
+  is for background jobs of a shell script.
   """
   receiver, sender = socket.socketpair()
   receiver.setblocking(True)
@@ -61,14 +61,14 @@ def install():
 
 
 def listen_again():
-  """Takes the signals back that TensorFlow takes when it joins a cluster."""
+  """Restores the handlers that TensorFlow replaces when it joins a cluster."""
   for number in _SIGNALS:
     if signal.getsignal(number) is _handle:
       signal.signal(number, _handle)
 
 
 def pending():
-  """The `Interrupted` that was asked for; None if nothing was."""
+  """The pending `Interrupted`, or None."""
   return _pending
 
 
@@ -76,7 +76,7 @@ def request(interrupted):
   """Interrupts the main thread from another one.
 
   Args:
-    interrupted: the `Interrupted` to raise there, unless there is one already.
+    interrupted: the `Interrupted` to raise, unless one is already pending.
   """
   global _pending
   if _pending is None:
@@ -86,7 +86,7 @@ def request(interrupted):
 
 @contextlib.contextmanager
 def deferred():
-  """Inside, nothing is raised; it is at the end, unless `at_once` was."""
+  """Postpones interruptions to the end of the block."""
   with _mode(True):
     yield
   _raise_if_due()
@@ -94,7 +94,7 @@ def deferred():
 
 @contextlib.contextmanager
 def at_once():
-  """Inside, interruptions are raised even within `deferred`."""
+  """Raises interruptions immediately, even inside `deferred`."""
   with _mode(False):
     _raise_if_due()
     yield
@@ -127,7 +127,7 @@ def _raise_if_due():
 
 
 def _end_the_hung(receiver, unused_sender):
-  """Waits for a signal, then for the main thread to act on it."""
+  """Exits if the main thread does not act on a signal in time."""
   number = None
   while number not in _SIGNALS or signal.getsignal(number) is not _handle:
     number = receiver.recv(1)[0]

@@ -1,11 +1,12 @@
-r"""Paths that TensorFlow takes as they are, not for patterns.
+r"""Paths with glob characters, in a form that TensorFlow takes literally.
 
-TensorFlow looks for the files of a checkpoint, and of a SavedModel's variables,
-by a pattern made of their path: in `runs/b [v1]` it finds none, and clearing
-`runs/b*/checkpoints` it would remove files of `runs/b2`. No escape helps, for
-the same text is then opened as it is. So a directory with `[ ] * ? \` in its
-path is opened here, and Linux's name for it, `/proc/self/fd/NUMBER`, is what
-TensorFlow is given: nothing is written for it, and it ends with the process.
+TensorFlow treats the path of a checkpoint or of a SavedModel's variables as a
+glob pattern: under `runs/b [v1]` it finds nothing, and while clearing
+`runs/b*/checkpoints` it would delete files of `runs/b2`. Escaping does not
+help, because the same string is later opened as it stands. Therefore a
+directory whose path contains `[ ] * ? \` is opened here, and TensorFlow gets
+Linux's alias for it, `/proc/self/fd/NUMBER`. Nothing is written to disk, and
+the alias ends with the process.
 """
 
 import os
@@ -23,18 +24,18 @@ _lock = threading.Lock()
 
 
 def literal(path):
-  """Another name of a path, without characters of patterns.
+  """An alias of a path without glob characters.
 
   Args:
-    path: of a directory that is there, or of a file or the files of a
-      checkpoint in one; they themselves need not be there.
+    path: an existing directory, or a file or checkpoint prefix in one (which
+      need not exist).
 
   Returns:
-    The path itself where it has no such characters.
+    The alias; the path itself if it has no glob characters.
 
   Raises:
-    errors.InputError: the name of the file has them, the directory is not
-      there, or the system knows no other names of directories.
+    errors.InputError: the file's own name has glob characters, the directory
+      does not exist, or the system offers no such aliases.
   """
   path = os.fspath(path)
   if not _SPECIAL.search(path):
@@ -54,13 +55,13 @@ def literal(path):
 
 
 def named(text):
-  """A message of TensorFlow's with the user's names for `literal` paths."""
+  """Replaces aliases in a message of TensorFlow's by the user's paths."""
   return _OURS.sub(
       lambda found: _directories.get(int(found[1]), found[0]), text)
 
 
 def _open(directory):
-  """Opens a directory, or finds it among those that are open."""
+  """Opens a directory once; returns its descriptor."""
   with _lock:
     try:
       status = os.stat(directory)

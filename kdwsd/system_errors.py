@@ -1,7 +1,8 @@
-"""What the system refuses - room, permission, a disk that fails - in one line.
+"""One-line messages for a full disk, a missing permission or an I/O error.
 
-Python raises OSError for it, TensorFlow errors of its own whose message has
-"PATH; No space left on device" somewhere. No TensorFlow here.
+Python raises OSError for these; TensorFlow raises errors of its own, with
+"PATH; No space left on device" somewhere in the message. This module does not
+import TensorFlow.
 """
 
 import contextlib
@@ -33,16 +34,16 @@ _ASSERTED = re.compile(r"assertion failed: \[(.*)\]$")
 
 @contextlib.contextmanager
 def told(where):
-  """Makes what the system refuses in the block an error in one line.
+  """Turns file system errors inside the block into an `InputError`.
 
   Args:
-    where: path that the message names if the error does not.
+    where: path to name in the message if the error has none.
 
   Yields:
     None.
 
   Raises:
-    errors.InputError: the system refused something. Other errors pass.
+    errors.InputError: a file system error. Other errors pass through.
   """
   try:
     yield
@@ -57,13 +58,13 @@ def told(where):
 
 
 def read(error):
-  """Reads an error.
+  """Extracts path and reason from a file system error.
 
   Args:
     error: any exception.
 
   Returns:
-    (path or None, what the system says), or None for an error of another kind.
+    (path or None, the system's message), or None for an error of another kind.
   """
   if isinstance(error, OSError):
     if error.errno in _NO_ROOM + _REFUSED:
@@ -72,18 +73,18 @@ def read(error):
   found = _MESSAGE.search(literal_paths.named(str(error)))
   if not found:
     return None
-  # TensorFlow puts the operation before: "{{function_node ...}} PATH".
+  # TensorFlow writes the operation first: "{{function_node ...}} PATH".
   return found.group(1).rsplit("}} ", 1)[-1], found.group(2)
 
 
 def first_line(error):
-  """What TensorFlow says, without the operations and calls around it.
+  """The reason in a TensorFlow error, without operations and stack traces.
 
   Args:
-    error: any exception, of Python's TensorFlow or of its C++ session.
+    error: any exception, from Python or from the C++ session.
 
   Returns:
-    One line, without a full stop at its end.
+    One line without a final full stop.
   """
   text = _NOTES.sub("", literal_paths.named(
       str(getattr(error, "message", None) or error)))
@@ -104,14 +105,14 @@ def first_line(error):
 
 
 def message(where, reason):
-  """The line for the user.
+  """Formats the message for the user.
 
   Args:
     where: path.
-    reason: second part of what `read` returns.
+    reason: the second value that `read` returns.
   """
   if _REASONS.get(reason) in _NO_ROOM:
-    return (f"{where}: expected room to write. Received: {reason}; with some "
-            "space freed, the same command goes on.")
+    return (f"{where}: expected free disk space. Received: {reason}; free some "
+            "space, then the same command resumes.")
   return (f"{where}: expected a file that can be read and written. Received: "
           f"{reason}.")

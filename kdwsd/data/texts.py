@@ -1,4 +1,4 @@
-"""Text that people bring: its lines, and how messages show what is in it."""
+"""Text from user files: splitting it into lines, showing it in messages."""
 
 import re
 import reprlib
@@ -7,8 +7,8 @@ import unicodedata
 
 from kdwsd import errors
 
-# Control characters, of which a terminal obeys some; halves of UTF-16 pairs,
-# which no file can hold; and what ends a line elsewhere than in an editor.
+# Control characters (terminals act on some), lone UTF-16 surrogates (which
+# cannot be encoded), and Unicode's own line separators.
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LONGEST_NAME = 1000  # characters
 
@@ -20,27 +20,28 @@ _REPR.maxlevel = 4
 
 
 def lines(text):
-  """Lines of a text as editors count them, without their ends.
+  """Splits text into lines as editors count them, without line endings.
 
-  `str.splitlines` also parts at form feeds and at separators of Unicode, and
-  so would give other numbers, and to a name with one of them two lines.
+  `str.splitlines` also splits at form feeds and Unicode separators: line
+  numbers would differ from the editor's, and a name that contains one of them
+  would be cut in two.
   """
   found = re.split("\r\n|\r|\n", text)
   return found if found[-1] else found[:-1]
 
 
 def shown(value, most=200):
-  """What a message shows of a name: as it is if it is fit, else `quoted`."""
+  """A name as messages show it: unchanged if printable, else `quoted`."""
   if not isinstance(value, str) or _UNFIT.search(value):
     return quoted(value)
   return value if len(value) <= most else value[:most] + "..."
 
 
 def folded(value):
-  """What texts share that look alike but for their case.
+  """A key under which strings that look the same, ignoring case, are equal.
 
-  A Mac writes an accent as a character of its own; some tools write spaces
-  and marks that cannot be seen.
+  macOS writes accents as separate characters, and some tools write invisible
+  spaces and marks.
   """
   value = unicodedata.normalize("NFKC", value).casefold()
   return value if value.isascii() else "".join(
@@ -48,12 +49,12 @@ def folded(value):
 
 
 def flag(name, value):
-  """A flag as a message tells to give it: quoted where a shell needs that."""
+  """`--name=value`, quoted for a shell where that is needed."""
   return shlex.quote(f"--{name}={shown(value)}")
 
 
 def quoted(value):
-  """What a message shows of any value: its `repr`, of one line and not long."""
+  """Any value as messages show it: a shortened `repr` on one line."""
   return _REPR.repr(value)
 
 

@@ -93,7 +93,7 @@ def test_full_disk_keeps_the_checkpoint_before(tmp_path):
 
   with mock.patch.object(checkpoint, "_write", refuse):
     with pytest.raises(errors.InputError, match=(
-        f"^{directory}: expected room to write. Received: No space left on")):
+        f"^{directory}: expected free disk space. Received: No space left on")):
       manager.save(checkpoint_number=1)
   assert sorted(os.listdir(directory)) == before
   variable.assign(2.0)
