@@ -33,7 +33,7 @@ def test_tensorflows_message_is_read(message, number):
 @pytest.mark.parametrize("name, where", [(None, "/w"), ("/w/a", "/w/a")])
 def test_pythons_error_is_read(name, where):
   with pytest.raises(errors.InputError, match=(
-      f"{where}: expected free disk space. Received: No space left on device; ")):
+      f"{where}: expected free disk space. Received: No space left on device")):
     with system_errors.told("/w"):
       raise OSError(errno.ENOSPC, "No space left on device", name)
 

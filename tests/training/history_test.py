@@ -64,7 +64,7 @@ def test_damaged_line_is_left_out_and_told(tmp_path):
 def test_full_disk_is_told_with_the_path(tmp_path):
   os.symlink("/dev/full", history.path(str(tmp_path)))
   with pytest.raises(errors.InputError, match=(
-      "history.jsonl: expected free disk space. Received: No space left on dev")):
+      "history.jsonl: expected free disk space. Received: No space left")):
     history.append(str(tmp_path), _entry(1))
 
 
