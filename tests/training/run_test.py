@@ -1,0 +1,46 @@
+"""What a run makes of its settings."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kdwsd.training import run
+from tests.data import fake_records
+from tests.training import fake_config
+
+
+def test_rates_of_zero_leave_backbone_and_classifiers_alone(tmp_path):
+  fake_records.write(str(tmp_path), "trainval", 4)
+  values = dataclasses.asdict(fake_config.make(
+      data=str(tmp_path), eval_split="", train_steps=1, deterministic="off",
+      backbone_rate=0.0, classifier_rate=0.0))
+  del values["classes"]
+  workdir = tmp_path / "run"
+  run.run(str(workdir), strategy=tf.distribute.OneDeviceStrategy("CPU:0"),
+          **values)
+  before, after = [
+      tf.train.load_checkpoint(str(workdir / "checkpoints" / name))
+      for name in ("ckpt-0", "ckpt-1")]
+  moved, total = set(), 0
+  for name in before.get_variable_to_shape_map():
+    if name.startswith("model/"):
+      total += 1
+      if np.any(before.get_tensor(name) != after.get_tensor(name)):
+        moved.add("/".join(name.split("/")[1:3]))
+  assert moved == {"fc6/kernel", "fc6/bias", "fc7/kernel", "fc7/bias"}
+  assert total > 20
+
+
+@pytest.mark.parametrize("optimizer, expected", [
+    # Caffe's multipliers times 3 for the backbone, times 5 for classifiers.
+    ("sgd", {"backbone/conv1_1/kernel": (3, 1), "backbone/conv1_1/bias": (6, 0),
+             "fc6/kernel": (1, 1), "adapter_fc7/bias": (2, 0),
+             "fc8_c/kernel": (50, 10), "fc8/bias": (100, 0)}),
+    ("adam", {"backbone/conv1_1/kernel": (3, 1), "fc7/bias": (1, 0),
+              "fc8_d/kernel": (5, 1), "fc8/bias": (5, 0)})])
+def test_rates_multiply_those_of_the_optimizer(optimizer, expected):
+  multipliers = run._multipliers(fake_config.make(  # pylint: disable=protected-access
+      optimizer=optimizer, backbone_rate=3.0, classifier_rate=5.0))
+  assert {name: multipliers(name) for name in expected} == expected
