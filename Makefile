@@ -41,10 +41,10 @@ lint: venv
 	$(RUN) -m ruff check .
 
 bench: venv
-	$(RUN) -m kdwsd.benchmark
+	$(RUN) -m benchmarks
 
 bench-serving: venv
-	$(RUN) -m kdwsd.benchmark --parts=serving --output=runs/bench/serving.json
+	$(RUN) -m benchmarks --parts=serving --output=runs/bench/serving.json
 
 soak: venv
 	$(RUN) -m tests.soak $(SOAK)
@@ -57,4 +57,4 @@ clean:
 	[ ! -e "$(VENV)/pyvenv.cfg" ] || rm -rf "$(VENV)"
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache \
 	  .hypothesis
-	find kdwsd tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find benchmarks kdwsd tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -28,7 +28,7 @@ setuptools.setup(
         "weakly supervised detection, in TensorFlow"),
     license="Apache-2.0",
     python_requires=">=3.9,<3.12",
-    # kdwsd only: no top-level package named flags, export or tests.
+    # kdwsd only: no top-level package named benchmarks or tests.
     packages=setuptools.find_packages(include=["kdwsd", "kdwsd.*"]),
     install_requires=[
         "absl-py>=1.4",

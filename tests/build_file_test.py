@@ -46,7 +46,7 @@ def _of(kind):
 
 
 def _python_files():
-  return {path for folder in ("kdwsd", "tests")
+  return {path for folder in ("benchmarks", "kdwsd", "tests")
           for path in _glob([f"{folder}/**/*.py"])}
 
 
@@ -70,8 +70,8 @@ def test_every_test_file_has_a_test():
 
 def test_every_program_has_a_binary():
   programs = {
-      path for path in _glob(["kdwsd/*.py"]) if "\n  command_line.run(main)"
-      in (_ROOT / path).read_text(encoding="utf-8")}
+      path for path in _glob(["benchmarks/*.py", "kdwsd/*.py"])
+      if "\n  command_line.run(main)" in (_ROOT / path).read_text("utf-8")}
   assert {rule["main"] for rule in _of("py_binary")} == programs
 
 

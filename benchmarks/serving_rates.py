@@ -1,12 +1,11 @@
-"""Latency and throughput of exports: bare session, REST and gRPC.
+"""Latency and throughput of exports: C++ session, REST and gRPC.
 
-The bare session is TensorFlow's C++ one (`kdwsd.serving.native_session`), the
-one servers have; the server is `kdwsd.serve`'s, in a process of its own. A
-request has encoded images and is ready to be sent, as bytes (REST) or as a
-proto (gRPC), before its time begins; its time ends when the answer has come,
-unread. What is compared takes turns, request by request, and all models are
-gone through several times, so that whatever else the machine does hits all
-alike.
+The session is TensorFlow's C++ one (`kdwsd.serving.native_session`), as in a
+server; the server is that of `kdwsd.serve`, in a process of its own. Latency
+runs from the moment a request is ready to be sent, as bytes (REST) or as a
+proto (gRPC), to the arrival of the response, before it is parsed. Models and
+ways take turns, request by request, in several laps, so that other load on the
+machine affects all of them alike.
 """
 
 import concurrent.futures
@@ -16,7 +15,7 @@ import time
 
 import numpy as np
 
-from kdwsd.benchmarking import served_models
+from benchmarks import served_models
 
 _LAPS = 3
 _LEAST, _MOST = 3, 200  # requests of a case
@@ -30,11 +29,11 @@ class Figures:
   Attributes:
     model: its name.
     way: one of `served_models.WAYS`.
-    clients: that ask at the same time, each with a request of its own.
-    batch_size: images a request.
+    clients: concurrent clients, each with a request of its own.
+    batch_size: images per request.
     p50, p99: latency of a request, seconds.
     images_per_second: of all clients together.
-    requests: measured.
+    requests: number of requests measured.
   """
   model: str
   way: str
@@ -47,15 +46,15 @@ class Figures:
 
 
 def measure(exports, contents, batch_sizes, num_clients, seconds, longest):
-  """Measures exports, all in one run.
+  """Measures all exports in one run.
 
   Args:
     exports: {name: directory of versions}.
     contents: encoded images.
-    batch_sizes: images a request, of one client.
-    num_clients: that ask at the same time for one image each; 0 for none.
-    seconds: to spend on each case and way, about; 3 requests at least.
-    longest: cases are left out whose requests would take more seconds.
+    batch_sizes: images per request, for a single client.
+    num_clients: concurrent clients with one image each; 0 for none.
+    seconds: time for each case and way, about; 3 requests at least.
+    longest: seconds; cases whose requests would take more are left out.
 
   Returns:
     (list of `Figures`, list of texts about what was left out).
@@ -107,7 +106,7 @@ def measure(exports, contents, batch_sizes, num_clients, seconds, longest):
 
 
 def table(rows, left_out):
-  """The figures as Markdown, with overhead and ratios.
+  """The measurements as Markdown, with overhead and ratios.
 
   Args:
     rows: list of `Figures`.
@@ -135,7 +134,7 @@ def table(rows, left_out):
 
 
 def _ratios(found):
-  """Lines that set students against teachers, by the bare session."""
+  """Lines that compare students with teachers, in the C++ session."""
   lines = []
   for (model, way, clients, batch_size), row in found.items():
     for (other, *rest), teacher in found.items():
@@ -160,10 +159,10 @@ def _text(clients, batch_size):
 
 
 def _burst(pool, model, way, clients, batch_size, number):
-  """Sends a request of each client at once.
+  """Sends one request of each client, concurrently.
 
   Returns:
-    Seconds of each, seconds until all were answered, the first's answer.
+    Latencies in seconds, seconds until all were answered, first response.
   """
   def ask(client):
     start = time.perf_counter()
@@ -180,8 +179,10 @@ def _burst(pool, model, way, clients, batch_size, number):
 
 
 def _check_same(answers, name):
-  """Whether all ways have answered alike: else they do not do the same."""
+  """Raises RuntimeError where the responses of the ways differ."""
   first, *others = map(served_models.probabilities, answers)
   for other in others:
     if first.shape != other.shape or np.abs(first - other).max() > _TOLERANCE:
-      raise RuntimeError(f"{name}: the server answers other than the session.")
+      raise RuntimeError(
+          f"{name}: expected the server to answer as the session does. "
+          "Received: another answer.")

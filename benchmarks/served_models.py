@@ -1,4 +1,4 @@
-"""Exports that are asked in three ways: a bare session, REST and gRPC."""
+"""Requests to exports in three ways: C++ session, REST and gRPC."""
 
 import base64
 import contextlib
@@ -16,12 +16,12 @@ from kdwsd import errors
 WAYS = ("session", "REST", "gRPC")
 
 _NAME = "student"
-_NUM_CLASSES = 20  # of fresh models
+_NUM_CLASSES = 20  # of models with random weights
 _VARIANTS = 4  # distinct requests of a size, of different images
 
 
 def write_fresh(directory, students, size, num_proposals, fc_units):
-  """Exports fresh models: what they answer is nonsense, what it costs is not.
+  """Exports models with random weights, which cost as much as trained ones.
 
   Args:
     directory: for the exports.
@@ -61,7 +61,7 @@ def write_fresh(directory, students, size, num_proposals, fc_units):
 
 
 def probabilities(answer):
-  """[B, C] of an answer of any of the ways, see `ServedModel.ask`."""
+  """[B, C] of a response of any of the ways, see `ServedModel.ask`."""
   if isinstance(answer, bytes):
     return np.array([row["probabilities"]
                      for row in json.loads(answer)["predictions"]])
@@ -72,7 +72,7 @@ def probabilities(answer):
 
 
 class ServedModel:
-  """An export with its bare session, its server and requests for both.
+  """An export with a C++ session, a server and requests for both.
 
   A context manager.
 
@@ -81,7 +81,7 @@ class ServedModel:
   """
 
   def __init__(self, name, path, contents, *, timeout):
-    """Takes what it needs; loads nothing yet.
+    """Keeps the arguments; `__enter__` loads the model.
 
     Args:
       name: of the model.
@@ -113,7 +113,7 @@ class ServedModel:
     self._stack.close()
 
   def seconds_alone(self):
-    """Seconds of a request of one image, not the first one."""
+    """Latency in seconds of a request of one image, after a first one."""
     seconds = []
     for number in range(2):
       start = time.perf_counter()
@@ -122,16 +122,16 @@ class ServedModel:
     return seconds[-1]
 
   def ask(self, way, client, batch_size, number):
-    """Sends a request and waits for the answer.
+    """Sends a request and waits for the response.
 
     Args:
       way: one of `WAYS`.
-      client: its number; each has a connection of its own.
+      client: number of the client; each has a connection of its own.
       batch_size: images.
-      number: chooses the images.
+      number: selects the images.
 
     Returns:
-      The answer: a dict of arrays, bytes of JSON, or a proto.
+      The response: a dict of arrays, bytes of JSON, or a proto.
     """
     inputs, body, request = self._request(batch_size, number % _VARIANTS)
     if way == "session":
@@ -186,7 +186,7 @@ class ServedModel:
 
 
 def _proposals(batch_size, count):
-  """Boxes by chance; what they are does not change what they cost."""
+  """Random boxes; their values do not change their cost."""
   random = np.random.default_rng(0)
   corners = np.sort(random.uniform(size=[batch_size, count, 2, 2]), axis=2)
   return {
@@ -220,18 +220,18 @@ def _server(path, timeout):
     try:
       ports = ours.recv()
     except EOFError:
-      ports = "it ended before it had begun"
+      ports = "its process ended before it listened"
     if isinstance(ports, str):
       raise errors.InputError(f"{path}: expected to serve it. Received: "
                               f"{ports}")
     yield ports
   finally:
-    ours.close()  # Which tells it to end.
+    ours.close()  # The server ends on this.
     process.join()
 
 
 def _serve(pipe, path, timeout):
-  """What the server's process does."""
+  """Runs the server in its own process until the pipe is closed."""
   # pylint: disable=import-outside-toplevel
   from kdwsd.serving.server import local_server
   from kdwsd.serving.server import options

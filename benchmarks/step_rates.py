@@ -4,20 +4,23 @@ import statistics
 import time
 
 import numpy as np
+import tensorflow as tf
+
+from kdwsd.modeling import student as student_lib
+from kdwsd.modeling import student_losses
+from kdwsd.modeling import wsddn
+from kdwsd.training import inner_loop
+from kdwsd.training import optimizers
+from kdwsd.training import teacher as teacher_lib
+from kdwsd.training import trainee as trainee_lib
+from kdwsd.training.stages import kd_prediction
+from kdwsd.training.stages import wsd
 
 _NUM_CLASSES = 20
 
 
 def train_teacher(size, num_proposals, fc_units, batch_size, steps):
   """Trains on one batch; returns seconds and FLOP a step, and peak FLOP/s."""
-  # pylint: disable=import-outside-toplevel
-  import tensorflow as tf
-
-  from kdwsd.modeling import wsddn
-  from kdwsd.training import inner_loop
-  from kdwsd.training import optimizers
-  from kdwsd.training.stages import wsd
-  # pylint: enable=import-outside-toplevel
   batch = _batch(size, num_proposals, batch_size)
   model = wsddn.build(wsddn.WSDDNConfig(
       num_classes=_NUM_CLASSES, fc_units=fc_units))
@@ -53,18 +56,6 @@ def train_student(size, num_proposals, fc_units, batch_size, steps, student):
   Returns:
     Seconds a step: teacher online, teacher cached.
   """
-  # pylint: disable=import-outside-toplevel
-  import tensorflow as tf
-
-  from kdwsd.modeling import student as student_lib
-  from kdwsd.modeling import student_losses
-  from kdwsd.modeling import wsddn
-  from kdwsd.training import inner_loop
-  from kdwsd.training import optimizers
-  from kdwsd.training import teacher as teacher_lib
-  from kdwsd.training import trainee as trainee_lib
-  from kdwsd.training.stages import kd_prediction
-  # pylint: enable=import-outside-toplevel
   batch = _batch(size, num_proposals, batch_size)
   model = wsddn.build(wsddn.WSDDNConfig(
       num_classes=_NUM_CLASSES, fc_units=fc_units))
@@ -118,7 +109,6 @@ def step_flops(model, size, num_proposals):
 
 def _batch(size, num_proposals, batch_size):
   """A batch of noise, as the input pipeline gives them."""
-  import tensorflow as tf  # pylint: disable=import-outside-toplevel
   random = np.random.default_rng(0)
   corners = np.sort(random.uniform(size=[batch_size, num_proposals, 2, 2]),
                     axis=2).reshape(batch_size, num_proposals, 4)
@@ -137,7 +127,6 @@ def _batch(size, num_proposals, batch_size):
 
 def _matmul_flops(side=4096, repeats=3):
   """FLOP/s of a large float32 matrix product, the best of a few."""
-  import tensorflow as tf  # pylint: disable=import-outside-toplevel
   matrix = tf.random.normal([side, side])
 
   @tf.function

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kdwsd.benchmarking import served_models
-from kdwsd.benchmarking import serving_rates
+from benchmarks import served_models
+from benchmarks import serving_rates
 from kdwsd.modeling import wsddn
 from kdwsd.serving import saved_model
 from kdwsd.serving import signatures
@@ -57,7 +57,7 @@ def test_an_answer_unlike_the_sessions_is_no_figure(exports, monkeypatch):
       [1.0], 1.0, {"probabilities": [[0.5 if way == "gRPC" else 0.4]]}))
   monkeypatch.setattr(
       served_models, "ServedModel", lambda name, *_, **__: _Nothing(name))
-  with pytest.raises(RuntimeError, match="other than the session"):
+  with pytest.raises(RuntimeError, match="as the session does"):
     serving_rates.measure(exports, [b""], [1], 0, 0.1, 5.0)
 
 

@@ -1,13 +1,13 @@
-r"""Measures this machine: `make bench`, or python -m kdwsd.benchmark.
+r"""Measures this machine: `make bench`, or python -m benchmarks.
 
-Images a second and peak memory of the converter, of the input pipeline alone,
-of a training step of the paper's T-WDet with the share of the machine's peak of
-matrix products that it reaches, and of the student's stage 2 with the teacher
-online and cached. Each figure comes from a process of its own. Images are those
-of --images, of KDWSD_DATA, or drawn.
+Throughput (images/s) and peak memory of the converter, of the input pipeline,
+of a training step of the teacher, also as a share of the machine's peak FLOP/s
+in matrix products, and of a step of the student's stage 2 with the teacher
+online and cached. Each measurement runs in a process of its own. The images are
+those of --images, of KDWSD_DATA, or drawn.
 
 `make bench-serving`, or --parts=serving: latency and throughput of students and
-their teacher, of the bare session and through the local server, all in one run.
+their teacher, in TensorFlow's C++ session and through the local server.
 """
 
 import dataclasses
@@ -22,14 +22,13 @@ import tempfile
 from absl import flags
 from absl import logging
 
+from benchmarks import data_rates
+from benchmarks import processes
+from benchmarks import served_models
+from benchmarks import serving_rates
 from kdwsd import command_line
 from kdwsd import errors
 from kdwsd import files
-from kdwsd.benchmarking import data_rates
-from kdwsd.benchmarking import processes
-from kdwsd.benchmarking import served_models
-from kdwsd.benchmarking import serving_rates
-from kdwsd.benchmarking import step_rates
 
 _PARTS = ("converter", "input", "step", "distillation", "serving")
 
@@ -37,31 +36,37 @@ flags.DEFINE_list("parts", list(_PARTS[:-1]), "What to measure: some of "
                   f"{','.join(_PARTS)}.")
 flags.DEFINE_string("images", None, "Folder of JPEG images. Default: those of "
                     "VOC in $KDWSD_DATA, or drawn scenes.")
-flags.DEFINE_integer("num_images", 240, "Images converted and read.",
+flags.DEFINE_integer("num_images", 240, "Images to convert and to read.",
                      lower_bound=8)
-flags.DEFINE_integer("size", 672, "Image side of input pipeline and step.",
+flags.DEFINE_integer("size", 672, "Side, in pixels, of the images of the input "
+                     "pipeline and of the training steps.",
                      lower_bound=32)
-flags.DEFINE_integer("num_proposals", 500, "Proposals an image.",
+flags.DEFINE_integer("num_proposals", 500, "Proposals per image.",
                      lower_bound=1)
-flags.DEFINE_integer("fc_units", 4096, "Width of fc6 and fc7 in the step.",
+flags.DEFINE_integer("fc_units", 4096, "Units of the teacher's fc6 and fc7.",
                      lower_bound=1)
-flags.DEFINE_integer("batch_size", 1, "Images a step.", lower_bound=1)
-flags.DEFINE_integer("steps", 2, "Steps measured, after one that is not.",
+flags.DEFINE_integer("batch_size", 1, "Images per training step.",
                      lower_bound=1)
-flags.DEFINE_string("student", None, "Of serving: work directory of a "
-                    "student's run. Default: fresh students, unless --teacher "
-                    "is given.")
-flags.DEFINE_string("teacher", None, "Of serving: work directory of a run of "
-                    "stage wsd. Default: likewise.")
-flags.DEFINE_list("batch_sizes", ["1", "8", "32"], "Of serving: images a "
-                  "request.")
-flags.DEFINE_integer("clients", 8, "Of serving: clients that ask at the same "
-                     "time for an image each; 0 for none.", lower_bound=0)
-flags.DEFINE_float("seconds", 20.0, "Of serving: to spend on each of session, "
-                   "REST and gRPC, with each model and size.", lower_bound=0)
-flags.DEFINE_float("longest_request", 60.0, "Of serving: what would take more "
-                   "seconds is left out.", lower_bound=0.1)
-flags.DEFINE_string("output", "runs/bench/bench.json", "File to write.")
+flags.DEFINE_integer("steps", 2, "Steps to measure, after a warm-up step.",
+                     lower_bound=1)
+flags.DEFINE_string("student", None, "Part serving: work directory of a "
+                    "student's run. Default: students with random weights, "
+                    "unless --teacher is given.")
+flags.DEFINE_string("teacher", None, "Part serving: work directory of a run of "
+                    "stage wsd. Default: a teacher with random weights, unless "
+                    "--student is given.")
+flags.DEFINE_list("batch_sizes", ["1", "8", "32"], "Part serving: batch "
+                  "sizes of the requests of a single client.")
+flags.DEFINE_integer("clients", 8, "Part serving: number of concurrent clients "
+                     "in the case with requests of one image; 0 leaves it "
+                     "out.", lower_bound=0)
+flags.DEFINE_float("seconds", 20.0, "Part serving: seconds to spend on each of "
+                   "session, REST and gRPC, for each model and batch size.",
+                   lower_bound=0)
+flags.DEFINE_float("longest_request", 60.0, "Part serving: cases whose "
+                   "requests would take more seconds are left out.",
+                   lower_bound=0.1)
+flags.DEFINE_string("output", "runs/bench/bench.json", "JSON file to write.")
 flags.register_validator(
     "parts", lambda parts: parts and set(parts) <= set(_PARTS),
     message=f"expected some of {','.join(_PARTS)}")
@@ -72,7 +77,7 @@ flags.register_validator(
 
 FLAGS = flags.FLAGS
 
-# Images whose proposals are given go by so fast that each is taken often.
+# Conversion with given proposals is so fast that each image is converted often.
 _REPEATS_GIVEN = 20
 
 _STUDENTS = {
@@ -84,7 +89,7 @@ _STUDENTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """One figure: what, images a second, on how many cores, peak MiB, remark."""
+  """A row of the table; `what` says what was measured."""
   what: str
   images_per_second: float
   cores: int
@@ -94,7 +99,7 @@ class Row:
 
 def main(_):
   """Measures, prints a table, writes JSON."""
-  # The processes made here do not go through `command_line.run`.
+  # Child processes do not go through `command_line.run`.
   os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")
   work = tempfile.mkdtemp(prefix="kdwsd-bench-")
   rows, serving = [], None
@@ -146,12 +151,12 @@ def _images(work):
 
 
 def _converter(paths, work):
-  """Rows of the converter, with proposals and without, on 1 core and all."""
+  """Rows of the converter: EdgeBoxes or given proposals, one core or all."""
   rows = []
   for proposals in (FLAGS.num_proposals, 0):
     for cores in sorted({1, processes.num_cores()}):
-      # Starting the workers must not count: the rate is that between a small
-      # and a large conversion.
+      # The time to start the workers must not count: the rate is that of the
+      # images by which a large conversion exceeds a small one.
       many = paths if proposals else paths * _REPEATS_GIVEN
       few = many[:max(1, len(many) // 4)]
       output = os.path.join(work, "converted")
@@ -170,13 +175,13 @@ def _converter(paths, work):
       rate = (len(many) - len(few)) / (seconds[1] - seconds[0])
       what = (f"converter, EdgeBoxes, {proposals} proposals" if proposals
               else "converter, proposals given")
-      rows.append(Row(what, rate, cores, peak, f"{rate / cores:.1f} a core"))
+      rows.append(Row(what, rate, cores, peak, f"{rate / cores:.1f} per core"))
       logging.info("%s", rows[-1])
   return rows
 
 
 def _input(paths, work):
-  """Rows of the input pipeline: decoding at each use, and from memory."""
+  """Rows of the input pipeline: decoding at each use, or cached in memory."""
   output = os.path.join(work, "records")
   data_rates.convert(paths, output, FLAGS.num_proposals, processes.num_cores())
   rows = []
@@ -190,7 +195,9 @@ def _input(paths, work):
 
 
 def _step():
-  """The row of the training step."""
+  """The row of the teacher's training step."""
+  # It imports TensorFlow, which only the measuring process needs.
+  from benchmarks import step_rates  # pylint: disable=import-outside-toplevel
   (seconds, flops, peak_flops), mib = processes.measure(
       step_rates.train_teacher, FLAGS.size, FLAGS.num_proposals, FLAGS.fc_units,
       FLAGS.batch_size, FLAGS.steps)
@@ -205,7 +212,8 @@ def _step():
 
 
 def _distillation(name, student):
-  """The rows of a student's stage 2, which takes its steps in turns."""
+  """Rows of a student's stage 2, with the teacher online and cached."""
+  from benchmarks import step_rates  # pylint: disable=import-outside-toplevel
   if student.get("fc_units") is None:
     student = {**student, "fc_units": FLAGS.fc_units}
   (online, cached), mib = processes.measure(
@@ -224,7 +232,7 @@ def _distillation(name, student):
 
 
 def _serving(paths, what, work):
-  """Figures of exports, what was left out, and both for JSON."""
+  """Measurements of exports, texts of cases left out, and both for JSON."""
   exports = {}
   for role, workdir in (("student", FLAGS.student), ("teacher", FLAGS.teacher)):
     if workdir:
@@ -242,7 +250,7 @@ def _serving(paths, what, work):
     students = {
         name: {"fc_units": FLAGS.fc_units, **student}
         for name, student in _STUDENTS.items()}
-    logging.info("Exporting fresh models.")
+    logging.info("Exporting models with random weights.")
     exports, _ = processes.measure(
         served_models.write_fresh, os.path.join(work, "exports"), students,
         FLAGS.size, FLAGS.num_proposals, FLAGS.fc_units)
@@ -250,7 +258,7 @@ def _serving(paths, what, work):
   for path in paths[:max(map(int, FLAGS.batch_sizes))]:
     with open(path, "rb") as file:
       contents.append(file.read())
-  logging.info("Asking %s.", ", ".join(exports))
+  logging.info("Measuring %s.", ", ".join(exports))
   (figures, left_out), mib = processes.measure(
       serving_rates.measure, exports, contents,
       sorted({int(value) for value in FLAGS.batch_sizes}), FLAGS.clients,

@@ -3,7 +3,7 @@
 import os
 import time
 
-from kdwsd.benchmarking import processes
+from benchmarks import processes
 
 
 def convert(paths, output, num_proposals, num_cores):

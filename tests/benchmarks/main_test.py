@@ -12,7 +12,7 @@ import textwrap
 
 import pytest
 
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
+_ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
 def _run(*arguments):
@@ -29,7 +29,7 @@ def test_flop_of_a_step_by_hand():
   out = _run("-c", textwrap.dedent("""
       import types
       import numpy as np
-      from kdwsd.benchmarking import step_rates
+      from benchmarks import step_rates
       def layer(*shape):
         return types.SimpleNamespace(weights=[1], kernel=np.zeros(shape))
       pool = types.SimpleNamespace(weights=[])
@@ -49,7 +49,7 @@ def test_peak_memory_counts_children(tmp_path):
   program = tmp_path / "program.py"
   program.write_text(textwrap.dedent("""
       import subprocess, sys, time
-      from kdwsd.benchmarking import processes
+      from benchmarks import processes
       def hold():
         a = b"1" * 80_000_000
         subprocess.run([sys.executable, "-c",
@@ -67,7 +67,7 @@ def test_peak_memory_counts_children(tmp_path):
 def test_measures_everything(tmp_path):
   output = tmp_path / "bench.json"
   table = _run(
-      "-m", "kdwsd.benchmark", "--num_images=40", "--size=64",
+      "-m", "benchmarks", "--num_images=40", "--size=64",
       "--num_proposals=20", "--fc_units=8", "--steps=1", f"--output={output}")
   rows = json.loads(output.read_text(encoding="utf-8"))["rows"]
   assert len(rows) >= 9

@@ -1,1 +1,0 @@
-"""What `kdwsd.benchmark` measures, each in a process of its own."""
