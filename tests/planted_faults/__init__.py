@@ -1,0 +1,1 @@
+"""Faults to plant in the package, and a program that does it."""
