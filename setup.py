@@ -30,6 +30,7 @@ setuptools.setup(
     python_requires=">=3.9,<3.12",
     # kdwsd only: no top-level package named benchmarks or tests.
     packages=setuptools.find_packages(include=["kdwsd", "kdwsd.*"]),
+    package_data={"kdwsd.reporting": ["templates/*"]},
     install_requires=[
         "absl-py>=1.4",
         "defusedxml>=0.7",
@@ -38,6 +39,7 @@ setuptools.setup(
         # TensorFlow Datasets imports it to build a data set, and asks for it
         # below Python 3.10 only.
         "importlib_resources>=6",
+        "Jinja2>=3.1,<4",
         "keras>=2.15,<2.16",
         "matplotlib>=3.7",
         "numpy>=1.26,<2",

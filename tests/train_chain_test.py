@@ -46,7 +46,7 @@ def _finish(process, code=0):
 def test_chain_leaves_models_table_and_report(undisturbed):
   workdir, said = undisturbed
   for name in ("S-Cls without KD", "T-WDet", "S-Cls with KD",
-               "What distillation adds"):
+               "Distillation gain"):
     assert name in said, said
   assert os.path.exists(os.path.join(workdir, "report.html"))
   for stage in _STAGES:

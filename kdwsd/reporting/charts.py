@@ -1,169 +1,105 @@
-"""Charts as HTML and SVG, coloured by the page's style sheet.
+"""Coordinates of a report's charts, in [0, 1], x to the right and y up.
 
-Drawn by hand rather than by matplotlib: they follow the reader's light or dark
-theme, reflow on a phone and stay sharp in print. What a style class looks like
-is told by `kdwsd.reporting.style`.
+`templates/charts.html.j2` draws them as SVG rather than matplotlib as PNG: they
+follow the reader's light or dark theme, reflow on a phone and print sharply.
 """
 
-import math
-
+from matplotlib import ticker
 import numpy as np
 
-from kdwsd.reporting import markup
-
 _MOST_POINTS = 300
-_WIDTH, _HEIGHT = 420, 210
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 38, 10, 26
-_SMALL = 150
-_element = markup.element
+# Of the frame that style.css gives a picture, and of its labels; pixels.
+_WIDTH, _HEIGHT = 320, 250
+_LETTER, _LINE = 7, 14
+_LABELS = 3
 
 
-def legend(keys):
-  """Names beside their colours, from pairs of (style class, name)."""
-  return _element("div", *(
-      _element("span", name, class_=f"key {style}") for style, name in keys),
-                  class_="legend")
-
-
-def bars(groups, *, label):
-  """Horizontal bars of shares, in groups.
-
-  Args:
-    groups: list of (heading, list of (name, style class, share or None)).
-    label: what is drawn, for those who cannot see it.
-
-  Returns:
-    `markup.Html`.
-  """
-  made = []
-  for heading, of_group in groups:
-    lines = [_element("div", heading, class_="bar-heading")]
-    for name, style, share in of_group:
-      text = "-" if share is None else f"{100 * share:.1f}"
-      fill = _element("span", class_=f"fill {style}",
-                      style=f"width:{100 * (share or 0):.2f}%")
-      lines.append(_element(
-          "div", _element("span", name, class_="bar-name"),
-          _element("span", fill, class_="track"),
-          _element("span", text, class_="number"), class_="bar"))
-    made.append(_element("div", *lines, class_="bar-group"))
-  return _element("div", *made, class_="bars", role="group", aria_label=label)
-
-
-def dots(values):
-  """One row of a dot plot from 0 to 1, the extremes joined.
-
-  Args:
-    values: list of (style class, name, share or None); later ones on top.
-
-  Returns:
-    `markup.Html`.
-  """
-  known = [value for _, _, value in values if value is not None]
-  made = []
-  if known:
-    low, high = 100 * min(known), 100 * max(known)
-    made.append(_element(
-        "span", class_="link",
-        style=f"left:{low:.2f}%;width:{high - low:.2f}%"))
-  made += [
-      _element("span", class_=f"dot {style}", style=f"left:{100 * value:.2f}%",
-               title=f"{name}: {100 * value:.1f}")
-      for style, name, value in values if value is not None]
-  return _element("div", *made, class_="dots")
-
-
-def line_chart(losses, figures, *, label):
-  """Losses by step on the left axis, a validation figure on the right one.
+def training(losses, metric):
+  """Training curves: losses and a validation metric by step.
 
   Args:
     losses: list of (style class, list of (step, loss)).
-    figures: list of (step, share in [0, 1]); may be empty.
-    label: what is drawn, for those who cannot see it.
+    metric: list of (step, value in [0, 1]); may be empty.
 
   Returns:
-    `markup.Html`, an SVG.
+    Dict of `ticks` and `steps`, lists of (place on the axis, label), `losses`,
+    list of (style class, list of points), and `metric`, list of points.
   """
   losses = [(style, thin(points)) for style, points in losses]
-  values = [value for _, points in losses for _, value in points]
-  steps = [step for _, points in losses for step, _ in points]
-  steps += [step for step, _ in figures]
-  low, high, ticks = _range(values or [0.0, 1.0])
-  last = max(steps, default=1) or 1
-  width, height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
-
-  def x(step):
-    return _LEFT + width * step / last
-
-  def y(share):
-    return _TOP + height * (1 - share)
-
-  parts = []
-  for tick in ticks:
-    at = y((tick - low) / (high - low))
-    parts += [_line(_LEFT, at, _LEFT + width, at, "grid"),
-              _text(_LEFT - 5, at + 4, f"{tick:g}", "end")]
-  for step in _step_ticks(last):
-    parts.append(_text(x(step), _HEIGHT - 10, _short(step), "middle"))
-  for style, points in losses:
-    parts.append(_path(
-        [(x(step), y((value - low) / (high - low))) for step, value in points],
-        f"curve {style}"))
-  if figures:
-    for share in (0, 0.5, 1):
-      parts.append(_text(_LEFT + width + 5, y(share) + 4,
-                         f"{100 * share:.0f}", "start", "figure-text"))
-    places = [(x(step), y(share)) for step, share in figures]
-    parts.append(_path(places, "curve figure"))
-    parts += [_element("circle", cx=f"{a:.1f}", cy=f"{b:.1f}", r="3",
-                       class_="figure-dot") for a, b in places]
-  return _svg(_WIDTH, _HEIGHT, label, parts)
+  points = [point for _, of_style in losses for point in of_style]
+  ticks = _ticks(*_range([loss for _, loss in points] or [0.0, 1.0]))
+  low, high = ticks[0], ticks[-1]
+  last = max((step for step, _ in points + list(metric)), default=1) or 1
+  return {
+      "ticks": [((tick - low) / (high - low), f"{tick:g}") for tick in ticks],
+      "steps": [(step / last,
+                 f"{step / 1000:g}k" if step >= 10000 else f"{step:g}")
+                for step in _ticks(0, last) if step <= last],
+      "losses": [
+          (style, [(step / last, (loss - low) / (high - low))
+                   for step, loss in of_style]) for style, of_style in losses],
+      "metric": [(step / last, value) for step, value in metric],
+  }
 
 
-def precision_recall(curves, *, label):
-  """Precision against recall, from 0 to 1.
+def precision_recall(curve, most=100):
+  """Points of a curve, thinned to about even steps of recall.
 
   Args:
-    curves: list of (style class, `precision_recall.Curve`).
-    label: what is drawn, for those who cannot see it.
+    curve: `precision_recall.Curve`.
+    most: about how many points are left.
 
   Returns:
-    `markup.Html`, an SVG.
+    List of (recall, precision), empty for a class without positive images.
   """
-  left, top, side = 24, 6, _SMALL - 32
+  if not curve.num_positives or not len(curve.recall):
+    return []
+  # Starts with the first point's precision: at recall 0 it is undefined.
+  recall = np.append(0.0, curve.recall)
+  precision = np.append(curve.precision[:1], curve.precision)
+  if len(recall) > 1.5 * most:
+    kept = np.searchsorted(recall, np.linspace(0, recall[-1], most))
+    kept = np.unique(np.append(kept, len(recall) - 1))
+    recall, precision = recall[kept], precision[kept]
+  return list(zip(recall.tolist(), precision.tolist()))
 
-  def place(recall, precision):
-    return left + side * recall, top + side * (1 - precision)
 
-  parts = []
-  for share in (0, 0.5, 1):
-    across, up = place(share, share)
-    parts += [_line(left, up, left + side, up, "grid"),
-              _line(across, top, across, top + side, "grid"),
-              _text(left - 4, up + 3, f"{100 * share:.0f}", "end"),
-              _text(across, top + side + 12, f"{100 * share:.0f}", "middle")]
-  for style, curve in curves:
-    if curve.num_positives and len(curve.recall):
-      # Begins at the first point's precision: recall 0 has none of its own.
-      recall = np.append(0.0, curve.recall)
-      precision = np.append(curve.precision[:1], curve.precision)
-      kept = _along(recall)
-      parts.append(_path([place(r, p) for r, p in zip(
-          recall[kept], precision[kept])], f"curve {style}"))
-  if not any(curve.num_positives for _, curve in curves):
-    parts.append(_text(*place(0.5, 0.47), "no image", "middle"))
-  return _svg(_SMALL, _SMALL - 8, label, parts)
+def proposals(picture):
+  """Places the labels of a picture's best proposals.
+
+  Args:
+    picture: `gallery.Picture` with boxes.
+
+  Returns:
+    Dict of `width` and `height` of the drawing, about a unit a pixel, and
+    `labels`, list of (left, baseline, text): inside the drawing, without
+    overlaps. A label that would overlap that of a better proposal is left out.
+  """
+  width = min(_WIDTH, _HEIGHT * picture.width / picture.height)
+  height = width * picture.height / picture.width
+  labels, taken = [], []
+  for box in picture.boxes[:_LABELS]:
+    text = f"{box.name} {box.score:.2f}"
+    length = _LETTER * len(text)
+    left = max(0, min(box.xmin * width + 4, width - length))
+    bottom = box.ymin * height + 13
+    if all(abs(bottom - other_bottom) > _LINE or left > other_right
+           or left + length < other_left
+           for other_left, other_right, other_bottom in taken):
+      taken.append((left, left + length, bottom))
+      labels.append((left, bottom, text))
+  return {"width": width, "height": height, "labels": labels}
 
 
 def thin(points, most=_MOST_POINTS):
-  """Means of neighbouring points, where there are too many to be told apart.
+  """Averages neighbouring points if there are too many to tell apart.
 
   Args:
     points: list of (x, y).
-    most: how many are left at most.
+    most: number of points left at most.
 
   Returns:
-    List of (x, y), without those that are not finite.
+    List of (x, y), without non-finite points.
   """
   points = np.array([point for point in points if np.isfinite(point).all()],
                     float).reshape(-1, 2)
@@ -173,55 +109,15 @@ def thin(points, most=_MOST_POINTS):
   return [tuple(point) for point in points.tolist()]
 
 
-def _along(recall, most=100):
-  """Indices of points at even steps of recall, with the first and last."""
-  if len(recall) <= 1.5 * most:
-    return np.arange(len(recall))
-  levels = np.linspace(0, recall[-1], most)
-  found = np.searchsorted(recall, levels, side="left")
-  return np.unique(np.append(found, len(recall) - 1))
-
-
 def _range(values):
-  """Round ends of an axis, and its ticks."""
+  """Lowest and highest value, apart from each other."""
   low, high = min(values), max(values)
   if high - low < 1e-9 * max(abs(high), 1e-9):
     low, high = low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1)
-  step = 10 ** math.floor(math.log10((high - low) / 3))
-  step *= max(n for n in (1, 2, 5) if n * step <= (high - low) / 3 or n == 1)
-  first, last = math.floor(low / step), math.ceil(high / step)
-  ticks = [round(n * step, 10) for n in range(first, last + 1)]
-  return first * step, last * step, ticks
+  return low, high
 
 
-def _step_ticks(last):
-  _, _, ticks = _range([0, last])
-  return [tick for tick in ticks if tick <= last]
-
-
-def _short(step):
-  return f"{step / 1000:g}k" if step >= 10000 else f"{step:g}"
-
-
-def _line(x1, y1, x2, y2, style):
-  return _element("line", x1=f"{x1:.1f}", y1=f"{y1:.1f}", x2=f"{x2:.1f}",
-                  y2=f"{y2:.1f}", class_=style)
-
-
-def _text(x, y, text, anchor, style=None):
-  return _element("text", text, x=f"{x:.1f}", y=f"{y:.1f}",
-                  text_anchor=anchor, class_=style)
-
-
-def _path(places, style):
-  if not places:
-    return None
-  if len(places) == 1:  # A dot: a path of one point is not drawn.
-    places = [*places, (places[0][0] + 1, places[0][1])]
-  return _element("path", class_=style, d="M" + "L".join(
-      f"{x:.1f} {y:.1f}" for x, y in places))
-
-
-def _svg(width, height, label, parts):
-  return _element("svg", *parts, viewBox=f"0 0 {width} {height}", role="img",
-                  aria_label=label)
+def _ticks(low, high):
+  """Round values that enclose a range."""
+  return ticker.MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(
+      low, high).tolist()

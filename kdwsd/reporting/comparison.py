@@ -2,9 +2,10 @@
 
 Source of the table: Liu et al., "Multi-Label Image Classification via Knowledge
 Distillation from Weakly-Supervised Detection", ACM Multimedia 2018, table 3.
-A chain of runs keeps each stage in a sub-directory of one work directory; what
-`kdwsd.evaluation.summary` wrote there is read here, and beside it `cost.json`:
-{"parameters": int, "images_per_second": float, "device": str}, at batch 1.
+A chain of runs keeps each stage in a subdirectory of one work directory. This
+module reads the metrics that `kdwsd.evaluation.summary` wrote there and, if
+present, `cost.json`: {"parameters": int, "images_per_second": float, "device":
+str}, measured at batch size 1.
 """
 
 import dataclasses
@@ -19,8 +20,9 @@ from kdwsd.reporting import measured
 
 COST = "cost.json"
 
-# Sub-directories of a chain, in the order of the paper's table. Stage 1 of the
-# distillation, `kd_feature`, is not here: it knows no labels and has no scores.
+# Subdirectories of a chain, in the order of the paper's table. Stage 1 of the
+# distillation, `kd_feature`, is not here: it trains without labels and predicts
+# no scores.
 MODELS = {
     "cls": "S-Cls without KD",
     "wsd": "T-WDet",
@@ -39,30 +41,30 @@ _COLUMNS = (  # heading, field
 )
 
 NOTES = (
-    "Percent. mAP: non-interpolated. F1: of labels with probability >= 0.5, "
-    "and of the 3 best; C-F1: of the means of precision and recall.",
-    "det mAP: detection, 11-point, IoU 0.5. Images a second: one at a time.",
+    "In percent. mAP: non-interpolated. C-F1 and O-F1: of the labels with "
+    "probability >= 0.5, or of the top 3; C-F1: harmonic mean of C-P and C-R.",
+    "det mAP: detection, 11-point, IoU 0.5. images/s: at batch size 1.",
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """Figures of one model; shares in [0, 1], None where not measured.
+  """Metrics of one model, in [0, 1]; None where not measured.
 
   Attributes:
     stage: a key of `MODELS`.
     name: its value.
-    num_images: that were measured.
-    map: classification, non-interpolated.
-    c_f1: harmonic mean of C-P and C-R, probability >= 0.5.
-    o_f1: overall F1, likewise.
-    top3_c_f1: of the 3 best labels of each image.
-    top3_o_f1: likewise.
-    detection_map: 11-point, IoU 0.5.
-    corloc: of the split that the metrics name.
-    parameters: of the model.
-    images_per_second: at batch 1.
-    device: on which that was measured.
+    num_images: number of evaluated images.
+    map: classification mAP, non-interpolated.
+    c_f1: harmonic mean of C-P and C-R, of labels with probability >= 0.5.
+    o_f1: overall F1, of the same labels.
+    top3_c_f1: C-F1 of the top 3 labels of each image.
+    top3_o_f1: O-F1 of the same labels.
+    detection_map: detection mAP, 11-point, IoU 0.5.
+    corloc: CorLoc on the split that the metrics name.
+    parameters: number of the model's parameters.
+    images_per_second: throughput at batch size 1.
+    device: device on which the throughput was measured.
   """
   stage: str
   name: str
@@ -80,24 +82,24 @@ class Row:
 
 
 def evaluation_directory(workdir, stage, split):
-  """Where the measurements of one stage lie."""
+  """Directory with the evaluation of one stage."""
   return summary.directory(os.path.join(workdir, stage), split)
 
 
 def read_metrics(workdir, split):
-  """Metrics of the models that have been measured.
+  """Reads the metrics of the models that have been evaluated.
 
   Args:
-    workdir: of the chain.
-    split: its name.
+    workdir: work directory of the chain.
+    split: name of the evaluated split.
 
   Returns:
     Dict of stage to metrics, see `kdwsd.evaluation.summary`, in the order of
     `MODELS`.
 
   Raises:
-    errors.InputError: no model was measured, a file is not as it should be, or
-      they know other classes.
+    errors.InputError: no model was evaluated, a file is invalid, or the models
+      have different classes.
   """
   paths = {stage: os.path.join(evaluation_directory(workdir, stage, split),
                                summary.METRICS) for stage in MODELS}
@@ -106,7 +108,7 @@ def read_metrics(workdir, split):
   if not metrics:
     raise errors.InputError(
         f"{workdir}: expected the work directory of a chain of runs, with "
-        f"evaluation/{split}/{summary.METRICS} in one of the sub-directories "
+        f"evaluation/{split}/{summary.METRICS} in one of the subdirectories "
         f"{', '.join(MODELS)}. Received: none of them.")
   (first, known), *others = metrics.items()
   for stage, other in others:
@@ -119,14 +121,14 @@ def read_metrics(workdir, split):
 
 
 def read(workdir, split):
-  """Reads the table.
+  """Reads the rows of the table.
 
   Args:
-    workdir: of the chain.
-    split: its name.
+    workdir: work directory of the chain.
+    split: name of the evaluated split.
 
   Returns:
-    List of `Row`, of the models that have been measured, in the paper's order.
+    List of `Row`, one per evaluated model, in the paper's order.
 
   Raises:
     errors.InputError: as `read_metrics`.
@@ -152,7 +154,7 @@ def read(workdir, split):
 
 
 def gain(rows):
-  """Points of mAP that distillation adds; None without both students."""
+  """Points of mAP gained by distillation; None without both students."""
   maps = {row.stage: row.map for row in rows}
   before, after = maps.get(WITHOUT), maps.get(WITH)
   if before is None or after is None:
@@ -164,8 +166,8 @@ def cells(rows):
   """The table as text.
 
   Returns:
-    List of lists of str, headings first. Columns in which no model has
-    anything are left out.
+    List of lists of str, headings first. Detection columns without any value
+    are omitted.
   """
   made = [["model"] + [row.name for row in rows]]
   for heading, field in _COLUMNS:
@@ -185,23 +187,23 @@ def cells(rows):
 
 
 def gain_text(rows):
-  """The gain in words, one line."""
+  """The distillation gain as one line of text."""
   points = gain(rows)
   if points is None:
-    return ("What distillation adds is not known: that takes both "
+    return ("Distillation gain: not known; it needs both "
             f"{MODELS[WITHOUT]} and {MODELS[WITH]}.")
-  return f"What distillation adds to the student: {points:+.1f} points of mAP."
+  return f"Distillation gain of the student: {points:+.1f} points of mAP."
 
 
 def notes(rows):
-  """What a reader of the table should know: a list of lines."""
+  """Notes under the table: a list of lines."""
   lines = list(NOTES)
   devices = sorted({row.device for row in rows if row.device})
   if devices:
-    lines.append(f"Measured on: {'; '.join(devices)}.")
+    lines.append(f"Throughput measured on: {'; '.join(devices)}.")
   if len({row.num_images for row in rows}) > 1:
-    lines.append("The models were measured on different numbers of images: "
-                 "their figures cannot be compared.")
+    lines.append("The models were evaluated on different numbers of images: "
+                 "their metrics cannot be compared.")
   return lines
 
 
@@ -221,7 +223,7 @@ def format_table(rows):
 
 
 def as_json(rows):
-  """The table as a dict that JSON can hold."""
+  """The table as a JSON-serializable dict."""
   return {"models": [dataclasses.asdict(row) for row in rows],
           "gain_map_points": gain(rows)}
 

@@ -1,4 +1,4 @@
-"""What models cost to run: parameters, and images a second one at a time."""
+"""Inference cost of models: parameters, and throughput at batch size 1."""
 
 import platform
 import statistics
@@ -10,16 +10,16 @@ _WARM_UP, _ROUNDS, _MOST_SECONDS = 2, 20, 60.0
 
 
 def measure(models):
-  """Measures one image at a time, as models are served.
+  """Measures the models at batch size 1, as they are served.
 
-  The models take turns, so that what else the machine does meets all of them.
+  The models take turns, so that other load on the machine affects all alike.
 
   Args:
-    models: {name: (built Keras model, its inputs of one image)}.
+    models: {name: (built Keras model, its inputs for one image)}.
 
   Returns:
-    {name: dict with `parameters`, `images_per_second` (of the median time) and
-    `device`}.
+    {name: dict with `parameters`, `images_per_second` (from the median time)
+    and `device`}.
   """
   functions = {name: _function(model) for name, (model, _) in models.items()}
   seconds = {name: [] for name in models}

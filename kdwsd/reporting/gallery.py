@@ -1,4 +1,4 @@
-"""Images of a report: which, and what the models say of them."""
+"""Sample images of a report, with predictions and proposals."""
 
 import dataclasses
 import io
@@ -22,7 +22,7 @@ SPACED = "spaced"
 
 @dataclasses.dataclass(frozen=True)
 class Guess:
-  """One of the best labels a model gives; `right` is None where unknown."""
+  """One of a model's top labels; `right` is None where unknown."""
   name: str
   probability: float
   right: Optional[bool]
@@ -30,7 +30,7 @@ class Guess:
 
 @dataclasses.dataclass(frozen=True)
 class Box:
-  """One of the teacher's proposals, fractions of the image."""
+  """One of the teacher's proposals; coordinates in [0, 1]."""
   ymin: float
   xmin: float
   ymax: float
@@ -45,14 +45,14 @@ class Picture:
   """One image of the gallery.
 
   Attributes:
-    image_id: as in the records.
-    why: `DISAGREE` or `SPACED`.
+    image_id: id in the records.
+    why: reason of its selection, `DISAGREE` or `SPACED`.
     labels: names of the classes present.
     guesses: dict of stage to a list of `Guess`, best first.
-    boxes: list of `Box`, best first; None where there is no teacher.
-    jpeg: bytes of a thumbnail.
+    boxes: list of `Box`, best first; None without a teacher.
+    jpeg: bytes of the thumbnail.
     width: of the thumbnail, pixels.
-    height: likewise.
+    height: of the thumbnail, pixels.
   """
   image_id: str
   why: str
@@ -65,16 +65,15 @@ class Picture:
 
 
 def choose(first, second=None, count=NUM_IMAGES):
-  """Chooses images: no dice, so that a report can be made again.
+  """Selects images, deterministically, so that a report is reproducible.
 
-  Half of them are those of which the two models disagree most (sum over the
-  classes of the difference of probabilities), the rest lie at even spacing
-  among the others.
+  Half of them are the images on which the two models disagree most (L1 distance
+  of the probabilities); the rest are evenly spaced among the others.
 
   Args:
-    first: [N, C] scores of a model.
-    second: [N, C] of another; None: all at even spacing.
-    count: how many, at most.
+    first: [N, C] scores of one model.
+    second: [N, C] scores of the other one; None: all are evenly spaced.
+    count: number of images, at most.
 
   Returns:
     List of (index, `DISAGREE` or `SPACED`).
@@ -94,14 +93,14 @@ def make(record_set, predictions, classes, count=NUM_IMAGES):
   """Makes the gallery.
 
   Args:
-    record_set: the `records.RecordSet` that was measured.
-    predictions: dict of stage to `prediction_files.Predictions`, all of the
+    record_set: the evaluated `records.RecordSet`.
+    predictions: dict of stage to `prediction_files.Predictions`, all for the
       same images.
     classes: C names.
-    count: how many images, at most.
+    count: number of images, at most.
 
   Returns:
-    List of `Picture`; None if the records are not the images measured.
+    List of `Picture`; None if the records do not hold the evaluated images.
   """
   students = [stage for stage in (comparison.WITHOUT, comparison.WITH)
               if stage in predictions]
@@ -132,7 +131,7 @@ def make(record_set, predictions, classes, count=NUM_IMAGES):
 
 
 def thumbnail(image):
-  """Makes a small JPEG; small images keep their size.
+  """Encodes a thumbnail as JPEG; small images keep their size.
 
   Args:
     image: [H, W, 3] uint8 RGB.
@@ -151,7 +150,7 @@ def thumbnail(image):
 
 
 def _top(scores):
-  """The best classes of each image, best first: list of N lists."""
+  """The top classes of each image, best first: list of N lists."""
   chosen = classification.top_k(scores, TOP)                      # [N, C]
   return [sorted(np.flatnonzero(row), key=lambda c: -of_image[c])
           for row, of_image in zip(chosen, scores)]

@@ -1,8 +1,8 @@
-"""Files of a chain's runs as the report needs them: checked before it is made.
+"""Validates the files of a chain's runs that the report reads.
 
-They lie where people can reach them and come from other versions; what is not
-as `kdwsd.evaluation.metrics` and `kdwsd.training.history` write it is refused
-here, by file and place, and nothing behind has to ask again.
+The files can be edited by users or written by other versions. Whatever deviates
+from what `kdwsd.evaluation.metrics` and `kdwsd.training.history` write is
+rejected here with its file and place, so that no other module checks it again.
 """
 
 import math
@@ -11,7 +11,7 @@ from kdwsd import errors
 from kdwsd import files
 from kdwsd.data import texts
 
-_LARGEST = 1e30  # Beyond it a chart has no ticks.
+_LARGEST = 1e30  # A chart cannot place ticks beyond it.
 
 
 def read_metrics(path):
@@ -22,7 +22,7 @@ def read_metrics(path):
     may be missing, see `check_classes`.
 
   Raises:
-    errors.InputError: the file, or what `comparison` takes from it.
+    errors.InputError: the file or a value that `comparison` uses is invalid.
   """
   content = _dict(files.read_json(path), path)
   classes = content.get("classes")
@@ -49,14 +49,14 @@ def read_metrics(path):
 
 
 def check_classes(content, path):
-  """Checks what metrics.json says of each class.
+  """Checks the per-class metrics of metrics.json.
 
   Args:
     content: from `read_metrics`.
-    path: of the file.
+    path: path of the file.
 
   Raises:
-    errors.InputError: not a figure for each class.
+    errors.InputError: a value per class is missing or invalid.
   """
   count = len(content["classes"])
   where = f"{path}: classification.per_class"
@@ -65,7 +65,7 @@ def check_classes(content, path):
                        (content.get("num_positive_images"),
                         f"{path}: num_positive_images")):
     if not isinstance(values, list) or len(values) != count:
-      raise _wrong(name, f"{count} figures, one a class", values)
+      raise _wrong(name, f"{count} values, one per class", values)
   for place, value in enumerate(per_class["ap"]):
     _share({"ap": value}, "ap", f"{where}, class {place + 1}")
   for value in content["num_positive_images"]:
@@ -76,7 +76,8 @@ def read_cost(path):
   """Reads cost.json: a dict of `parameters`, `images_per_second`, `device`.
 
   Raises:
-    errors.InputError: the file or one of the three, which may be null.
+    errors.InputError: the file or one of the three, which may be null, is
+      invalid.
   """
   content = _dict(files.read_json(path), path)
   if content.get("parameters") is not None:
@@ -91,10 +92,10 @@ def read_cost(path):
 
 
 def check_config(config, path):
-  """Checks the settings of a run, of whatever version, as they are shown.
+  """Checks the settings of a run, written by any version.
 
   Raises:
-    errors.InputError: no dict of numbers, text and lists of them.
+    errors.InputError: not a dict of numbers, texts and lists of them.
   """
   for name, value in _dict(config, path).items():
     texts.check_name(name, path, "names of flags")
@@ -112,7 +113,7 @@ def check_history(entries, path):
   """Checks the log of a run.
 
   Raises:
-    errors.InputError: an entry without a step, or with figures that are none.
+    errors.InputError: an entry without a step, or with an invalid metric.
   """
   for number, entry in enumerate(entries, 1):
     where = f"{path}: entry {number}"
@@ -139,16 +140,16 @@ def _share(values, name, where, optional=False):
   if value is None and (optional or name in values):
     return
   if not (_is_number(value) and 0 <= value <= 1):
-    raise _wrong(f"{where}.{name}", "a share from 0 to 1, or null", value)
+    raise _wrong(f"{where}.{name}", "a number in [0, 1], or null", value)
 
 
 def _count(value, where):
   if type(value) is not int or not 0 <= value < 2 ** 53:
-    raise _wrong(where, "a whole number from 0", value)
+    raise _wrong(where, "a non-negative integer", value)
 
 
 def _is_number(value):
-  """Whether a chart can show it; what is not finite it leaves out."""
+  """Whether it is a number a chart accepts; non-finite ones are not drawn."""
   return isinstance(value, (int, float)) and not isinstance(value, bool) and (
       abs(value) < _LARGEST or not math.isfinite(value)
       if isinstance(value, float) else abs(value) < _LARGEST)

@@ -1,7 +1,7 @@
-"""What the report of a chain shows, as plain values.
+"""The data of a chain's report, collected from the files of its stages.
 
-Gathered from the files of the stages; what is missing leaves a gap and a note,
-never an error, but for a chain without any measured model.
+A missing file leaves a gap and a note. Only a chain without any evaluated model
+is an error.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from kdwsd.reporting import comparison
 from kdwsd.reporting import gallery
 from kdwsd.reporting import measured
 
-# Of a run, for messages; `kdwsd.training` has them.
+# File names of a run, for messages; `kdwsd.training` owns them.
 _CONFIG, _HISTORY = "config.json", "history.jsonl"
 
 
@@ -29,10 +29,10 @@ class Stage:
   """One training run of the chain.
 
   Attributes:
-    name: of the stage and of its sub-directory.
+    name: name of the stage and of its subdirectory.
     config: dict of its settings, as in config.json.
     history: list of the entries of its log.
-    command: that repeats it.
+    command: shell command that reproduces the run.
   """
   name: str
   config: dict
@@ -50,22 +50,22 @@ class ClassRow:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-  """All of it.
+  """All data of a report.
 
   Attributes:
-    title: of the page.
-    split: that was measured.
+    title: title of the page.
+    split: evaluated split.
     rows: list of `comparison.Row`.
     stages: list of `Stage`, in the order of training.
     class_rows: list of `ClassRow`, most frequent class first.
-    counts_of: what `num_images` of the class rows counts, in words.
+    counts_of: what `num_images` of the class rows counts, as text.
     curves: dict of stage to list of C `precision_recall.Curve`, in the order
       of `class_rows`.
     gallery: list of `gallery.Picture`.
-    gallery_note: why there is none, or None.
-    versions: dict of name to version.
-    command: that makes the report.
-    made: when, in words.
+    gallery_note: why there is no gallery, or None.
+    versions: dict of software to its version.
+    command: shell command that creates the report.
+    made: date, as text.
   """
   title: str
   split: str
@@ -82,11 +82,11 @@ class Report:
 
 
 def collect(workdir, split, stages, **facts):
-  """Gathers a report.
+  """Collects the data of a report.
 
   Args:
-    workdir: of the chain.
-    split: that was measured.
+    workdir: work directory of the chain.
+    split: evaluated split.
     stages: list of `Stage`.
     **facts: `versions`, `command` and `made` of a `Report`.
 
@@ -94,8 +94,8 @@ def collect(workdir, split, stages, **facts):
     A `Report`.
 
   Raises:
-    errors.InputError: no model was measured on the split, or a file is not as
-      it should be.
+    errors.InputError: no model was evaluated on the split, or a file is
+      invalid.
   """
   metrics = comparison.read_metrics(workdir, split)
   for stage, content in metrics.items():
@@ -112,9 +112,9 @@ def collect(workdir, split, stages, **facts):
   order = sorted(range(len(classes)), key=lambda c: (-counts[c], c))
   gallery, note = _gallery(workdir, split, stages, predictions, classes)
   curves = {}
-  for stage, said in predictions.items():
+  for stage, predicted in predictions.items():
     of_classes = classification.curves(
-        said.labels > 0, said.labels >= 0, said.image_scores)
+        predicted.labels > 0, predicted.labels >= 0, predicted.image_scores)
     curves[stage] = [of_classes[c] for c in order]
   return Report(
       title=os.path.basename(os.path.abspath(workdir)), split=split,
@@ -128,31 +128,32 @@ def collect(workdir, split, stages, **facts):
 
 
 def _read_predictions(workdir, split, metrics):
-  """Dict of stage to predictions, where kept."""
+  """Dict of stage to predictions, of the stages that have them."""
   found = {}
   for stage in metrics:
     path = os.path.join(
         comparison.evaluation_directory(workdir, stage, split),
         prediction_files.FILE)
-    said = prediction_files.read(path)
-    if said is not None:
-      _check_predictions(said, metrics[stage], path)
-      found[stage] = said
+    predicted = prediction_files.read(path)
+    if predicted is not None:
+      _check_predictions(predicted, metrics[stage], path)
+      found[stage] = predicted
   return found
 
 
-def _check_predictions(said, metrics, path):
-  """Raises `errors.InputError` unless they are of the images measured."""
+def _check_predictions(predicted, metrics, path):
+  """Raises `errors.InputError` unless their shape is that of the metrics."""
   wanted = (metrics["num_images"], len(metrics["classes"]))
-  if said.image_scores.shape != wanted:
+  shape = predicted.image_scores.shape
+  if shape != wanted:
     raise errors.InputError(
-        f"{path}: expected predictions of {wanted[0]} images and {wanted[1]} "
-        f"classes, as {summary.METRICS} beside it says. Received: "
-        f"{said.image_scores.shape[0]} and {said.image_scores.shape[1]}.")
+        f"{path}: expected predictions for {wanted[0]} images and {wanted[1]} "
+        f"classes, as in {summary.METRICS} of this directory. Received: "
+        f"{shape[0]} and {shape[1]}.")
 
 
 def _class_counts(workdir, stages, metrics, classes):
-  """Images per class [C], of training where its card is there; and of what."""
+  """Images per class [C], of training if it has a card; and the split."""
   for config in (stage.config for stage in stages):
     for directory in _data_directories(workdir, config):
       split = config.get("train_split")
@@ -167,20 +168,20 @@ def _class_counts(workdir, stages, metrics, classes):
                   f"images of training split {split}")
   first = next(iter(metrics.values()))
   return (first["num_positive_images"],
-          f"images of the measured split {first['split']}, the training "
-          "split's card not being there")
+          f"images of the evaluated split {first['split']}, as the training "
+          "split has no card")
 
 
 def _gallery(workdir, split, stages, predictions, classes):
-  """List of pictures and None, or None and why there are none."""
+  """(list of pictures, None), or (None, reason) without pictures."""
   if not predictions:
-    return None, (f"no {prediction_files.FILE} lies beside the metrics; "
+    return None, (f"{prediction_files.FILE} is missing next to the metrics; "
                   "`python -m kdwsd.evaluate` writes it")
-  (first, said), *others = predictions.items()
+  (first, predicted), *others = predictions.items()
   for stage, other in others:
-    if not np.array_equal(other.image_ids, said.image_ids):
-      return None, f"{first} and {stage} were measured on different images"
-  why = None  # The first reason: it is of the place that the run names.
+    if not np.array_equal(other.image_ids, predicted.image_ids):
+      return None, f"{first} and {stage} were evaluated on different images"
+  why = None  # The first reason: it concerns the directory in the run's config.
   for config in (stage.config for stage in stages):
     for directory in _data_directories(workdir, config):
       try:
@@ -192,11 +193,11 @@ def _gallery(workdir, split, stages, predictions, classes):
       if made is not None:
         return made, None
       why = why or (
-          f"the records in {directory} are not those that were measured")
+          f"the records in {directory} are not the evaluated ones")
   return None, why or "no stage names its records"
 
 
 def _data_directories(workdir, config):
-  """Where a run's records may lie: where they were, or in the chain."""
+  """Where a run's records may be: where they were, or in the chain."""
   named = config.get("data")
   return [named, os.path.join(workdir, "records")] if named else []

@@ -75,7 +75,7 @@ class ComparisonTest(absltest.TestCase):
         lines[3].split(),
         "T-WDet 78.6 77.6 76.6 75.6 74.6 20.0 37.5 - - 200".split())
     self.assertLen({line.index("200") for line in lines[2:5]}, 1)
-    self.assertIn("Measured on: a CPU.", lines)
+    self.assertIn("Throughput measured on: a CPU.", lines)
 
   def test_json_holds_the_rows(self):
     self._write_all()

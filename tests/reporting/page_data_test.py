@@ -52,7 +52,7 @@ class ReportDataTest(tf.test.TestCase):
     report = self._collect()
     self.assertEqual([(row.name, row.num_images) for row in report.class_rows],
                      [("red", 5), ("green", 5), ("blue", 4)])
-    self.assertIn("measured split test", report.counts_of)
+    self.assertIn("evaluated split test", report.counts_of)
 
   def test_without_records_all_but_the_gallery_is_there(self):
     shutil.rmtree(self.data)
@@ -72,7 +72,7 @@ class ReportDataTest(tf.test.TestCase):
     for stage in ("cls", "wsd", "kd_prediction"):
       prediction_files.write(self._predictions(stage), other)
     report = self._collect()
-    self.assertIn("are not those that were measured", report.gallery_note)
+    self.assertIn("are not the evaluated ones", report.gallery_note)
     other.image_ids[:] = "y"
     prediction_files.write(self._predictions("wsd"), other)
     self.assertIn("different images", self._collect().gallery_note)
@@ -102,7 +102,7 @@ class ReportDataTest(tf.test.TestCase):
   def test_a_broken_card_of_another_data_set_is_passed_over(self):
     files.write_json(records.card_path(self.data, "trainval"),
                      {"images_per_class": {"cat": 1}})
-    self.assertIn("measured split", self._collect().counts_of)
+    self.assertIn("evaluated split", self._collect().counts_of)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from kdwsd.reporting import comparison
 from kdwsd.reporting import gallery
 from kdwsd.reporting import page
 from kdwsd.reporting import page_data
-from kdwsd.reporting import page_figures
 
 _NASTY = '<script>alert("1")</script>&amp;\''
 _STAGES = tuple(comparison.MODELS)
@@ -73,7 +72,13 @@ class _Reader(html.parser.HTMLParser):
       raise ValueError(f"</{tag}> closes another element")
 
   def handle_data(self, data):
-    self.text.append(data)
+    self.text.append(re.sub(r"[ \n]+", " ", data) if data.strip() else "")
+
+
+def _section(report, anchor):
+  """The HTML of one section of a report's page."""
+  return re.search(f'<section id="{anchor}">.*?</section>', page.page(report),
+                   re.DOTALL).group()
 
 
 class ReportPageTest(absltest.TestCase):
@@ -83,12 +88,12 @@ class ReportPageTest(absltest.TestCase):
     reader = _Reader(written)
     text = "".join(reader.text)
     for words in (
-        "The three models", "Average precision of each class", "Images and",
-        "Precision against recall", "Training", "Settings", "T-WDet",
-        "S-Cls without KD", "S-Cls with KD", "+25.0", "What differs",
-        "same in all", "Versions", "Commands", "train cat", "report cat",
+        "Comparison", "Average precision per class", "Images and",
+        "Precision-recall curves", "Training", "Settings", "T-WDet",
+        "S-Cls without KD", "S-Cls with KD", "+25.0", "differ between stages",
+        "shared by all", "versions", "Commands", "train cat", "report cat",
         "cat1,234", "images of cat", "coco/AP", "5 steps",
-        "Where the two students disagree most", "At even spacing", "Seed 7"):
+        "Largest disagreement", "Evenly spaced", "Seed 7"):
       self.assertIn(words, text)
     anchors = [attrs["href"][1:] for tag, attrs in reader.tags if tag == "a"]
     ids = [attrs.get("id") for _, attrs in reader.tags]
@@ -158,9 +163,9 @@ class ReportPageTest(absltest.TestCase):
         _report(), curves={}, gallery=[], gallery_note="the records are <gone>",
         stages=[page_data.Stage("wsd", {}, [], "train")])
     text = "".join(_Reader(page.page(report)).text)
-    self.assertIn("Left out: the records are <gone>.", text)
-    self.assertIn("Left out: no predictions", text)
-    self.assertIn("No step has been logged yet", text)
+    self.assertIn("Omitted: the records are <gone>.", text)
+    self.assertIn("Omitted: no predictions", text)
+    self.assertIn("No steps logged yet", text)
 
   def test_no_stage_at_all_is_drawn_too(self):
     _Reader(page.page(_report(stages=())))
@@ -168,8 +173,9 @@ class ReportPageTest(absltest.TestCase):
   def test_many_classes_are_folded_away(self):
     rows = [page_data.ClassRow(str(i), i, {"cls": .5}) for i in range(80)]
     curve = precision_recall.from_hits([True], 1)
-    drawn = page_figures.precision_recall(dataclasses.replace(
-        _report(("cls",)), class_rows=rows, curves={"cls": [curve] * 80}))
+    drawn = _section(dataclasses.replace(
+        _report(("cls",)), class_rows=rows, curves={"cls": [curve] * 80}),
+                     "curves")
     self.assertIn("<summary>80 classes</summary>", drawn)
     self.assertEqual(drawn.count("<svg"), 80)
 
@@ -177,20 +183,19 @@ class ReportPageTest(absltest.TestCase):
     rows = [page_data.ClassRow(f"c{i}", 300 - i, {"cls": 1 - i / 300})
             for i in range(300)]
     curve = precision_recall.from_hits([True], 1)
-    drawn = page_figures.precision_recall(dataclasses.replace(
-        _report(("cls",)), class_rows=rows, curves={"cls": [curve] * 300}))
+    report = dataclasses.replace(
+        _report(("cls",)), class_rows=rows, curves={"cls": [curve] * 300})
+    drawn = _section(report, "curves")
     self.assertEqual(drawn.count("<svg"), 100)
-    self.assertIn("Of 100 of 300 classes, in percent", drawn)
+    self.assertIn("100 of 300 classes: the most frequent", drawn)
     for name in ("c0", "c49", "c299", "c250"):
       self.assertIn(f">{name}<", drawn)
     self.assertNotIn(">c50<", drawn)
     # The table has all of them.
-    everything = page_figures.classes(dataclasses.replace(
-        _report(("cls",)), class_rows=rows))
-    self.assertEqual(everything.count("<tr"), 301)
+    self.assertEqual(_section(report, "classes").count("<tr"), 301)
 
   def test_losses_that_say_nothing_are_not_drawn(self):
-    drawn = page_figures.training(_report(("cls",)))
+    drawn = _section(_report(("cls",)), "training")
     self.assertIn("hard loss", drawn)
     self.assertNotIn("zero loss", drawn)
 
@@ -198,32 +203,34 @@ class ReportPageTest(absltest.TestCase):
 class SummaryTest(absltest.TestCase):
 
   def _summary(self, **maps):
-    return page.summary(
-        [_row(stage, value) for stage, value in maps.items()], "test")
+    report = dataclasses.replace(_report(tuple(maps)), rows=[
+        _row(stage, value) for stage, value in maps.items()])
+    lead = re.search('<p class="lead">(.*?)</p>', page.page(report), re.DOTALL)
+    return re.sub("[ \n]+", " ", html.unescape(lead.group(1)))
 
-  def test_names_the_three_figures_and_the_gain(self):
+  def test_names_the_three_metrics_and_the_gain(self):
     text = self._summary(cls=.709, wsd=.786, kd_prediction=.746)
     for words in ("14 images of split test", "70.9\u00a0%", "78.6\u00a0%",
                   "74.6\u00a0%",
-                  "adds 3.7 points"):
+                  "improves the student by 3.7 points"):
       self.assertIn(words, text)
     # 3.7 of the 7.7 points between student and teacher.
-    self.assertIn("48\u00a0% of the distance", text)
+    self.assertIn("48\u00a0% of the gap", text)
 
   def test_a_loss_is_called_a_loss(self):
-    self.assertIn("costs the student 1.0 points", self._summary(
+    self.assertIn("lowers the student's mAP by 1.0 points", self._summary(
         cls=.71, wsd=.8, kd_prediction=.70))
     self.assertIn("no difference", self._summary(
         cls=.71, kd_prediction=.7101))
-    self.assertIn("better than its teacher", self._summary(
+    self.assertIn("exceeds its teacher", self._summary(
         cls=.5, wsd=.6, kd_prediction=.7))
-    self.assertNotIn("distance", self._summary(
+    self.assertNotIn("gap", self._summary(
         cls=.5, wsd=.4, kd_prediction=.7))
 
   def test_what_is_missing_is_named(self):
     self.assertIn("S-Cls with KD not measured",
                   self._summary(cls=.5, wsd=.6))
-    self.assertIn("no mAP", self._summary(cls=None))
+    self.assertIn("mAP is undefined", self._summary(cls=None))
 
 
 if __name__ == "__main__":
