@@ -1,4 +1,4 @@
-"""What the README gives Slurm and Kubernetes tells each worker who it is."""
+"""The scripts for Slurm and Kubernetes tell each worker who it is."""
 
 import json
 import os
@@ -12,10 +12,10 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def _snippet(start):
-  """The block of the README that begins so."""
-  readme = (_ROOT / "README.md").read_text(encoding="utf-8")
+  """The block of docs/devices.md that begins so."""
+  page = (_ROOT / "docs" / "devices.md").read_text(encoding="utf-8")
   block, = re.findall(
-      rf"^```\w+\n({re.escape(start)}.*?)^```", readme,
+      rf"^```\w+\n({re.escape(start)}.*?)^```", page,
       re.DOTALL | re.MULTILINE)
   return block
 

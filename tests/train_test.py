@@ -15,7 +15,7 @@ from kdwsd import train
 from kdwsd.training import history
 from tests import whole_runs
 
-_README = pathlib.Path(__file__).parent.parent / "README.md"
+_PAGE = pathlib.Path(__file__).parent.parent / "docs" / "caffe.md"
 _FLAGS = {
     "backbone": "small", "backbone_weights": "none", "fc_units": 16,
     "train_sizes": "32,48", "eval_size": 32, "num_proposals": 8,
@@ -144,8 +144,8 @@ def test_missing_data_is_a_clear_error(tmp_path):
   assert not os.path.exists(tmp_path / "work")
 
 
-def test_readme_lists_what_caffe_parity_sets():
-  text = _README.read_text(encoding="utf-8")
+def test_the_page_lists_what_caffe_parity_sets():
+  text = _PAGE.read_text(encoding="utf-8")
   table = text[text.index("`--caffe_parity` sets"):]
   table = table[table.index("| what |"):]
   table = table[:table.index("\n\n")]
@@ -158,7 +158,7 @@ def test_readme_lists_what_caffe_parity_sets():
 
 
 @pytest.mark.slow
-def test_caffe_parity_sets_what_the_readme_lists(data, tmp_path):
+def test_caffe_parity_sets_what_the_page_lists(data, tmp_path):
   done = _finish(_start(data, str(tmp_path), caffe_parity=True, train_steps=2,
                         eval_split="", momentum=0.8, soft_weight=3))
   assert done.returncode == 0, done.stderr

@@ -18,6 +18,9 @@ import yaml
 from tests.export_kit import kit
 
 _README = (kit.FOLDER / "README.md").read_text(encoding="utf-8")
+# With the page that explains what the kit's README starts.
+_DOCUMENTS = _README + (
+    kit.FOLDER.parent / "docs" / "serving.md").read_text(encoding="utf-8")
 
 
 def _text(name):
@@ -70,12 +73,12 @@ def test_models_have_labels_of_versions_that_are_served():
   assert set(model.version_labels.values()) <= versions
 
 
-def test_the_steps_of_the_readme_move_a_label_to_a_loaded_version():
+def test_the_documented_steps_move_a_label_to_a_loaded_version():
   # TensorFlow Serving refuses to move a label to a version that is not there.
   steps = [text_format.Parse(
       text, model_server_config_pb2.ModelServerConfig()).model_config_list.
            config[0] for text in (_text("models.config"), *re.findall(
-               r"```proto\n(.*?)```", _README, re.DOTALL))]
+               r"```proto\n(.*?)```", _DOCUMENTS, re.DOTALL))]
   assert len(steps) >= 4
   for before, after in zip(steps, steps[1:]):
     loaded = set(before.model_version_policy.specific.versions)
@@ -108,13 +111,14 @@ def test_monitoring_parses():
   config = text_format.Parse(_text("monitoring.config"), _message(
       "MonitoringConfig", prometheus_config={"enable": bool, "path": str}))
   assert config.prometheus_config.enable
-  assert f":8501{config.prometheus_config.path}" in _README
+  assert f":8501{config.prometheus_config.path}" in _DOCUMENTS
 
 
 def _docker_run(name):
-  """The words of the README's `docker run` line of a model."""
+  """The words of the documented `docker run` line of a model."""
   command = re.search(
-      rf"^docker run --rm --name={name} (?:.*\\\n)*.*$", _README, re.MULTILINE)
+      rf"^docker run --rm --name={name} (?:.*\\\n)*.*$", _DOCUMENTS,
+      re.MULTILINE)
   return shlex.split(command.group().replace("\\\n", " "))
 
 
@@ -194,7 +198,7 @@ def test_the_health_check_finds_a_loaded_model(tmp_path, name):
     assert checked == status, state
 
 
-def test_the_readmes_commands_have_flags_that_exist(capsys):
+def test_the_documented_commands_have_flags_that_exist(capsys):
   client = kit.client()
   with pytest.raises(SystemExit):
     client.main(["--help"])
@@ -202,7 +206,7 @@ def test_the_readmes_commands_have_flags_that_exist(capsys):
   root = pathlib.Path(kit.FOLDER).parent
   commands = re.findall(
       r"^(?:.* )?python (?:-m kdwsd\.(\w+)|export/(client\.py)) (.*)$",
-      _README, re.MULTILINE)
+      _DOCUMENTS, re.MULTILINE)
   assert {module or script for module, script, _ in commands} >= {
       "client.py", "export", "predict", "serve"}
   for module, script, rest in commands:
