@@ -1,0 +1,157 @@
+"""Runs the commands of README.md, docs/*.md and export/README.md.
+
+    .venv/bin/python .ci/docs_commands.py runs/demo_quick
+
+Commands are the fenced blocks of `bash`. The blocks of a page run one after the
+other in a folder of their own, on small data, and training takes two steps. A
+block that cannot run says why in the line above it, and is listed at the end:
+
+    <!-- not run by CI: needs a GPU -->
+
+Commands anywhere else, in blocks of another kind or indented, are an error. The
+argument is the work directory of the cut-short demo.
+"""
+
+import concurrent.futures
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import docs_data
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+_PAGES = ("README.md", "docs/*.md", "export/README.md")
+
+_MARK = re.compile(r"<!-- not run by CI(?: again)?: (.+) -->")
+_FENCE = re.compile(r"^( *)```(\w*)$")
+_SHELLS = ("sh", "shell", "console", "zsh")
+_COMMAND = re.compile(
+    r"^ {4,}\$? ?(python|pip|make|git|curl|docker|export) ", re.MULTILINE)
+
+# What training, of hours and with downloaded weights, is cut to.
+_SHORT = """
+python() {
+  case "$*" in
+    *kdwsd.train*) command python "$@" --backbone_weights=none \\
+      --train_steps=2 --steps_per_loop=1 --checkpoint_interval=2 \\
+      --eval_interval=0 --warmup_steps=0 --global_batch_size=2 \\
+      --num_proposals=16 --train_sizes=64 --eval_size=64 --student_size=64 ;;
+    *) command python "$@" ;;
+  esac
+}
+"""
+
+
+def pages():
+  """Paths of the pages whose commands run, relative to the project."""
+  return sorted(path.relative_to(_ROOT).as_posix() for pattern in _PAGES
+                for path in _ROOT.glob(pattern))
+
+
+def blocks(text, name):
+  """Finds the commands of a page.
+
+  Args:
+    text: of the page.
+    name: of the page, for messages.
+
+  Returns:
+    List of (line number of the fence, commands, None or why they do not run).
+
+  Raises:
+    ValueError: commands that are no block of `bash`, or a mark without one.
+  """
+  found, outside, fence, reason, kept = [], [], None, None, []
+  for number, line in enumerate(text.splitlines(), 1):
+    start = _FENCE.match(line)
+    if fence is None and start:
+      fence, kind, kept = number, start[2], []
+      if kind in _SHELLS:
+        raise ValueError(f"{name}:{number}: expected commands in a block of "
+                         f"`bash`. Received: `{kind}`.")
+      if reason and kind != "bash":
+        raise ValueError(f"{name}:{number}: expected a block of `bash` below "
+                         f"\"not run by CI\". Received: `{kind}`.")
+    elif fence is not None and start and not start[2]:
+      if kind == "bash":
+        found.append((fence, "\n".join(kept), reason))
+      fence = reason = None
+    elif fence is not None:
+      kept.append(line)
+    else:
+      mark = _MARK.fullmatch(line.strip())
+      reason = mark[1] if mark else reason if not line.strip() else None
+      outside.append(line)
+  indented = _COMMAND.search("\n".join(outside))
+  if indented:
+    raise ValueError(f"{name}: expected commands in a block of `bash`. "
+                     f"Received: {indented.group().strip()!r}, indented.")
+  return found
+
+
+def _run(name, commands, demo, work):
+  """Runs the commands of a page.
+
+  Args:
+    name: of the page.
+    commands: list of texts for bash.
+    demo: see the module.
+    work: empty folder to run them in.
+
+  Returns:
+    (name, seconds, exit status, output).
+  """
+  started = time.monotonic()
+  for entry in ("flags", "export", ".venv"):
+    os.symlink(_ROOT / entry, work / entry)
+  shutil.copytree(demo, work / "runs" / "demo",
+                  ignore=shutil.ignore_patterns("scenes"))
+  script = "\n".join(
+      ["set -euo pipefail", ". .venv/bin/activate", _SHORT, "set -x",
+       *commands])
+  done = subprocess.run(
+      ["bash", "-c", script], cwd=work, stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT, text=True, check=False, errors="replace",
+      env={**os.environ, "PYTHONPATH": str(_ROOT)})
+  return name, time.monotonic() - started, done.returncode, done.stdout
+
+
+def main(argv):
+  """Runs the pages two at a time; returns the exit status."""
+  demo = pathlib.Path(argv[1]).resolve()
+  wanted, left_out = {}, []
+  for name in pages():
+    text = (_ROOT / name).read_text(encoding="utf-8")
+    for number, commands, reason in blocks(text, name):
+      if reason:
+        left_out.append(f"{name}:{number}: {reason}")
+      else:
+        wanted.setdefault(name, []).append(commands)
+  failed = []
+  with tempfile.TemporaryDirectory() as folder, (
+      concurrent.futures.ThreadPoolExecutor(2)) as pool:
+    waiting = []
+    for name, commands in wanted.items():
+      work = pathlib.Path(folder) / name.replace("/", "_")
+      docs_data.write(demo / "scenes", work)
+      waiting.append(pool.submit(_run, name, commands, demo, work))
+    for future in concurrent.futures.as_completed(waiting):
+      name, seconds, status, output = future.result()
+      print(f"{name}: {len(wanted[name])} blocks, {seconds:.0f} s, exit status "
+            f"{status}", flush=True)
+      if status:
+        failed.append(name)
+        print(output, flush=True)
+  print("\nNot run:", *left_out, sep="\n  ")
+  if failed:
+    print(f"error: commands failed: {', '.join(failed)}.", file=sys.stderr)
+  return 1 if failed else 0
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv))
