@@ -1,18 +1,22 @@
 """An export in TensorFlow's C++ session, without TensorFlow's Python.
 
 TensorFlow Serving loads a SavedModel with the C++ loader and runs it in a C++
-session. Python's `tf.saved_model.load` takes another way, by objects instead of
-by names, and may succeed where a server fails. The libraries in TensorFlow's
-wheel have the C++ one behind the C API (tensorflow/c/c_api.h, tf_tstring.h),
-which is called here.
+session. Python's `tf.saved_model.load` restores objects instead of looking up
+names, and may succeed where a server fails. The libraries in TensorFlow's wheel
+have the C++ loader behind the C API, which is called here.
 
-`run_apart` does so in a process of its own that never imports TensorFlow: there
-an operation that lives in Python or in an add-on's library fails, as it would
-on a server. Within one process with Python's TensorFlow, `Session` is safe too
-(both share the libraries, which are loaded once), but proves less.
+`run_apart` does so in a process that never imports TensorFlow: there an
+operation implemented in Python or in an add-on's library fails, as it would on
+a server. `Session` is also safe in a process with Python's TensorFlow (both
+share the libraries, which are loaded once), but proves less.
+
+Sources: tensorflow/c/c_api.h, tf_status.h, tf_tensor.h and tf_tstring.h.
 """
 
+import contextlib
 import ctypes
+import functools
+import importlib.util
 import os
 import pickle
 import subprocess
@@ -21,7 +25,6 @@ import sys
 import numpy as np
 
 from kdwsd import literal_paths
-from kdwsd.serving import c_api
 from kdwsd.serving import meta_graph
 
 _STRING = 7
@@ -32,6 +35,21 @@ _STRING_SIZE = 24  # bytes of a TF_TString
 
 _SERVE = (
     "from kdwsd.serving import native_session; native_session.serve_pipe()")
+
+
+class NativeError(RuntimeError):
+  """An error of the C++ loader or session.
+
+  Attributes:
+    code: of tensorflow/c/tf_status.h, for example 3, invalid argument.
+  """
+
+  def __init__(self, message, code):
+    super().__init__(message)
+    self.code = code
+
+  def __reduce__(self):
+    return NativeError, (str(self), self.code)
 
 
 class Session:
@@ -49,27 +67,24 @@ class Session:
       tag: of the graph to load.
 
     Raises:
-      c_api.NativeError: the loader refuses it.
+      NativeError: the loader refuses it.
     """
-    self._session = None
-    self._c = c_api.load()
-    self._graph = self._c.TF_NewGraph()
-    options = self._c.TF_NewSessionOptions()
-    buffer = self._c.TF_NewBuffer()
-    try:
-      tags = (ctypes.c_char_p * 1)(tag.encode())
-      with c_api.Status(self._c) as status:
-        self._session = self._c.TF_LoadSessionFromSavedModel(
+    self._c = c = _library()
+    with contextlib.ExitStack() as owned, contextlib.ExitStack() as passing:
+      self._graph = c.TF_NewGraph()
+      owned.callback(c.TF_DeleteGraph, self._graph)
+      options, buffer = c.TF_NewSessionOptions(), c.TF_NewBuffer()
+      passing.callback(c.TF_DeleteSessionOptions, options)
+      passing.callback(c.TF_DeleteBuffer, buffer)
+      with _status(c) as status:
+        self._session = c.TF_LoadSessionFromSavedModel(
             options, None, os.fsencode(literal_paths.literal(directory)),
-            tags, 1, self._graph, buffer, status)
+            (ctypes.c_char_p * 1)(tag.encode()), 1, self._graph, buffer, status)
+      owned.callback(_end_session, c, self._session)
       content = buffer.contents
       self.signatures = meta_graph.read_signatures(
           ctypes.string_at(content.data, content.length))
-    finally:
-      self._c.TF_DeleteBuffer(buffer)
-      self._c.TF_DeleteSessionOptions(options)
-      if self._session is None:
-        self._c.TF_DeleteGraph(self._graph)
+      self._owned = owned.pop_all()
 
   def __enter__(self):
     return self
@@ -79,13 +94,7 @@ class Session:
 
   def close(self):
     """Frees the model."""
-    if self._session is not None:
-      with c_api.Status(self._c) as status:
-        self._c.TF_CloseSession(self._session, status)
-      with c_api.Status(self._c) as status:
-        self._c.TF_DeleteSession(self._session, status)
-      self._c.TF_DeleteGraph(self._graph)
-      self._session = None
+    self._owned.close()
 
   def run(self, signature_name, inputs):
     """Runs a signature.
@@ -98,7 +107,7 @@ class Session:
       {key: array}; strings as object arrays of bytes.
 
     Raises:
-      c_api.NativeError: the session refuses the inputs.
+      NativeError: the session refuses the inputs.
     """
     signature = self.signatures[signature_name]
     keys, values = list(inputs), []
@@ -107,7 +116,7 @@ class Session:
     try:
       for key in keys:
         values.append(self._tensor(inputs[key], signature.inputs[key][1]))
-      with c_api.Status(self._c) as status:
+      with _status(self._c) as status:
         self._c.TF_SessionRun(
             self._session, None,
             self._ends(signature.inputs[key][0] for key in keys),
@@ -128,9 +137,9 @@ class Session:
     ends = []
     for name in names:
       operation, _, index = name.rpartition(":")
-      ends.append(c_api.Output(self._c.TF_GraphOperationByName(
+      ends.append(_Output(self._c.TF_GraphOperationByName(
           self._graph, operation.encode()), int(index)))
-    return (c_api.Output * len(ends))(*ends)
+    return (_Output * len(ends))(*ends)
 
   def _tensor(self, value, kind):
     value = np.asarray(value, object if kind == _STRING else _TYPES[kind])
@@ -184,7 +193,7 @@ def run_apart(directory, requests):
     (signatures, list of outputs), see `Session`.
 
   Raises:
-    c_api.NativeError: of the loader, or of the first request refused; or the
+    NativeError: of the loader, or of the first request refused; or the
       process died.
   """
   environment = {**os.environ, "PYTHONPATH": os.pathsep.join(
@@ -196,24 +205,91 @@ def run_apart(directory, requests):
       env=environment, check=False)
   if done.returncode:
     lines = done.stderr.decode(errors="replace").strip().splitlines()
-    raise c_api.NativeError(
+    raise NativeError(
         f"the process that loads {directory} ended with {done.returncode}: "
-        f"{lines[-1] if lines else 'no word'}", 2)
+        f"{lines[-1] if lines else 'no output'}", 2)
   answer = pickle.loads(done.stdout)
-  if isinstance(answer, c_api.NativeError):
+  if isinstance(answer, NativeError):
     raise answer
   return answer
 
 
 def serve_pipe():
-  """The other side of `run_apart`."""
+  """The child process of `run_apart`."""
   directory, requests = pickle.load(sys.stdin.buffer)
   try:
     with Session(directory) as session:
       answer = session.signatures, [
           session.run(name, inputs) for name, inputs in requests]
-  except c_api.NativeError as error:
+  except NativeError as error:
     answer = error
   if "tensorflow" in sys.modules:
     raise RuntimeError("TensorFlow's Python was imported: nothing is proven")
   sys.stdout.buffer.write(pickle.dumps(answer))
+
+
+@contextlib.contextmanager
+def _status(c):
+  """A TF_Status for a call; raises NativeError where the call failed."""
+  status = c.TF_NewStatus()
+  try:
+    yield status
+    if c.TF_GetCode(status):
+      raise NativeError(c.TF_Message(status).decode(errors="replace"),
+                        c.TF_GetCode(status))
+  finally:
+    c.TF_DeleteStatus(status)
+
+
+def _end_session(c, session):
+  with _status(c) as status:
+    c.TF_CloseSession(session, status)
+  with _status(c) as status:
+    c.TF_DeleteSession(session, status)
+
+
+class _Output(ctypes.Structure):
+  """A TF_Output: an output of an operation."""
+  _fields_ = (("operation", ctypes.c_void_p), ("index", ctypes.c_int))
+
+
+class _Buffer(ctypes.Structure):
+  """A TF_Buffer."""
+  _fields_ = (("data", ctypes.c_void_p), ("length", ctypes.c_size_t),
+              ("deallocator", ctypes.c_void_p))
+
+
+_LETTERS = {
+    "-": None, "b": ctypes.POINTER(_Buffer), "i": ctypes.c_int,
+    "l": ctypes.c_int64, "p": ctypes.c_void_p, "t": ctypes.c_char_p,
+    "z": ctypes.c_size_t}
+# Types of the result and of the arguments, a letter each.
+_FUNCTIONS = {
+    "TF_NewStatus": "p", "TF_DeleteStatus": "-p", "TF_GetCode": "ip",
+    "TF_Message": "tp", "TF_NewGraph": "p", "TF_DeleteGraph": "-p",
+    "TF_NewSessionOptions": "p", "TF_DeleteSessionOptions": "-p",
+    "TF_NewBuffer": "b", "TF_DeleteBuffer": "-b",
+    "TF_LoadSessionFromSavedModel": "ppbtpipbp", "TF_CloseSession": "-pp",
+    "TF_DeleteSession": "-pp", "TF_GraphOperationByName": "ppt",
+    "TF_SessionRun": "-pbppippipibp", "TF_AllocateTensor": "pipiz",
+    "TF_DeleteTensor": "-p", "TF_TensorData": "pp", "TF_TensorType": "ip",
+    "TF_TensorElementCount": "lp", "TF_NumDims": "ip", "TF_Dim": "lpi",
+    "TF_StringInit": "-p", "TF_StringCopy": "-ptz", "TF_StringDealloc": "-p",
+    "TF_StringGetDataPointer": "pp", "TF_StringGetSize": "zp"}
+
+
+@functools.cache
+def _library():
+  """The C API with its argument types, from the libraries in the wheel."""
+  # Found, not imported.
+  folder = os.path.dirname(importlib.util.find_spec("tensorflow").origin)
+  framework, library = (
+      ctypes.CDLL(os.path.join(folder, name), ctypes.RTLD_GLOBAL)
+      for name in ("libtensorflow_framework.so.2", "libtensorflow_cc.so.2"))
+  for name, (result, *arguments) in _FUNCTIONS.items():
+    if not hasattr(library, name):  # Which of them has it is up to the version.
+      setattr(library, name, getattr(framework, name))
+    function = getattr(library, name)
+    function.restype = _LETTERS[result]
+    function.argtypes = [_LETTERS[letter] for letter in arguments]
+  return library

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import system_errors
-from kdwsd.serving import c_api
 from kdwsd.serving import examples
 from kdwsd.serving import native_session
 from kdwsd.serving import signatures
@@ -44,7 +43,7 @@ def verify(directory, servable, model, chosen, *, eval_size):
   replayed = warmup.read(directory)
   try:
     found, answers = native_session.run_apart(directory, requests + replayed)
-  except c_api.NativeError as error:
+  except native_session.NativeError as error:
     raise errors.InputError(
         f"{directory}: expected an export that TensorFlow's C++ session can "
         "run, as a server does. Received: "

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kdwsd.serving import c_api
 from kdwsd.serving import native_session
 from kdwsd.serving import saved_model
 from tests.serving import fakes
@@ -81,7 +80,7 @@ def test_signatures_are_read_without_tensorflows_protos(student):
 ])
 def test_what_a_server_does_not_check_the_graph_does(
     student, name, inputs, message):
-  with pytest.raises(c_api.NativeError, match=message) as error:
+  with pytest.raises(native_session.NativeError, match=message) as error:
     student[2].run(name, inputs)
   assert error.value.code == _INVALID_ARGUMENT
 
@@ -94,7 +93,7 @@ def test_images_that_all_fail_are_named_every_time(student, name, inputs):
   # The session's optimiser may drop what only orders a check and what follows
   # it; then the two race. Threads, for the order varies more on busy cores.
   def message(_):
-    with pytest.raises(c_api.NativeError) as error:
+    with pytest.raises(native_session.NativeError) as error:
       student[2].run(name, inputs)
     return str(error.value)
 
@@ -199,7 +198,7 @@ def test_runs_apart_without_pythons_tensorflow(student):
       answer["probabilities"],
       _python(servable, "serving_default", image_bytes=_CONTENT)[
           "probabilities"], atol=1e-6)
-  with pytest.raises(c_api.NativeError, match=r"image_bytes\[0\]"):
+  with pytest.raises(native_session.NativeError, match=r"image_bytes\[0\]"):
     native_session.run_apart(
         directory, [("serving_default", {"image_bytes": [b""]})])
 
@@ -216,23 +215,25 @@ def test_python_in_the_graph_fails_apart(tmp_path):
   request = ("double", {"number": np.float32(3)})
   with native_session.Session(str(tmp_path)) as session:
     assert session.run(*request)["twice"] == 6
-  with pytest.raises(c_api.NativeError, match="PyFunc|callback|ended with"):
+  with pytest.raises(native_session.NativeError,
+                     match="PyFunc|callback|ended with"):
     native_session.run_apart(str(tmp_path), [request])
 
 
 def test_damaged_exports_are_refused(student, tmp_path):
   _, directory, _ = student
-  with pytest.raises(c_api.NativeError, match="Could not find SavedModel"):
+  with pytest.raises(native_session.NativeError,
+                     match="Could not find SavedModel"):
     native_session.Session(str(tmp_path))
   copy = str(tmp_path / "copy")
   shutil.copytree(directory, copy)
   os.remove(os.path.join(copy, "variables", "variables.index"))
-  with pytest.raises(c_api.NativeError):
+  with pytest.raises(native_session.NativeError):
     native_session.run_apart(
         copy, [("serving_default", {"image_bytes": _CONTENT})])
 
 
 def test_an_error_survives_pickling():
   import pickle
-  error = pickle.loads(pickle.dumps(c_api.NativeError("no", 5)))
+  error = pickle.loads(pickle.dumps(native_session.NativeError("no", 5)))
   assert (str(error), error.code) == ("no", 5)
