@@ -58,7 +58,7 @@ flags.DEFINE_bool("pad_variable_length_inputs",
                   _DEFAULTS.pad_variable_length_inputs, "Run requests to a "
                   "teacher together whose images differ in their number of "
                   "proposals; answers may then have scores of more proposals "
-                  "than were sent (export/README.md).")
+                  "than were sent (docs/serving.md).")
 flags.DEFINE_integer("max_request_bytes", _DEFAULTS.max_request_bytes,
                      "Bytes of a request; a longer one is refused.",
                      lower_bound=1)
