@@ -202,7 +202,7 @@ def test_bad_input_is_told_and_leaves_nothing(place, tmp_path):
       ((student, f"--output={place}/models/student", "--version=1"),
        "expected a version that does not exist yet"),
       ((student, f"--output={tmp_path}/file"),
-       "file: expected a place that can be written"),
+       "file: expected a writable directory"),
   )
   answers = _export(*(arguments for arguments, _ in cases))
   for (arguments, message), answer in zip(cases, answers):

@@ -98,7 +98,7 @@ def test_a_detector_gives_boxes_within_the_image(place):
       place, "--model=wsd", "photos/*.png", "--json", "--threshold=0",
       "--box_threshold=0", "--box_share=0", "--max_boxes=4")
   assert done.returncode == 0, done.stderr
-  assert "not known; EdgeBoxes" in done.stderr  # No records' card is there.
+  assert "are unknown; EdgeBoxes" in done.stderr  # No records' card is there.
   answer = json.loads(done.stdout)
   assert answer["boxes"]
   for box in answer["boxes"]:

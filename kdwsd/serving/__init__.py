@@ -1,1 +1,1 @@
-"""What a trained model is served by: exports, and a local server."""
+"""Serving: SavedModel exports and a local server for them."""

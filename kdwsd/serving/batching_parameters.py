@@ -1,17 +1,16 @@
-"""What a server's batching file says of an export's warm-up requests.
+"""Checks warm-up requests against a server's --batching_parameters_file.
 
-TensorFlow Serving joins requests as its --batching_parameters_file tells, and
-refuses a request of more rows than `max_batch_size`. If that is a warm-up
-request, the version does not load, and a server that waits for its first
-version never opens its ports.
+TensorFlow Serving rejects a request with more rows than `max_batch_size`. If
+that is a warm-up request, the version fails to load, and a server that waits
+for its first version never opens its ports.
 """
 
 import re
 
 from kdwsd import errors
 
-# `max_batch_size` of the serving kit's files in export/, where the package may
-# be installed without them: of a student, of a teacher.
+# The serving kit's files and their `max_batch_size`, by whether the model is a
+# detector. Written here because export/ is not installed with the package.
 KIT_FILES = {False: "export/batching_parameters.txt",
              True: "export/teacher_batching_parameters.txt"}
 KIT_MAX_BATCH_SIZES = {False: 32, True: 8}
@@ -21,16 +20,16 @@ _DEFAULT_MAX_BATCH_SIZE = 1000
 
 
 def max_batch_size(path):
-  """Reads how many rows a server takes in a request.
+  """Reads the largest number of rows that a server accepts in a request.
 
   Args:
-    path: of a --batching_parameters_file.
+    path: a --batching_parameters_file.
 
   Returns:
-    Its `max_batch_size`, or what TensorFlow Serving takes if there is none.
+    Its `max_batch_size`, or TensorFlow Serving's default.
 
   Raises:
-    errors.InputError: it cannot be read, or has a field that is no number.
+    errors.InputError: the file cannot be read, or the field is not a number.
   """
   try:
     with open(path, encoding="utf-8") as file:
@@ -52,16 +51,16 @@ def max_batch_size(path):
 
 
 def check_warmup(batch_sizes, path, *, detector):
-  """Checks that a server will take the warm-up requests.
+  """Checks that a server will accept the warm-up requests.
 
   Args:
-    batch_sizes: of the requests.
-    path: of the server's batching file; None for the serving kit's; empty for
-      a server that joins no requests.
-    detector: whether the kit's file for a teacher is meant.
+    batch_sizes: rows of each request.
+    path: the server's batching file; None for the serving kit's, empty for a
+      server without batching.
+    detector: whether None means the kit's file for a teacher.
 
   Raises:
-    errors.InputError: a size is above the limit; or see `max_batch_size`.
+    errors.InputError: a size is above the limit; see also `max_batch_size`.
   """
   if path == "" or not batch_sizes:
     return

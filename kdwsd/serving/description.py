@@ -1,4 +1,4 @@
-"""What `export.json` says of an export: where it is from, how to call it."""
+"""The content of `export.json`: an export's origin and its interface."""
 
 import datetime
 import os
@@ -11,7 +11,7 @@ from kdwsd.serving import image_decoding
 
 
 def origin():
-  """The code that made it, and when."""
+  """Versions of the code that wrote the export, and the time."""
   return {
       "kdwsd_version": kdwsd.__version__,
       "git_revision": _revision(),
@@ -22,11 +22,11 @@ def origin():
 
 
 def interface(servable, *, eval_size):
-  """What a client has to know.
+  """Everything a client needs to call the export.
 
   Args:
     servable: a `signatures.Servable`.
-    eval_size: side E to which images are warped, pixels.
+    eval_size: side of the square that images are warped to, pixels.
 
   Returns:
     Dict ready for JSON.
@@ -71,7 +71,7 @@ def _specs(tensors):
 
 
 def _revision():
-  """Git revision of this code, with -dirty if changed; None outside of git."""
+  """Git revision of this code, with "-dirty" if modified; None outside git."""
   folder = os.path.dirname(os.path.abspath(kdwsd.__file__))
 
   def git(*arguments):
@@ -83,7 +83,7 @@ def _revision():
       return None
     return done.stdout.strip() if done.returncode == 0 else None
 
-  # An installed package may lie in somebody else's repository.
+  # An installed package may lie inside another project's repository.
   if not git("ls-files", "--error-unmatch", "__init__.py"):
     return None
   return git("describe", "--always", "--abbrev=40", "--match=", "--dirty")

@@ -1,4 +1,4 @@
-"""Images to check an export with: of a run's records, or drawn."""
+"""Example requests for checking and warming up an export."""
 
 import dataclasses
 
@@ -10,13 +10,13 @@ from kdwsd.data import records
 from kdwsd.data import scenes
 from kdwsd.serving import signatures
 
-# Of a drawn image; a detector's cost grows with them.
+# Few, because a detector's cost grows with them.
 _DRAWN_PROPOSALS = 16
 
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-  """An image as a client sends it.
+  """An image as a client sends it, with its proposals.
 
   Attributes:
     encoded: JPEG bytes, upright.
@@ -33,8 +33,8 @@ def from_records(record_set, count, *, num_proposals):
 
   Args:
     record_set: a `records.RecordSet`.
-    count: of images, at most; -1 for all.
-    num_proposals: R, of each image at most.
+    count: largest number of images; -1 for all.
+    num_proposals: largest number of proposals of an image.
 
   Returns:
     List of `Example`s.
@@ -50,11 +50,11 @@ def from_records(record_set, count, *, num_proposals):
 
 
 def drawn(count, *, seed=0):
-  """Procedural scenes, the same each time.
+  """Procedural scenes, for a run without records at hand.
 
   Args:
-    count: of images.
-    seed: of what is drawn.
+    count: number of images.
+    seed: of the random generator.
 
   Returns:
     List of `Example`s.
@@ -73,7 +73,7 @@ def drawn(count, *, seed=0):
 
 
 def batch(chosen, size):
-  """A batch as the input pipeline makes it for evaluation.
+  """Builds a batch as the input pipeline does for evaluation.
 
   Args:
     chosen: list of B `Example`s.
@@ -81,7 +81,7 @@ def batch(chosen, size):
 
   Returns:
     Dict with `image` [B, S, S, 3] float32, `proposals` [B, R, 4], `objectness`
-    [B, R] and `valid` [B, R]; R is the largest number there is, 1 at least.
+    [B, R] and `valid` [B, R]; R is the largest number of proposals, at least 1.
   """
   count = max([1, *(len(example.proposals) for example in chosen)])
   proposals = np.zeros([len(chosen), count, 4], np.float32)
@@ -105,7 +105,7 @@ def batch(chosen, size):
 
 
 def requests(servable, chosen):
-  """One request for each signature.
+  """Builds one request for each signature.
 
   Args:
     servable: a `signatures.Servable`.

@@ -1,8 +1,8 @@
 """EXIF orientation of encoded images, read in the graph.
 
-TensorFlow's decoders know nothing of it. All images of a batch are walked at
-once, one segment a step, and only headers are read: the cost hardly depends on
-the number of images or their size.
+TensorFlow's decoders ignore it. All images of a batch are scanned together,
+one segment a step, and only headers are read, so that the cost hardly depends
+on the number of images or their size.
 
 Sources: JPEG, ITU-T T.81, annex B; PNG, third edition, sec. 11.3.3.4 (eXIf);
 TIFF 6.0, sec. 2; Exif 2.3, sec. 4.6.4, tag 0x0112.
@@ -15,26 +15,26 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TAG = 0x0112
 _EXIF = b"Exif\0\0"
 
-# A photograph has some 20 segments before its pixels. The limits are there so
-# that no file can keep a server walking.
+# A photograph has some 20 segments before its pixels. The limits keep a hostile
+# file from occupying the server.
 _MAX_SEGMENTS = 512
 _MAX_ENTRIES = 512
 _ENTRY = 12  # bytes
 
 
 def orientations(image_bytes):
-  """Reads how images have to be turned to be upright.
+  """Reads EXIF orientations.
 
-  Of a JPEG the first segment APP1 with EXIF counts, of a PNG the chunk eXIf
-  before the pixels. What is broken, or not there, leaves an image as it is.
-  Unlike `kdwsd.data.images`, which reads through Pillow, XMP is not looked
-  into, nor EXIF in a PNG's text.
+  They come from a JPEG's first APP1 segment with EXIF, or from a PNG's eXIf
+  chunk before the pixels. Missing or broken EXIF counts as upright. Unlike
+  `kdwsd.data.images`, which uses Pillow, this reads neither XMP nor EXIF stored
+  as PNG text.
 
   Args:
     image_bytes: [B] string.
 
   Returns:
-    [B] int32, 1 to 8.
+    [B] int32, 1 (upright) to 8.
   """
   start, end = _find_tiff(image_bytes)                            # [B], [B]
   header = _bytes(image_bytes, start, 8)                          # [B, 8]
@@ -43,7 +43,7 @@ def orientations(image_bytes):
   directory = start + _integer(header[:, 4:8], little)
   known &= directory + 2 <= end
   count = _integer(_bytes(image_bytes, directory, 2), little)     # [B]
-  # Entries beyond the segment's end are no entries.
+  # Ignore entries beyond the segment's end.
   count = tf.minimum(count, (end - directory - 2) // _ENTRY)
   count = _either(known, tf.clip_by_value(count, 0, _MAX_ENTRIES), 0)
   most = tf.maximum(tf.reduce_max(count), 0)                      # N
@@ -64,7 +64,7 @@ def orientations(image_bytes):
 
 
 def _find_tiff(image_bytes):
-  """Where the TIFF file within an image starts and ends; empty for none."""
+  """Start and end [B] of the TIFF file inside each image; equal if none."""
   length = _length(image_bytes)                                   # [B]
   is_png = _starts_with(_bytes(image_bytes, 0 * length, 8), PNG_SIGNATURE)
 
@@ -100,17 +100,17 @@ def _find_tiff(image_bytes):
 
 
 def _either(condition, yes, no):
-  """`tf.where` of anything whole, as int64."""
+  """`tf.where` on integers of any type, as int64."""
   return tf.where(condition, tf.cast(yes, tf.int64), tf.cast(no, tf.int64))
 
 
 def _bytes(image_bytes, at, size):
-  """Bytes [B, size] int64 from [B] places on, zeros beyond the end."""
+  """Bytes [B, size] int64 from offsets [B], zeros beyond the end."""
   at = tf.clip_by_value(at, 0, _length(image_bytes))
   size = tf.cast(size, tf.int32)
   part = tf.strings.substr(
       image_bytes, at, tf.fill(tf.shape(at), tf.cast(size, tf.int64)))
-  # An empty string cannot be padded, nor a string be cut to nothing.
+  # `decode_raw` neither pads empty strings nor cuts to length 0.
   padded = tf.io.decode_raw(
       tf.strings.join([part, b"\0"]), tf.uint8,
       fixed_length=tf.maximum(size, 1))
@@ -122,7 +122,7 @@ def _length(image_bytes):
 
 
 def _integer(values, little):
-  """Bytes [..., n] as unsigned integers [...], of either byte order."""
+  """Bytes [..., n] as unsigned integers [...], in either byte order."""
   powers = [256 ** i for i in range(values.shape[-1])]
   return tf.where(
       little, tf.reduce_sum(values * tf.constant(powers, tf.int64), -1),
@@ -130,6 +130,6 @@ def _integer(values, little):
 
 
 def _starts_with(values, prefix):
-  """[B] bool of [B, n] bytes."""
+  """Whether bytes [B, n] start with the prefix; [B] bool."""
   return tf.reduce_all(
       values[:, :len(prefix)] == tf.constant(list(prefix), tf.int64), axis=1)

@@ -1,4 +1,4 @@
-"""Other formats than SavedModel, each measured against it on real images."""
+"""Formats other than SavedModel, each compared with it on real images."""
 
 import os
 
@@ -18,10 +18,10 @@ _BATCH = 16
 
 
 def check(names):
-  """Checks names of formats before any work is done.
+  """Checks the names of formats before any work is done.
 
   Raises:
-    errors.InputError: one is unknown, or its package is not there.
+    errors.InputError: one is unknown, or its package is not installed.
   """
   for name in names:
     if name not in NAMES:
@@ -37,7 +37,7 @@ def write(directory, names, model, *, image_size, representative, images,
   """Writes formats beside a SavedModel and compares them with it.
 
   Args:
-    directory: of the version; its SavedModel is there.
+    directory: of the version, with its SavedModel.
     names: some of `NAMES`.
     model: the student.
     image_size: S.
@@ -50,7 +50,7 @@ def write(directory, names, model, *, image_size, representative, images,
     `mean_difference`, `map_saved_model`, `map`}.
 
   Raises:
-    errors.InputError: a format's figures are no numbers.
+    errors.InputError: a converted model returns NaN or infinity.
   """
   expected = _saved_model(directory, images)                      # [M, C]
 

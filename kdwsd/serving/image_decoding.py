@@ -1,11 +1,11 @@
-"""From the bytes of people's images to the model's squares, in the graph.
+"""Decodes, orients and resizes encoded images inside the serving graph.
 
-What `kdwsd.data.images` does to files before they are recorded, and the input
-pipeline to records, by TensorFlow's own operations, so that a server needs no
-Python. JPEG and PNG alone are read, at most 50 million pixels. The pixels are
-those of `kdwsd.data.images`, with two differences: `exif` looks in fewer places
-for the orientation, and the one transparent level that a grey PNG of 2 or 4
-bits can name is transparent here (Pillow compares it with other numbers).
+It repeats with TensorFlow operations what `kdwsd.data.images` does to files and
+the input pipeline to records, so that a server needs no Python. It reads JPEG
+and PNG of up to 50 million pixels. The pixels equal those of
+`kdwsd.data.images`, with two exceptions: `exif` reads the orientation from
+fewer places, and the transparent level of a grey PNG of 2 or 4 bits is honoured
+here (Pillow compares it with rescaled values).
 """
 
 import tensorflow as tf
@@ -15,28 +15,28 @@ from kdwsd.serving import exif
 
 MAX_PIXELS = 50_000_000
 
-# Images of a batch that are decoded at the same time.
+# Images of a batch that are decoded in parallel.
 _PARALLEL = 8
 
 
 def decode(image_bytes, size, *, max_pixels=MAX_PIXELS, name="image_bytes"):
-  """Decodes a batch, each image upright and warped to a square.
+  """Decodes a batch; each image is turned upright and warped to a square.
 
-  A batch with an image that cannot be decoded fails as a whole, and the
-  message names the first such image: nothing is ever answered for pixels that
-  are not there. Declared sizes are checked before anything is decoded.
+  One image that cannot be decoded fails the whole batch, with a message that
+  names the first such image. Declared sizes are checked before decoding.
 
   Args:
     image_bytes: [B] string, JPEG or PNG of any colour space and depth.
     size: side S in pixels.
-    max_pixels: larger images are refused.
+    max_pixels: larger images are rejected.
     name: of the input, for messages.
 
   Returns:
     [B, S, S, 3] float32 RGB 0..255.
 
   Raises:
-    tf.errors.InvalidArgumentError: when run, as above, or B is 0.
+    tf.errors.InvalidArgumentError: at run time, for an image that cannot be
+      decoded or a B of 0.
   """
   images, problems = decode_each(
       image_bytes, size, max_pixels=max_pixels, name=name)
@@ -45,34 +45,33 @@ def decode(image_bytes, size, *, max_pixels=MAX_PIXELS, name="image_bytes"):
       f"{name}[", tf.strings.as_string(index), "]: ", problem])
   with tf.control_dependencies([
       tf.debugging.Assert(tf.equal(problem, ""), [message])]):
-    # The images themselves must wait for the check. Of a `tf.reshape` only the
-    # constant shape would, and the graph optimiser drops a reshape to the
-    # shape that is there already.
+    # The images themselves must depend on the assertion. In a `tf.reshape` only
+    # the constant shape would, and the graph optimiser removes a reshape that
+    # does not change the shape.
     images = tf.identity(images)
   return tf.ensure_shape(images, [None, size, size, 3])
 
 
 def decode_each(image_bytes, size, *, max_pixels=MAX_PIXELS,
                 name="image_bytes"):
-  """Decodes a batch like `decode`, in which a bad image fails no other.
+  """Decodes a batch like `decode`, but reports bad images one by one.
 
   Args:
-    image_bytes: as for `decode`.
-    size: likewise.
-    max_pixels: likewise.
-    name: likewise.
+    image_bytes: see `decode`.
+    size: see `decode`.
+    max_pixels: see `decode`.
+    name: see `decode`.
 
   Returns:
-    images [B, S, S, 3] float32 RGB 0..255, black where there is a problem;
-    problems [B] string: empty where all is well, else what was expected and
-    what was received.
+    images [B, S, S, 3] float32 RGB 0..255, black for a bad image;
+    problems [B] string: what was expected and what was received, or empty.
 
   Raises:
-    tf.errors.InvalidArgumentError: when run, if B is 0.
+    tf.errors.InvalidArgumentError: at run time, if B is 0.
   """
   count = tf.shape(image_bytes, out_type=tf.int64)[0]             # B
   tf.debugging.Assert(count > 0, [
-      f"{name}: expected one image or more. Received: none."])
+      f"{name}: expected at least one image. Received: none."])
   # `tf.data` for `ignore_errors`: a decoder's failure names no image of the
   # batch, and nothing else in a graph can catch it.
   dataset = tf.data.Dataset.from_tensor_slices(
@@ -87,14 +86,14 @@ def decode_each(image_bytes, size, *, max_pixels=MAX_PIXELS,
       tf.zeros([0], tf.string)))
   indices, images, problems = dataset.concatenate(nothing).take(
       1).with_options(_options()).get_single_element()
-  # Rows whose decoder failed are missing. Copying all pixels to make room for
-  # them takes milliseconds, so it is done only where it must be.
+  # Rows whose decoder failed are missing. Inserting them copies all pixels,
+  # which takes milliseconds, so it is done only if there are any.
   places = indices[:, tf.newaxis]
   images = tf.cond(
       tf.shape(indices, out_type=tf.int64)[0] == count, lambda: images,
       lambda: tf.scatter_nd(places, images, [count, size, size, 3]))
   undecodable = tf.strings.join([
-      "expected a whole JPEG or PNG image. Received: ", _length(image_bytes),
+      "expected a complete JPEG or PNG image. Received: ", _length(image_bytes),
       " bytes that cannot be decoded."])                          # [B]
   problems = tf.tensor_scatter_nd_update(undecodable, places, problems)
   images = tf.ensure_shape(images, [None, size, size, 3])
@@ -105,10 +104,10 @@ def first_problem(problems):
   """Finds the first of several problems.
 
   Args:
-    problems: [B] string, empty where there is none.
+    problems: [B] string, empty for good images.
 
   Returns:
-    Its index, B if there is none; and the problem, empty if there is none.
+    Its index (B if there is none) and its text (empty if there is none).
   """
   problems = tf.concat([problems, [""]], 0)                       # [B + 1]
   index = tf.argmax(tf.concat([problems[:-1] != "", [True]], 0))
@@ -116,7 +115,7 @@ def first_problem(problems):
 
 
 def _decode_one(content, size, max_pixels):
-  """[S, S, 3] float32 and "", or zeros and what is wrong with the image."""
+  """Returns the image [S, S, 3] float32 and its problem, or an empty string."""
   head = tf.io.decode_raw(tf.strings.join([content, b"\0"]), tf.uint8,
                           fixed_length=26)                        # [26]
   is_jpeg = _starts_with(head, b"\xff\xd8\xff")
@@ -131,7 +130,7 @@ def _decode_one(content, size, max_pixels):
       (~(is_jpeg | is_png), lambda: tf.strings.join([
           "expected a JPEG or PNG image. Received: ", _length(content),
           " bytes of something else."])),
-      # Compared like this nothing overflows.
+      # In float64, which does not overflow.
       (tf.cast(height, tf.float64) * tf.cast(width, tf.float64) > max_pixels,
        lambda: tf.strings.join([
            f"expected at most {max_pixels} pixels. Received: ",
@@ -146,7 +145,7 @@ def _decode_one(content, size, max_pixels):
 
 
 def _decode_jpeg(content):
-  # CMYK becomes RGB here, inverted or not as Adobe's marker says.
+  # Converts CMYK to RGB, inverted where Adobe's marker demands it.
   return tf.io.decode_jpeg(
       content, channels=3, dct_method="INTEGER_ACCURATE")         # [H, W, 3]
 
@@ -156,8 +155,8 @@ def _decode_png(content, head):
   image = tf.cond(
       head[24] == 16, lambda: _decode_deep_png(content),
       lambda: tf.io.decode_png(content, channels=4))              # [H, W, 4]
-  # Where there is no alpha TensorFlow makes one, at 1, 2 or 4 bits a pixel
-  # with 1, 3 or 15 for what is 255 elsewhere.
+  # If there is no alpha channel, TensorFlow adds an opaque one, whose value at
+  # 1, 2 or 4 bits a pixel is 1, 3 or 15 instead of 255.
   depth = tf.clip_by_value(tf.cast(head[24], tf.int32), 1, 8)
   opaque = tf.cast(tf.bitwise.left_shift(1, depth) - 1, tf.uint8)
   return tf.cond(
@@ -166,7 +165,7 @@ def _decode_png(content, head):
 
 
 def _decode_deep_png(content):
-  """[H, W, 4] uint8 of 16 bits, by the rule of `sample_ranges`."""
+  """Decodes 16 bits to [H, W, 4] uint8 by the rule of `sample_ranges`."""
   image = tf.io.decode_png(content, channels=4, dtype=tf.uint16)  # [H, W, 4]
 
   def upper_bits(samples):
@@ -178,32 +177,31 @@ def _decode_deep_png(content):
     return tf.cast(tf.bitwise.right_shift(
         samples, tf.cast(spare, tf.uint16)), tf.uint8)
 
-  # Alpha has a depth of its own, and 16 bits where TensorFlow makes it.
+  # Alpha has a depth of its own; TensorFlow's added one has 16 bits.
   return tf.concat([upper_bits(image[..., :3]), upper_bits(image[..., 3:])], -1)
 
 
 def _on_white(image):
-  # In integers of two bytes, for a large image in floats would take four.
+  # uint16 halves the memory that float32 would take for a large image.
   wide = tf.cast(image, tf.uint16)                                # [H, W, 4]
   colours, alpha = wide[..., :3], wide[..., 3:]
-  # At most 255 * 255 + 127, which 16 bits hold.
+  # At most 255 * 255 + 127, which fits 16 bits.
   mixed = (colours * alpha + 255 * (255 - alpha) + 127) // 255
   return tf.cast(mixed, tf.uint8)                                 # [H, W, 3]
 
 
 def _warp(image, size):
-  """As the input pipeline: bilinear, no antialiasing."""
+  """Resizes as the input pipeline does: bilinear, no antialiasing."""
   return tf.image.resize(
       image, [size, size], "bilinear", antialias=False)           # [S, S, 3]
 
 
 def _upright(images, orientation):
-  """Turns [B, S, S, 3]; warping and turning squares can change places."""
+  """Orients [B, S, S, 3]; for squares this may follow the resizing."""
 
   def turned():
     turn = tf.reshape(orientation, [-1, 1, 1, 1])                 # [B, 1, 1, 1]
-    # The table of EXIF: 5 to 8 have rows and columns exchanged; then these
-    # are mirrored, left to right and top to bottom.
+    # EXIF: 5 to 8 are transposed, before mirroring left-right and top-bottom.
     upright = tf.where(turn >= 5, tf.transpose(images, [0, 2, 1, 3]), images)
     mirrored = ((turn == 2) | (turn == 3) | (turn == 6) | (turn == 7))
     upright = tf.where(mirrored, upright[:, :, ::-1], upright)
@@ -223,7 +221,7 @@ def _length(content):
 
 
 def _integer(values):
-  """Four bytes as an unsigned integer, the highest first."""
+  """Four bytes, most significant first, as an unsigned integer."""
   powers = tf.constant([256 ** 3, 256 ** 2, 256, 1], tf.int64)
   return tf.reduce_sum(tf.cast(values, tf.int64) * powers)
 
@@ -234,7 +232,7 @@ def _starts_with(values, prefix):
 
 
 def _options():
-  """No tuning threads: a data set here lives for one request."""
+  """Options without autotuning: this data set lives for one request."""
   options = tf.data.Options()
   options.autotune.enabled = False
   options.experimental_optimization.apply_default_optimizations = False

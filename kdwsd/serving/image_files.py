@@ -1,4 +1,4 @@
-"""Which image files are meant by folders, patterns, paths and lists."""
+"""Expands command-line arguments to image files."""
 
 import collections
 import dataclasses
@@ -8,7 +8,7 @@ import os
 from kdwsd.data import image_names
 from kdwsd.data import texts
 
-_KINDS_TOLD = 6  # Of what was passed over.
+_KINDS_SHOWN = 6  # Kinds of skipped files that a message names.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,9 +16,9 @@ class ImageFile:
   """One file to predict.
 
   Attributes:
-    path: to open it by.
-    name: path below the folder that was given, or the file's own name.
-    problem: why there is no such file; None where there may be one.
+    path: the file's path.
+    name: its path relative to the folder that was given, or its file name.
+    problem: why there is no such file, or None.
   """
   path: str
   name: str
@@ -26,20 +26,20 @@ class ImageFile:
 
 
 def expand(arguments, lines=(), leave_out=None, passed_over=None):
-  """Finds the files that arguments mean, in the order of the arguments.
+  """Lists the files that the arguments name, in the order of the arguments.
 
   Args:
-    arguments: each a file, a folder (searched with its subfolders, hidden ones
-      left out, for files named like images), a pattern of `glob` (`**` for any
-      subfolders), or `-` for `lines`.
-    lines: of standard input: a path each; blank ones are passed over.
-    leave_out: a folder of results, which is not searched; None for none.
-    passed_over: a `collections.Counter` to which is added what folders hold
-      beside images, by ending; None for nobody to know.
+    arguments: each a file, a folder (searched recursively for files with an
+      image extension, without hidden folders), a glob pattern (`**` matches
+      any subfolders), or `-` for `lines`.
+    lines: of standard input, a path each; blank lines are skipped.
+    leave_out: an output folder that is not searched, or None.
+    passed_over: a `collections.Counter`, incremented for every file that is
+      skipped in a folder, by extension; or None.
 
   Returns:
-    List of `ImageFile`. An argument that means no file gives one with a
-    `problem`, for its message to come where its predictions would.
+    List of `ImageFile`. An argument without a matching file yields one with a
+    `problem`, so that its message appears in place of its predictions.
   """
   found = []
   passed_over = collections.Counter() if passed_over is None else passed_over
@@ -102,20 +102,19 @@ def _of_folder(folder, leave_out, passed_over):
 
 
 def describe(passed_over):
-  """What was passed over in one line, the most frequent first; "" for nothing.
-  """
+  """Summarizes skipped files in one line, the most frequent kind first."""
   counted = sorted(passed_over.items(), key=lambda item: (-item[1], item[0]))
-  told = []
-  for kind, count in counted[:_KINDS_TOLD]:
+  shown = []
+  for kind, count in counted[:_KINDS_SHOWN]:
     if count > 1 and not kind.startswith("."):
       kind = kind.replace("file", "files").replace("folder", "folders")
-    told.append(f"{count} {texts.shown(kind)}")
-  rest = sum(count for _, count in counted[_KINDS_TOLD:])
-  return ", ".join(told + ([f"{rest} others"] if rest else []))
+    shown.append(f"{count} {texts.shown(kind)}")
+  rest = sum(count for _, count in counted[_KINDS_SHOWN:])
+  return ", ".join(shown + ([f"{rest} others"] if rest else []))
 
 
 def _of_pattern(pattern):
   paths = sorted(path for path in glob.glob(pattern, recursive=True)
                  if not os.path.isdir(path))
   return [_single(path) for path in paths] or [ImageFile(
-      pattern, "", "expected a pattern of files. Received: no file fits.")]
+      pattern, "", "expected a pattern of files. Received: no match.")]

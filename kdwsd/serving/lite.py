@@ -1,8 +1,8 @@
 """A student as a TensorFlow Lite file, for phones and small boards.
 
 One image a call: input `images` [1, S, S, 3] float32 RGB 0..255, output
-[1, C] float32 probabilities in the order of the class list. Resizing is left
-to the caller, see the preprocessing in `export.json`.
+[1, C] float32 probabilities in the order of the class list. The caller resizes
+the image, see the preprocessing in `export.json`.
 """
 
 import numpy as np
@@ -21,15 +21,15 @@ def write(path, probabilities, *, image_size, kind, representative=None):
   """Converts a student.
 
   Args:
-    path: of the file.
+    path: output file.
     probabilities: function of [B, S, S, 3] to [B, C].
     image_size: S.
-    kind: `FLOAT16`, weights of 16 bits; `INT8`, weights and activations of 8
-      bits; `INT16X8`, weights of 8 bits and activations of 16, for networks
-      without normalisation, whose few large activations leave 8 bits too
-      coarse for the others. Input and output are floats always.
-    representative: [N, S, S, 3] float32, images from which the ranges of
-      activations are taken; not for FLOAT16.
+    kind: `FLOAT16`, 16-bit weights; `INT8`, 8-bit weights and activations;
+      `INT16X8`, 8-bit weights and 16-bit activations, for networks without
+      normalisation, where a few large activations would make 8 bits too coarse
+      for the rest. Inputs and outputs are always floats.
+    representative: [N, S, S, 3] float32, images to calibrate the ranges of
+      activations on; unused by FLOAT16.
   """
   function = tf.function(probabilities, input_signature=[
       tf.TensorSpec([1, image_size, image_size, 3], tf.float32, "images")])
@@ -56,7 +56,7 @@ def predict(path, images):
   """Runs a file on images.
 
   Args:
-    path: of the file.
+    path: TensorFlow Lite file.
     images: [N, S, S, 3] float32.
 
   Returns:

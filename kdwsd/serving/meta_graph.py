@@ -1,7 +1,7 @@
 """Signatures in a serialized MetaGraphDef, read without TensorFlow.
 
-TensorFlow's protos cannot be had without importing all of TensorFlow. Field
-numbers: tensorflow/core/protobuf/meta_graph.proto.
+Hand-made because TensorFlow's own protocol buffers cannot be imported without
+all of TensorFlow. Field numbers: tensorflow/core/protobuf/meta_graph.proto.
 """
 
 import dataclasses
@@ -9,11 +9,11 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-  """Of a SavedModel.
+  """A signature of a SavedModel.
 
   Attributes:
-    inputs: {key: (name of its tensor, number of its type)}.
-    outputs: likewise.
+    inputs: {key: (tensor name, number of its DataType)}.
+    outputs: like `inputs`.
     method_name: for example tensorflow/serving/predict.
   """
   inputs: dict

@@ -1,4 +1,4 @@
-"""A student as an ONNX file, where tf2onnx is installed; it is no dependency.
+"""A student as an ONNX file; needs tf2onnx, which is not a dependency.
 
 Input `images` [B, S, S, 3] float32 RGB 0..255, output `probabilities` [B, C].
 """
@@ -18,30 +18,30 @@ FILES = {ONNX: "student.onnx"}
 _OPSET = 17
 _NEEDED = ("tf2onnx", "onnx", "onnxruntime")
 
-# Left free, pip would bring NumPy 2 and a protobuf that TensorFlow 2.15 cannot
-# load.
+# Without these bounds pip would install NumPy 2 and a protobuf that TensorFlow
+# 2.15 cannot load.
 _INSTALL = "pip install tf2onnx onnxruntime 'onnx<1.17' 'numpy<2'"
 
 
 def check():
-  """Checks that the packages are there.
+  """Checks that the packages are installed.
 
   Raises:
-    errors.InputError: they are not.
+    errors.InputError: one is not.
   """
   missing = [
       name for name in _NEEDED if importlib.util.find_spec(name) is None]
   if missing:
     raise errors.InputError(
-        f"--formats={ONNX}: expected {', '.join(_NEEDED)}, which are no part "
-        f"of an installation: {_INSTALL}. Received: no {', '.join(missing)}.")
+        f"--formats={ONNX}: expected the packages {', '.join(_NEEDED)}; "
+        f"install them with {_INSTALL}. Received: no {', '.join(missing)}.")
 
 
 def write(path, probabilities, *, image_size):
   """Converts a student.
 
   Args:
-    path: of the file.
+    path: output file.
     probabilities: function of [B, S, S, 3] to [B, C].
     image_size: S.
   """
@@ -64,7 +64,7 @@ def predict(path, images):
   """Runs a file on images.
 
   Args:
-    path: of the file.
+    path: ONNX file.
     images: [N, S, S, 3] float32.
 
   Returns:

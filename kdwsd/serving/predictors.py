@@ -1,9 +1,9 @@
-"""One way to ask an export and a model in memory: images in, scores out.
+"""One interface to exports and to models in memory: images in, scores out.
 
-An export gets a JPEG or PNG file as it is, and decodes it as it will on a
-server; files of other formats are sent as JPEG. A model in memory gets the
-pixels that `kdwsd.data.images` has decoded, resized as the input pipeline does
-for evaluation.
+An export gets the bytes of a JPEG or PNG file and decodes them as on a server;
+files of other formats are re-encoded as JPEG. A model in memory gets the pixels
+that `kdwsd.data.images` decodes, resized as the input pipeline does for
+evaluation.
 """
 
 import dataclasses
@@ -22,20 +22,20 @@ from kdwsd.data import proposals
 from kdwsd.serving import saved_model
 from kdwsd.serving import signatures
 
-# What an export decodes: JPEG, PNG.
+# First bytes of the formats that an export decodes: JPEG, PNG.
 _DECODED_BY_EXPORT = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-  """An image to be scored.
+  """An image to score.
 
   Attributes:
-    path: of its file, for messages.
-    content: of its file.
+    path: its file, for messages.
+    content: bytes of the file.
     decoded: an `images.DecodedImage`.
     proposals: [N, 4] float32; None for a classifier.
-    objectness: [N] float32; None likewise.
+    objectness: [N] float32; None for a classifier.
   """
   path: str
   content: bytes
@@ -46,13 +46,12 @@ class Image:
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-  """What a model says of an image.
+  """A model's scores of an image.
 
   Attributes:
     probabilities: [C] float32.
-    boxes: [N, 4] float32, the proposals that were scored; None of a
-      classifier.
-    proposal_scores: [N, C] float32; None likewise.
+    boxes: [N, 4] float32, the scored proposals; None for a classifier.
+    proposal_scores: [N, C] float32; None for a classifier.
   """
   probabilities: np.ndarray
   boxes: Optional[np.ndarray] = None
@@ -61,14 +60,14 @@ class Scores:
 
 @dataclasses.dataclass(frozen=True)
 class Predictor:
-  """A model that can be asked.
+  """An export or a model behind one function.
 
   Attributes:
     classes: C names, in the order of probabilities.
-    is_detector: whether its images need proposals.
+    is_detector: whether images need proposals.
     ask: function of a list of `Image`s to (probabilities [B, C], proposal
-      scores [B, R, C] or None, B texts: what is wrong with an image, or
-      empty); raises TensorFlow's errors.
+      scores [B, R, C] or None, B strings: the problem with an image, or
+      empty). It raises TensorFlow's errors.
   """
   classes: tuple
   is_detector: bool
@@ -76,18 +75,18 @@ class Predictor:
 
 
 def read(path, settings=None, *, max_pixels=images.DEFAULT_MAX_PIXELS):
-  """Reads an image file and, for a detector, makes its proposals.
+  """Reads an image file and, for a detector, computes its proposals.
 
   Args:
-    path: of the file.
+    path: image file.
     settings: `proposals.Settings` for a detector, else None.
-    max_pixels: larger images are refused.
+    max_pixels: larger images are rejected.
 
   Returns:
     An `Image`.
 
   Raises:
-    errors.InputError: no whole image.
+    errors.InputError: the file is not a complete image.
   """
   content = images.read_bytes(path, path)
   decoded = images.decode(content, max_pixels=max_pixels, name=path)
@@ -98,18 +97,18 @@ def read(path, settings=None, *, max_pixels=images.DEFAULT_MAX_PIXELS):
 
 
 def score(predictor, batch):
-  """Scores images, so that a bad one spoils no other.
+  """Scores images; a bad image does not affect the others.
 
   Args:
     predictor: a `Predictor`.
     batch: list of `Image`s.
 
   Returns:
-    For each image its `Scores`, or the `errors.InputError` that says why there
-    are none.
+    For each image its `Scores`, or an `errors.InputError` with the reason why
+    it could not be scored.
 
   Raises:
-    errors.InputError: the model does not give finite numbers.
+    errors.InputError: the model returns NaN or infinity.
   """
   try:
     probabilities, proposal_scores, problems = predictor.ask(batch)
@@ -137,18 +136,18 @@ def score(predictor, batch):
 
 def score_files(predictor, found, settings=None, *, batch_size=1,
                 max_pixels=images.DEFAULT_MAX_PIXELS):
-  """Reads and scores files, in their order.
+  """Reads and scores files in order.
 
   Args:
     predictor: a `Predictor`.
     found: list of `image_files.ImageFile`.
     settings: `proposals.Settings` for a detector, else None.
-    batch_size: images scored at once.
-    max_pixels: larger images are refused.
+    batch_size: images in a forward pass.
+    max_pixels: larger images are rejected.
 
   Yields:
     (the `ImageFile`, its `Image` or None, its `Scores` or the
-    `errors.InputError` that says why there are none).
+    `errors.InputError` with the reason why it could not be scored).
 
   Raises:
     errors.InputError: see `score`.
@@ -173,14 +172,14 @@ def score_files(predictor, found, settings=None, *, batch_size=1,
 
 
 def of_model(model, *, classes, size, num_proposals=None):
-  """Makes a predictor of a model in memory.
+  """Makes a predictor from a model in memory.
 
   Args:
     model: function of a batch of the input pipeline to a dictionary with
-      `image_scores` [B, C] and, of a detector, `proposal_scores` [B, R, C].
+      `image_scores` [B, C] and, for a detector, `proposal_scores` [B, R, C].
     classes: C names.
-    size: side to which images are warped, pixels: the run's --eval_size.
-    num_proposals: R of a detector; None for a classifier.
+    size: side that images are warped to, pixels: the run's --eval_size.
+    num_proposals: R for a detector, None for a classifier.
 
   Returns:
     A `Predictor`.
@@ -193,7 +192,7 @@ def of_model(model, *, classes, size, num_proposals=None):
             if name in outputs}
 
   def ask(batch):
-    # As `input_pipeline` resizes, one by one: they differ in size.
+    # Resized as in `input_pipeline`, one by one since sizes differ.
     inputs = {"image": tf.stack([
         tf.image.resize(image.decoded.pixels, [size, size], "bilinear",
                         antialias=False) for image in batch])}
@@ -210,18 +209,19 @@ def of_model(model, *, classes, size, num_proposals=None):
 
 
 def of_export(directory, num_proposals=None):
-  """Makes a predictor of an export.
+  """Makes a predictor from an export.
 
   Args:
-    directory: of a version, see `saved_model.find`.
-    num_proposals: R that a detector gets; None for as many as the image with
-      the most has.
+    directory: a version, see `saved_model.find`.
+    num_proposals: R that a detector gets; by default the largest number of
+      proposals in the batch.
 
   Returns:
     A `Predictor`.
 
   Raises:
-    errors.InputError: damaged, or no export of `kdwsd.export`.
+    errors.InputError: the export is damaged, or was not written by
+      `kdwsd.export`.
   """
   classes = saved_model.read_classes(directory)
   try:
@@ -229,11 +229,11 @@ def of_export(directory, num_proposals=None):
     signature = loaded.signatures[signatures.DEFAULT]
     names = set(signature.structured_input_signature[1])
     outputs = set(signature.structured_outputs)
-    # Exports of earlier versions have none.
+    # Exports of earlier versions lack it.
     signature = loaded.signatures.get(signatures.PER_IMAGE, signature)
-  except Exception as error:  # A damaged one raises nearly anything.
+  except Exception as error:  # Damaged files raise nearly anything.
     raise errors.InputError(
-        f"{directory}: expected a whole SavedModel with the signature "
+        f"{directory}: expected a complete SavedModel with the signature "
         f"{signatures.DEFAULT}. Received: {system_errors.first_line(error)}."
     ) from error
   if signatures.IMAGE_BYTES not in names:
@@ -249,7 +249,7 @@ def of_export(directory, num_proposals=None):
         f"{', '.join(sorted(needed))}. Received: "
         f"{', '.join(sorted(outputs))}.")
 
-  def ask(batch, _loaded=loaded):  # Which must outlive its signature.
+  def ask(batch, _loaded=loaded):  # `loaded` must outlive its signature.
     inputs = {signatures.IMAGE_BYTES: tf.constant(
         [_encoded(image) for image in batch])}
     if is_detector:
@@ -275,7 +275,7 @@ def _encoded(image):
 
 
 def _pad(batch, count):
-  """Proposals of several images as arrays.
+  """Pads the proposals of several images to the same number.
 
   Returns:
     boxes [B, R, 4] float32 and objectness [B, R] float32, zeros where padded;
@@ -293,9 +293,9 @@ def _pad(batch, count):
 
 
 def _refusal(path, error):
-  """Why a model gives no answer for one image, as an `errors.InputError`."""
+  """Turns a TensorFlow error for one image into an `errors.InputError`."""
   line = system_errors.first_line(error)
-  # Our own exports say what they expected of which image of the batch.
+  # Our own exports name the image's index and what they expected.
   named = re.match(r"\w+\[\d+\]: (expected .*)", line)
   return errors.InputError(f"{path}: {named.group(1)}." if named else (
-      f"{path}: expected an image that the model takes. Received: {line}."))
+      f"{path}: expected an image that the model accepts. Received: {line}."))

@@ -1,7 +1,7 @@
-"""The inputs that a detector takes beside images, checked in the graph.
+"""A detector's inputs beside the images, checked in the graph.
 
 `proposals` [B, R, 4] float32 are (ymin, xmin, ymax, xmax), fractions of the
-upright image; `objectness` [B, R] float32 has a number for each.
+upright image; `objectness` [B, R] float32 has one number for each.
 """
 
 import tensorflow as tf
@@ -11,12 +11,12 @@ from kdwsd.serving import image_decoding
 PROPOSALS = "proposals"
 OBJECTNESS = "objectness"
 
-# How far beyond the image a proposal may reach by rounding.
+# Tolerance for rounding: how far a proposal may extend beyond the image.
 _SLACK = 1e-3
 
 
 def matching(squares, proposals, objectness):
-  """Refuses shapes that do not belong together.
+  """Asserts that the shapes match.
 
   Args:
     squares: [B, S, S, 3], the images.
@@ -27,7 +27,7 @@ def matching(squares, proposals, objectness):
     proposals and objectness, of known rank.
 
   Raises:
-    tf.errors.InvalidArgumentError: when run.
+    tf.errors.InvalidArgumentError: at run time, if they do not.
   """
   proposals = tf.ensure_shape(proposals, [None, None, 4])
   objectness = tf.ensure_shape(objectness, [None, None])
@@ -47,17 +47,17 @@ def matching(squares, proposals, objectness):
 
 
 def in_range(proposals, objectness):
-  """Refuses proposals in pixels, and NaN and infinity.
+  """Asserts that proposals are fractions and objectness is finite.
 
   Args:
     proposals: [B, R, 4] float32.
     objectness: [B, R] float32.
 
   Returns:
-    The same.
+    The arguments.
 
   Raises:
-    tf.errors.InvalidArgumentError: when run.
+    tf.errors.InvalidArgumentError: at run time, see `range_problems`.
   """
   _, problem = image_decoding.first_problem(
       range_problems(proposals, objectness))
@@ -67,15 +67,14 @@ def in_range(proposals, objectness):
 
 
 def range_problems(proposals, objectness):
-  """What `in_range` refuses, image by image.
+  """Describes out-of-range inputs, image by image.
 
   Args:
     proposals: [B, R, 4] float32.
     objectness: [B, R] float32.
 
   Returns:
-    [B] string: what was expected and what was received; empty where all is
-    well.
+    [B] string: what was expected and what was received, or empty.
   """
   # A comparison with NaN is false.
   inside = tf.reduce_all(

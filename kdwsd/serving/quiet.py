@@ -1,6 +1,6 @@
-"""Keeps TensorFlow's remarks, none of them a user's business, off the screen.
+"""Silences TensorFlow's own log lines, which mean nothing to a user.
 
-What goes wrong is raised, not written.
+Errors are raised as usual.
 """
 
 import contextlib
@@ -13,8 +13,8 @@ from absl import logging
 
 @contextlib.contextmanager
 def logs():
-  """Without lines of Python's TensorFlow, as on names of inputs."""
-  # Not `set_verbosity`, which cannot be taken back where it was never set.
+  """Silences log lines and warnings from Python, such as on input names."""
+  # Not `set_verbosity`, which cannot be undone if it was never set.
   logger = logging.get_absl_logger()
   before = logger.level
   logger.setLevel(python_logging.ERROR)
@@ -28,7 +28,7 @@ def logs():
 
 @contextlib.contextmanager
 def everything():
-  """Also without what C++ writes to standard error, as a converter's tables."""
+  """Also silences standard error, where C++ converters print tables."""
   kept = os.dup(2)
   try:
     with open(os.devnull, "wb") as nowhere:

@@ -1,4 +1,4 @@
-"""How a detector's proposals were made, so that new images get such too."""
+"""Proposal settings for new images, taken from a detector's records."""
 
 import dataclasses
 import os
@@ -9,35 +9,35 @@ _COMPUTED = ("edge_boxes", "selective_search")
 
 
 def settings(recorded, num_proposals):
-  """Settings for new images of a detector that was trained on records.
+  """Chooses how to compute proposals of new images.
 
   Args:
-    recorded: `proposals` of the records' card, see `kdwsd.data.cards`; None
-      where it is not known.
-    num_proposals: that the detector takes.
+    recorded: `proposals` of the records' card, see `kdwsd.data.cards`, or None
+      if unknown.
+    num_proposals: number of proposals that the detector takes.
 
   Returns:
-    (a `proposals.Settings` with a method that can be computed; a remark for
-    the user where they are not the recorded ones, else None).
+    (a `proposals.Settings` whose method can be computed; a remark for the user
+    if the settings differ from the recorded ones, else None).
   """
   fallback = proposals.Settings(max_proposals=num_proposals)
   if not isinstance(recorded, dict) or "method" not in recorded:
     return fallback, (
-        "The settings of the proposals it was trained on are not known; "
-        "EdgeBoxes' defaults are used.")
+        "The proposal settings of its training data are unknown; EdgeBoxes "
+        "runs with its defaults.")
   if recorded["method"] not in _COMPUTED:
     return fallback, (
-        "It was trained on proposals that came with the data (method "
-        f"{recorded['method']}); for new images EdgeBoxes makes them.")
+        "It was trained on proposals supplied with the data (method "
+        f"{recorded['method']}); for new images EdgeBoxes computes them.")
   known = {field.name for field in dataclasses.fields(proposals.Settings)}
   values = {name: value for name, value in
             (recorded.get("settings") or {}).items() if name in known}
   remark = None
   model = values.get("edge_model")
   if model and not os.path.exists(model):
-    # The thresholds belong to the edges: those of gradients come with them.
+    # Thresholds depend on the kind of edges: gradients have their own.
     for name in ("edge_model", "min_score", "edge_min_mag", "kappa"):
       values.pop(name, None)
-    remark = (f"Its proposals were made with the edge model {model}, which is "
-              "not there; image gradients are used.")
+    remark = (f"Its proposals were computed with the edge model {model}, which "
+              "does not exist here; image gradients are used instead.")
   return proposals.Settings(method=recorded["method"], **values), remark

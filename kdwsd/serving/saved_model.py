@@ -1,4 +1,4 @@
-"""Exports on disk: what TensorFlow Serving watches, never half-written.
+"""Exports on disk, in TensorFlow Serving's layout, published atomically.
 
     MODEL_DIR/
       3/                      a version: TensorFlow Serving takes the highest
@@ -6,10 +6,10 @@
         variables/
         assets/classes.txt    class names, one a line
         assets.extra/tf_serving_warmup_requests
-        export.json           what it is, from what it was made
+        export.json           origin and interface, see `description`
 
-A version comes into being by a rename: it is written in a directory beside it
-whose name is no number, so that a server looking meanwhile passes it by.
+A version is written to a directory whose name is not a number, which servers
+ignore, and then renamed.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ _MAX_VERSION = 2 ** 63 - 1
 
 
 def versions(model_directory):
-  """Versions there, sorted; empty where there is no such directory."""
+  """Existing versions, sorted; empty if there is no such directory."""
   try:
     names = os.listdir(model_directory)
   except (FileNotFoundError, NotADirectoryError):
@@ -48,28 +48,27 @@ def versions(model_directory):
 
 
 def version_path(model_directory, version):
-  """Where a version lies, or will."""
+  """Path of a version, existing or not."""
   return os.path.join(model_directory, str(version))
 
 
 @contextlib.contextmanager
 def new_version(model_directory, version=None):
-  """Yields a directory to write in, that becomes a version at the end.
+  """Yields a temporary directory that becomes a version when the block ends.
 
-  If the block raises, nothing of it stays. If the process is killed, the
-  directory stays, under a name that no server takes for a version, until the
-  next export removes it.
+  If the block raises, the directory is removed. If the process is killed, it
+  stays, under a name that servers ignore, until the next export removes it.
 
   Args:
-    model_directory: made if it is missing.
-    version: its number; by default one more than the highest there, or 1.
+    model_directory: created if missing.
+    version: its number; by default one more than the highest, or 1.
 
   Yields:
     (path of the temporary directory, the version).
 
   Raises:
-    errors.InputError: the version exists, another export is at work there, or
-      the place cannot be written.
+    errors.InputError: the version exists, another export is running there, or
+      the directory cannot be written.
   """
   model_directory = os.path.abspath(model_directory)
   if version is not None and not 0 <= version <= _MAX_VERSION:
@@ -97,7 +96,7 @@ def new_version(model_directory, version=None):
   finally:
     if temporary:
       shutil.rmtree(temporary, ignore_errors=True)
-    for directory in made:  # The deepest first; full ones stay.
+    for directory in made:  # Deepest first; only empty ones go.
       with contextlib.suppress(OSError):
         os.rmdir(directory)
     if lock is not None:
@@ -105,17 +104,17 @@ def new_version(model_directory, version=None):
 
 
 def write(servable, directory):
-  """Writes a model as SavedModel.
+  """Writes a model as a SavedModel.
 
   Args:
     servable: a `signatures.Servable`.
-    directory: where to; may exist.
+    directory: to write to; may exist.
 
   Raises:
     errors.InputError: the disk is full or cannot be written.
   """
   os.makedirs(directory, exist_ok=True)
-  # In there, so that it goes with the rest if the process is killed.
+  # Inside `directory`, to be removed with it if the process is killed.
   with tempfile.TemporaryDirectory(dir=directory) as scratch:
     class_file = os.path.join(scratch, CLASS_FILE)
     files.write_text(
@@ -125,12 +124,12 @@ def write(servable, directory):
       with quiet.logs():
         tf.saved_model.save(
             servable.module, directory, signatures=servable.signatures,
-            # They are for training: exact RoI pooling has one.
+            # Needed only for training; exact RoI pooling has one.
             options=tf.saved_model.SaveOptions(
                 experimental_custom_gradients=False))
     except tf.errors.OpError as error:
       raise errors.InputError(
-          f"{directory}: expected to write the model there. Received: "
+          f"{directory}: expected to write the model. Received: "
           f"{system_errors.first_line(error)}.") from error
   if signatures.CLASSIFY in servable.signatures:
     updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(
@@ -140,7 +139,7 @@ def write(servable, directory):
         method_name=signatures.CLASSIFY_METHOD, tags="serve")
     with quiet.logs():
       updater.save()
-    # It is of the file before; servers do without.
+    # It belongs to the file before the update; servers do not need it.
     with contextlib.suppress(FileNotFoundError):
       os.remove(os.path.join(directory, "fingerprint.pb"))
 
@@ -154,14 +153,14 @@ def read_metadata(directory):
   """Reads `export.json` of a version.
 
   Raises:
-    errors.InputError: it is missing or no JSON object.
+    errors.InputError: it is missing or not a JSON object.
   """
   path = os.path.join(directory, METADATA_FILE)
   metadata = files.read_json(path)
   if not isinstance(metadata, dict):
     raise errors.InputError(
-        f"{path}: expected what `python -m kdwsd.export` writes. Received: "
-        f"{type(metadata).__name__}.")
+        f"{path}: expected a JSON object, as `python -m kdwsd.export` writes. "
+        f"Received: {type(metadata).__name__}.")
   return metadata
 
 
@@ -182,10 +181,10 @@ def read_classes(directory):
 
 
 def find(path):
-  """Finds the version that a user means.
+  """Resolves a path to a version.
 
   Args:
-    path: of a version, or of the directory that holds versions: the highest.
+    path: a version, or a directory of versions, of which the highest is taken.
 
   Returns:
     Path of the version.
@@ -207,13 +206,13 @@ def _check_free(model_directory, version):
   path = version_path(model_directory, version)
   if os.path.lexists(path):
     raise errors.InputError(
-        f"{path}: expected a version that does not exist yet; a server may "
-        "have it loaded. Received: one that does. Without --version the next "
-        "free number is taken.")
+        f"{path}: expected a version that does not exist yet, since a server "
+        "may have loaded it. Received: an existing one. Without --version the "
+        "next free number is taken.")
 
 
 def _missing_parents(directory):
-  """Directories that `makedirs` would make, the deepest first."""
+  """Directories that `makedirs` would create, deepest first."""
   missing = []
   while not os.path.lexists(directory):
     missing.append(directory)
@@ -222,17 +221,17 @@ def _missing_parents(directory):
 
 
 def _lock(directory):
-  """Keeps other exports out; the kernel lets go if the process is killed."""
+  """Locks out other exports; the kernel releases it if we are killed."""
   descriptor = os.open(directory, os.O_RDONLY)
   try:
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError as error:
     os.close(descriptor)
     raise errors.InputError(
-        f"{directory}: expected to be the only export at work there. "
-        "Received: another one.") from error
+        f"{directory}: expected no other export running there. Received: "
+        "one.") from error
   except OSError:
-    # A file system without locks: two exports at once are the user's care.
+    # The file system has no locks: the user must not run two exports at once.
     pass
   return descriptor
 
@@ -245,17 +244,17 @@ def _remove_left_overs(directory):
 
 @contextlib.contextmanager
 def _readable_errors(model_directory):
-  """Turns what a full or forbidden disk raises into one line."""
+  """Turns an OSError into an `InputError`."""
   try:
     yield
   except OSError as error:
     raise errors.InputError(
-        f"--output: {model_directory}: expected a place that can be written. "
+        f"--output: {model_directory}: expected a writable directory. "
         f"Received: {error.strerror or error}.") from error
 
 
 def _open_to_all(directory):
-  """A server runs as somebody else; mkdtemp's directories are for one only."""
+  """Adds read access for others: servers run as another user."""
   for folder, _, names in os.walk(directory):
     os.chmod(folder, 0o755)
     for name in names:

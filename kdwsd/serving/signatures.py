@@ -1,7 +1,7 @@
-"""What a served model answers: the names, shapes and order of its tensors.
+"""Serving signatures: names, shapes and order of their tensors.
 
-This is the one owner of the names. C classes, K = min(5, C), S the side of the
-student's images, E that of the detector's:
+This module owns the names. C classes, K = min(5, C), S the side of the
+student's images, E the side of the detector's:
 
 | signature | inputs | outputs |
 |---|---|---|
@@ -16,22 +16,22 @@ student's images, E that of the detector's:
 | classes | [B, C] string | the class list, the same in each row |
 | top_k_classes | [B, K] string | best first |
 | top_k_probabilities | [B, K] float32 | best first |
-| proposal_scores | [B, R, C] float32 | of a detector; 0 for padding |
-| status | [B] string | empty, or why the image has no answer |
+| proposal_scores | [B, R, C] float32 | detectors only; 0 for padding |
+| status | [B] string | empty, or why the image was not scored |
 
-A detector takes two inputs more, `proposals` [B, R, 4] float32, fractions
+A detector takes two more inputs, `proposals` [B, R, 4] float32, fractions
 (ymin, xmin, ymax, xmax) of the upright image, and `objectness` [B, R] float32;
 a proposal of zero area is padding. Its images are [B, E, E, 3], and it has no
-`classify`. A tf.Example has its image under `image/encoded`, as a record does.
+`classify`. A tf.Example holds its image under `image/encoded`, as records do.
 
-One bad image fails a request to `serving_default`, and with it every request
-that the server has joined to it. `per_image` never fails for an image: a bad
-one has its reason in `status`, -1 for every probability and score, and empty
-strings for classes. Not NaN, which JSON does not have. Of a detector, an image
-whose proposals are out of range has a status too.
+One undecodable image fails a request to `serving_default`, together with every
+request that the server has batched with it. `per_image` never fails because of
+an image: a bad one has its reason in `status`, -1 for every probability and
+score (JSON has no NaN), and empty strings for classes. For a detector, an image
+whose proposals are out of range has a status as well.
 
 Images are RGB 0..255. Shapes are asserted in the graph, because TensorFlow
-Serving does not enforce those of a signature.
+Serving does not enforce a signature's shapes.
 """
 
 import dataclasses
@@ -46,8 +46,8 @@ PER_IMAGE = "per_image"
 IMAGES = "images"
 CLASSIFY = "classify"
 
-# Of TensorFlow Serving's API. Servers check it on :classify, TensorFlow Serving
-# only under --enable_signature_method_name_check.
+# The method name in TensorFlow Serving's API. TensorFlow Serving checks it on
+# :classify only under --enable_signature_method_name_check.
 CLASSIFY_METHOD = "tensorflow/serving/classify"
 
 IMAGE_BYTES = "image_bytes"
@@ -65,27 +65,28 @@ SCORES = "scores"
 STATUS = "status"
 
 TOP_K = 5
-# For every number of an image without an answer: no probability is negative.
+# Stands in for every number of an image that was not scored; no probability is
+# negative.
 NO_ANSWER = -1.0
 
 def names(*, detector):
-  """Names of the signatures of a model."""
+  """Names of a model's signatures."""
   both = (DEFAULT, PER_IMAGE, IMAGES)
   return both if detector else (*both, CLASSIFY)
 
 
 @dataclasses.dataclass(frozen=True)
 class Servable:
-  """What `saved_model.write` writes.
+  """A model with its signatures, ready for `saved_model.write`.
 
   Attributes:
-    module: `tf.Module` that holds every variable of the signatures. The Keras
-      model is not among its attributes: Keras would save each layer once more,
-      with calls for training.
+    module: `tf.Module` that holds every variable of the signatures. It does not
+      refer to the Keras model, whose layers Keras would save a second time,
+      with functions for training.
     signatures: {name: concrete function}.
     classes: C names.
     detector: whether it takes proposals.
-    image_size: side of the images of the signature `images`, pixels.
+    image_size: image side of the signature `images`, pixels.
   """
   module: tf.Module
   signatures: dict
@@ -101,13 +102,13 @@ def classifier(model, *, classes, image_size, eval_size):
     model: `student.Student`, built under the dtype policy float32.
     classes: C names.
     image_size: S, of the student's images.
-    eval_size: E, the side to which images are warped first, as in measuring.
+    eval_size: E, the side that images are warped to first, as in evaluation.
 
   Returns:
     A `Servable`.
 
   Raises:
-    ValueError: the model computes in another type than float32.
+    ValueError: the model does not compute in float32.
   """
   _check_float32(model)
 
@@ -128,7 +129,7 @@ def classifier(model, *, classes, image_size, eval_size):
     return _answers(tf.sigmoid(model(squares)), classes)
 
   def classify(inputs):
-    # An empty image where there is none: its place in the batch is then told.
+    # A missing image becomes an empty one, so that the error names its index.
     parsed = tf.io.parse_example(
         _checked(inputs, [None], EXAMPLES),
         {EXAMPLE_IMAGE: tf.io.FixedLenFeature([], tf.string, "")})
@@ -163,7 +164,7 @@ def detector(model, *, classes, eval_size):
 
   def detect(squares, proposals, objectness):
     count = tf.shape(proposals)[1]                                # R
-    # A model cannot do without a proposal, but with one of padding.
+    # The model needs at least one proposal; padding will do.
     spare = tf.maximum(1 - count, 0)
     proposals = tf.pad(proposals, [[0, 0], [0, spare], [0, 0]])
     objectness = tf.pad(objectness, [[0, 0], [0, spare]])
@@ -188,7 +189,7 @@ def detector(model, *, classes, eval_size):
     problems = proposal_inputs.range_problems(
         proposals, objectness)                                    # [B]
     status = tf.where(status == "", problems, status)
-    # Padding in the place of numbers that a model cannot compute with.
+    # Padding replaces numbers that the model cannot compute with.
     good = problems == ""
     return _marked(detect(
         squares, tf.where(good[:, tf.newaxis, tf.newaxis], proposals, 0.0),
@@ -216,7 +217,7 @@ def _servable(model, classes, *, detector, image_size, **signatures):
 
 
 def _answers(probabilities, classes):
-  """Outputs that every model has, from [B, C] float32."""
+  """The outputs that all models share, from [B, C] float32."""
   best, places = tf.math.top_k(probabilities, min(TOP_K, len(classes)))
   return {
       PROBABILITIES: probabilities,                               # [B, C]
@@ -227,7 +228,7 @@ def _answers(probabilities, classes):
 
 
 def _marked(answers, status):
-  """Adds `status` [B], and takes the answers from images that have one."""
+  """Adds `status` [B], and blanks the outputs of images that have one."""
   good = status == ""                                             # [B]
   marked = {STATUS: status}
   for name, values in answers.items():
@@ -243,13 +244,13 @@ def _class_rows(probabilities, classes):
 
 
 def _checked(tensor, shape, name):
-  """Refuses another shape than the signature's, and an empty batch."""
-  # Not `tf.debugging.assert_rank` and its like: where the declared shape is
-  # known, they hold it for the true one and leave nothing in the graph.
+  """Asserts the signature's shape and a batch of one image or more."""
+  # Not `tf.debugging.assert_rank`: it trusts a statically known shape and adds
+  # nothing to the graph.
   tensor = tf.ensure_shape(tensor, shape)
   with tf.control_dependencies([tf.debugging.Assert(
       tf.shape(tensor)[0] > 0,
-      [f"{name}: expected one image or more. Received: none."])]):
+      [f"{name}: expected at least one image. Received: none."])]):
     return tf.identity(tensor)
 
 

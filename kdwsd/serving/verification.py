@@ -1,7 +1,8 @@
-"""The check an export has to pass before anybody sees it.
+"""Verification of an export before it is published.
 
-TensorFlow's C++ session, see `native_session`, must answer every signature as
-the Keras model does that was measured, and every warm-up request.
+In TensorFlow's C++ session (see `native_session`) every signature must give the
+results of the Keras model that was evaluated, and every warm-up request must
+succeed.
 """
 
 import numpy as np
@@ -14,20 +15,20 @@ from kdwsd.serving import native_session
 from kdwsd.serving import signatures
 from kdwsd.serving import warmup
 
-# Sums in another order differ in the sixth digit; a wrong weight or a wrong
-# preparation of images does so in the second or third.
+# A different order of summation changes the sixth digit; a wrong weight or
+# wrong preprocessing changes the second or third.
 TOLERANCE = 1e-4
 
 
 def verify(directory, servable, model, chosen, *, eval_size):
-  """Compares an export with the model it was made of.
+  """Compares an export with its model.
 
   Args:
     directory: of the export, not yet published.
     servable: the `signatures.Servable` it was written from.
     model: the Keras model.
     chosen: list of `examples.Example`s.
-    eval_size: side to which images are warped in measuring.
+    eval_size: side of the square that images are warped to in evaluation.
 
   Returns:
     {signature name: largest difference of a probability}.
@@ -63,7 +64,7 @@ def verify(directory, servable, model, chosen, *, eval_size):
 
 
 def _with_bad_image(inputs):
-  """The inputs of `per_image`, with an image more that is none."""
+  """The inputs of `per_image`, followed by one undecodable image."""
   longer = {name: np.concatenate([values, values[-1:]])
             for name, values in inputs.items()}
   longer[signatures.IMAGE_BYTES][-1] = b"no image"
@@ -71,7 +72,7 @@ def _with_bad_image(inputs):
 
 
 def _without_bad_image(directory, answer):
-  """The rows of the good images; raises if the statuses are not as meant."""
+  """Removes the undecodable image's row, after checking every status."""
   status = [text.decode() for text in answer[signatures.STATUS]]
   numbers = [values[-1] for values in answer.values()
              if values.dtype == np.float32]
@@ -85,7 +86,7 @@ def _without_bad_image(directory, answer):
 
 
 def _expected(servable, model, chosen, name, inputs, eval_size):
-  """[B, C] probabilities and, of a detector, [B, R, C] scores, by Keras."""
+  """Keras's [B, C] probabilities and, for a detector, [B, R, C] scores."""
   if name == signatures.IMAGES and not servable.detector:
     return {signatures.PROBABILITIES: tf.sigmoid(
         model(inputs[signatures.IMAGES])).numpy()}
@@ -99,7 +100,7 @@ def _expected(servable, model, chosen, name, inputs, eval_size):
 
 
 def _compare(directory, name, expected, answer, classes):
-  """Largest difference; raises if it is large, or names do not fit."""
+  """Largest difference; raises above `TOLERANCE` or for other classes."""
   answer = dict(answer)
   if name == signatures.CLASSIFY:
     answer[signatures.PROBABILITIES] = answer.pop(signatures.SCORES)
@@ -119,8 +120,7 @@ def _compare(directory, name, expected, answer, classes):
     # NaN differs from everything.
     if not difference <= TOLERANCE:
       raise errors.InputError(
-          f"{directory}, signature {name}: expected {key} of the export as the "
-          f"model gives them, to {TOLERANCE}. Received: a difference of "
-          f"{difference}.")
+          f"{directory}, signature {name}: expected {key} within {TOLERANCE} "
+          f"of the model's. Received: a difference of {difference}.")
     largest = max(largest, float(difference))
   return largest

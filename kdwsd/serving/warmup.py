@@ -1,8 +1,8 @@
-"""Warm-up requests: what a server runs before it says that a model is ready.
+"""Warm-up requests, which a server runs before it reports a model as ready.
 
-TensorFlow Serving replays the PredictionLogs of
-`assets.extra/tf_serving_warmup_requests`, at most 1000, and refuses to load a
-version of which one fails. Source: its document saved_model_warmup.md.
+TensorFlow Serving replays up to 1000 PredictionLogs of
+`assets.extra/tf_serving_warmup_requests`, and does not load a version if one of
+them fails. Source: its document saved_model_warmup.md.
 """
 
 import os
@@ -19,20 +19,20 @@ MAX_REQUESTS = 1000
 
 
 def path(directory):
-  """Where a version has its warm-up requests."""
+  """Path of a version's warm-up requests."""
   return os.path.join(directory, "assets.extra", saved_model.WARMUP_FILE)
 
 
 def write(directory, requests, *, model_name):
-  """Writes the warm-up requests of a version; no file if there are none.
+  """Writes the warm-up requests of a version; without any, writes no file.
 
   Args:
     directory: of the version.
     requests: list of (signature name, {input: array}).
-    model_name: written into the requests, for whoever reads them.
+    model_name: written into the requests, for information.
 
   Raises:
-    errors.InputError: there are more than TensorFlow Serving reads.
+    errors.InputError: see `check_count`.
   """
   check_count(len(requests))
   if not requests:
@@ -45,15 +45,15 @@ def write(directory, requests, *, model_name):
 
 
 def check_count(count):
-  """Checks how many requests there are to be.
+  """Checks the number of requests.
 
   Raises:
     errors.InputError: there are more than TensorFlow Serving reads.
   """
   if count > MAX_REQUESTS:
     raise errors.InputError(
-        f"--warmup: expected at most {MAX_REQUESTS} requests, what TensorFlow "
-        f"Serving reads. Received: {count}.")
+        f"--warmup: expected at most {MAX_REQUESTS} requests, the limit of "
+        f"TensorFlow Serving. Received: {count}.")
 
 
 def read(directory):

@@ -91,7 +91,7 @@ def _check(status, lines, error):
           if "error" in line} == _BAD, lines
   assert status == 1
   for number in _BAD:
-    assert "expected a whole JPEG or PNG image" in lines[number]["error"]
+    assert "expected a complete JPEG or PNG image" in lines[number]["error"]
 
 
 @pytest.mark.parametrize("concurrency, batch_size", [

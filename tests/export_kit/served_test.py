@@ -67,7 +67,7 @@ def test_answers_are_those_of_the_export(
   assert len(lines) == 7
   assert [("error" in line) for line in lines] == [
       False, False, False, True, False, False, False]
-  assert lines[3]["error"].startswith("expected a whole JPEG or PNG image.")
+  assert lines[3]["error"].startswith("expected a complete JPEG or PNG image.")
   sound = [line for line in lines if "error" not in line]
   expected = predictors.score(predictors.of_export(export), [
       predictors.read(line["image"]) for line in sound])

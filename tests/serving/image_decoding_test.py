@@ -219,10 +219,10 @@ class ImageDecodingTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_no_image_at_all(self):
     with self.assertRaisesRegex(
-        tf.errors.InvalidArgumentError, "expected one image or more"):
+        tf.errors.InvalidArgumentError, "expected at least one image"):
       _decode(tf.zeros([0], tf.string))
     with self.assertRaisesRegex(
-        tf.errors.InvalidArgumentError, "expected one image or more"):
+        tf.errors.InvalidArgumentError, "expected at least one image"):
       _decode_each(tf.zeros([0], tf.string))
 
   def test_limit_counts_the_last_pixel(self):

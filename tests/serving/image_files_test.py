@@ -52,7 +52,7 @@ def test_a_list_has_a_path_a_line(folder):
 
 @pytest.mark.parametrize("argument, received", [
     ("none", "expected images in the folder"),
-    ("photos/*.gif", "no file fits"),
+    ("photos/*.gif", "no match"),
     ("photos/c.jpg", "no such file"), (os.devnull, "no file")])
 def test_what_means_no_file_says_so_in_its_place(folder, argument, received):
   found = image_files.expand(["photos/b.jpg", argument, "photos/a.PNG"])

@@ -99,7 +99,7 @@ def test_images_that_all_fail_are_named_every_time(student, name, inputs):
 
   with futures.ThreadPoolExecutor(8) as pool:
     messages = list(pool.map(message, range(300)))
-  assert all("[0]: expected a whole JPEG or PNG" in m for m in messages), {
+  assert all("[0]: expected a complete JPEG or PNG" in m for m in messages), {
       m[:200] for m in messages}
 
 

@@ -131,7 +131,7 @@ def test_a_bad_image_spoils_no_other(pairs, folder, tmp_path, older):
   found = predictors.score(export, [good, bad, good])
   assert isinstance(found[1], errors.InputError)
   assert str(found[1]) == (
-      "bad.jpg: expected a whole JPEG or PNG image. Received: 12 bytes that "
+      "bad.jpg: expected a complete JPEG or PNG image. Received: 12 bytes that "
       "cannot be decoded.")
   expected, = predictors.score(export, [good])
   for place in (0, 2):
@@ -165,7 +165,7 @@ def test_every_error_of_a_graph_is_one_line_with_its_reason(folder, fault):
   found = predictors.score(
       predictors.Predictor(("a",), False, ask), [good, odd, good])
   assert [str(each) for each in found[1:2]] == [
-      "odd.jpg: expected an image that the model takes. Received: "
+      "odd.jpg: expected an image that the model accepts. Received: "
       "OOM at [9,9]."]
   assert isinstance(found[0], predictors.Scores)
   assert isinstance(found[2], predictors.Scores)
@@ -184,7 +184,7 @@ def test_files_come_in_order_with_their_errors(pairs, folder, tmp_path):
           for _, _, scores in rows]
   assert [bool(text) for text in told] == [False, True, True, False, True]
   assert "truncated" in told[1].lower()
-  assert "no file fits" in told[2]
+  assert "no match" in told[2]
   assert "no such file" in told[4]
   alone, = predictors.score(
       in_memory, [predictors.read(str(folder / "5.bmp"))])
@@ -218,7 +218,7 @@ def test_a_damaged_export_is_told(tmp_path):
   (tmp_path / "1" / "assets" / "classes.txt").write_text(
       "a\n", encoding="utf-8")
   with pytest.raises(errors.InputError, match=(
-      r"expected a whole SavedModel .*Received: \S.*\.$")):
+      r"expected a complete SavedModel .*Received: \S.*\.$")):
     predictors.of_export(str(tmp_path / "1"))
 
 

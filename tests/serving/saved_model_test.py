@@ -110,7 +110,7 @@ def test_a_killed_export_leaves_no_version_and_the_next_one_cleans_up(tmp_path):
   process.start()
   assert ready.wait(30)
   # Meanwhile another one is refused, and leaves the first alone.
-  with pytest.raises(errors.InputError, match="only export at work"):
+  with pytest.raises(errors.InputError, match="no other export running"):
     _publish(tmp_path)
   (left,) = os.listdir(tmp_path)
   os.kill(process.pid, signal.SIGKILL)

@@ -72,8 +72,8 @@ class ClassifierTest(tf.test.TestCase, parameterized.TestCase):
     size = len(fakes.truncated_jpeg())
     self.assertAllEqual(answer["status"], [
         b"expected a JPEG or PNG image. Received: zero bytes.", b"",
-        b"expected a whole JPEG or PNG image. Received: %d bytes that cannot "
-        b"be decoded." % size,
+        b"expected a complete JPEG or PNG image. Received: %d bytes that "
+        b"cannot be decoded." % size,
         b"expected a JPEG or PNG image. Received: 4 bytes of something else.",
         b"", b"",
         b"expected at most 50000000 pixels. Received: 60000 x 60000."])
@@ -131,7 +131,7 @@ class ClassifierTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_empty_batch_is_refused(self):
     with self.assertRaisesRegex(
-        tf.errors.InvalidArgumentError, "images: expected one image or more"):
+        tf.errors.InvalidArgumentError, "images: expected at least one image"):
       _call(self.servable, "images", images=np.zeros([0, 32, 32, 3], "f"))
 
   def test_every_variable_is_kept_and_the_model_is_not(self):
