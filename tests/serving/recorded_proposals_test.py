@@ -24,7 +24,7 @@ def test_computed_settings_come_back_whole():
 def test_unknown_ones_are_remarked_on():
   settings, remark = recorded_proposals.settings(None, 77)
   assert settings == proposals.Settings(max_proposals=77)
-  assert "not known" in remark
+  assert "unknown" in remark
 
 
 def test_given_ones_cannot_be_had_for_new_images():

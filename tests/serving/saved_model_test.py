@@ -125,7 +125,7 @@ def test_a_killed_export_leaves_no_version_and_the_next_one_cleans_up(tmp_path):
 def test_place_that_cannot_be_written_is_one_clear_line(tmp_path):
   (tmp_path / "file").write_text("x", encoding="utf-8")
   for place in (tmp_path / "file", tmp_path / "file" / "models"):
-    with pytest.raises(errors.InputError, match="--output: .*can be written"):
+    with pytest.raises(errors.InputError, match="--output: .*a writable"):
       _publish(place)
   assert os.listdir(tmp_path) == ["file"]
 

@@ -119,7 +119,7 @@ class ClassifierTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_no_image_is_refused_by_per_image_too(self):
     with self.assertRaisesRegex(
-        tf.errors.InvalidArgumentError, "one image or more. Received: none"):
+        tf.errors.InvalidArgumentError, "at least one image. Received: none"):
       _call(self.servable, "per_image", image_bytes=np.zeros([0], object))
 
   def test_example_without_an_image_is_named(self):

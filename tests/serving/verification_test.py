@@ -80,7 +80,7 @@ def test_sound_teacher_passes_on_records(tmp_path, here):
 def test_other_weights_are_seen(student, here):
   del here
   _, servable, directory = student
-  with pytest.raises(errors.InputError, match="expected probabilities of the"):
+  with pytest.raises(errors.InputError, match="expected probabilities within"):
     _verify(directory, servable, fakes.make_student(seed=1), examples.drawn(1))
 
 
