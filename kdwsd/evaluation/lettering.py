@@ -1,74 +1,51 @@
-"""How texts of the user's - classes, images - are written in pictures.
+"""How names of classes and images are written in pictures and tables.
 
-As they are: `$` begins no formula, and what the standard font lacks comes from
-a font of the system that has it. What no font has is said once in the log.
+In pictures they are drawn literally: `$` starts no formula, and characters that
+the standard font lacks come from another installed font. Characters without any
+font are logged once.
 """
 
+import contextlib
 import functools
 import os
 import unicodedata
+import warnings
 
 from absl import logging
 
-# Comes with matplotlib and knows Latin, Greek, Cyrillic, Arabic and Hebrew.
+# Bundled with matplotlib; has Latin, Greek, Cyrillic, Arabic and Hebrew.
 _STANDARD_FAMILY = "DejaVu Sans"
 _STANDARD_FILE = "DejaVuSans.ttf"
 
-# It has a box for every character.
+# Has a placeholder box for every character.
 _NO_FONT = "LastResort"
 
 _MOST_NAMED = 10  # characters
 
 
 def options(texts):
-  """Arguments with which matplotlib writes texts as they are.
+  """Properties with which matplotlib draws texts literally.
 
   Args:
-    texts: all that will be written with them.
+    texts: all texts that will be drawn with them.
 
   Returns:
-    Dict of `matplotlib.text.Text`'s properties.
+    Dict of properties of `matplotlib.text.Text`.
   """
   return {"parse_math": False, "usetex": False, "fontfamily": [
       family for _, family in _fonts("".join(texts))]}
 
 
-@functools.cache
-def standard():
-  """Path of the standard font."""
-  import matplotlib  # pylint: disable=import-outside-toplevel
-  return os.path.join(
-      matplotlib.get_data_path(), "fonts", "ttf", _STANDARD_FILE)
-
-
-def runs(text):
-  """Parts of a text by font, for Pillow, which has one font at a time.
-
-  Args:
-    text: without line ends.
-
-  Returns:
-    List of (part, path of its font).
-  """
-  paths = [path for path, _ in _fonts(text)]
-  if len(paths) == 1:
-    return [(text, paths[0])]
-  found = []
-  for character in text:
-    path = found[-1][1] if found else standard()
-    # A combining mark belongs to what it is on, a space to either.
-    if not (unicodedata.combining(character) or character.isspace()):
-      path = next((p for p in paths if ord(character) in _characters(p)),
-                  standard())
-    if found and found[-1][1] == path:
-      found[-1] = found[-1][0] + character, path
-    else:
-      found.append((character, path))
-  return found
+@contextlib.contextmanager
+def unwarned():
+  """Silences matplotlib about characters without a font: `options` logs them."""
+  with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message="Glyph .* missing")
+    yield
 
 
 def columns(text):
-  """Columns that a text takes in a terminal: 2 for a CJK character or emoji."""
+  """Width of a text in terminal columns: 2 for a CJK character or emoji."""
   if text.isascii():
     return len(text)
   return sum(0 if unicodedata.category(c) in ("Mn", "Cf") else
@@ -76,13 +53,13 @@ def columns(text):
 
 
 def padded(text, width, right=False):
-  """A text with spaces to so many columns; they come first if `right`."""
+  """Pads a text with spaces to a width in columns; on the left if `right`."""
   spaces = " " * (width - columns(text))
   return spaces + text if right else text + spaces
 
 
 def shortened(text, most):
-  """A text cut to so many columns; what is cut shows as three dots."""
+  """Truncates a text to a number of columns, ending in three dots."""
   if columns(text) <= most:
     return text
   while text and columns(text) > most - 3:
@@ -90,11 +67,19 @@ def shortened(text, most):
   return text + "..."
 
 
+@functools.cache
+def _standard():
+  """Path of the standard font."""
+  import matplotlib  # pylint: disable=import-outside-toplevel
+  return os.path.join(
+      matplotlib.get_data_path(), "fonts", "ttf", _STANDARD_FILE)
+
+
 def _fonts(text):
-  """[(path, family)] that together have a text's characters."""
+  """[(path, family)] of fonts that together have a text's characters."""
   missing = frozenset(
-      ord(c) for c in text if not _is_invisible(c)) - _characters(standard())
-  found = [(standard(), _STANDARD_FAMILY)]
+      ord(c) for c in text if not _is_invisible(c)) - _characters(_standard())
+  found = [(_standard(), _STANDARD_FAMILY)]
   return found + list(_others(missing)) if missing else found
 
 
@@ -104,7 +89,7 @@ def _is_invisible(character):
 
 @functools.lru_cache(maxsize=1024)
 def _others(missing):
-  """Fonts of the system for characters, each with the most that are left."""
+  """Installed fonts for characters, greedily: most remaining ones first."""
   found, left = [], missing
   while left:
     path, family = max(_installed(), default=(None, None), key=lambda font: (
@@ -130,7 +115,7 @@ def _installed():
 
 @functools.cache
 def _characters(path):
-  """Code points that a font has; none of one that cannot be read or scaled."""
+  """Code points of a font; none if it is not readable or not scalable."""
   from matplotlib import ft2font  # pylint: disable=import-outside-toplevel
   try:
     font = ft2font.FT2Font(path)
@@ -142,6 +127,6 @@ def _characters(path):
 def _warn(left):
   shown = " ".join(map(chr, sorted(left)[:_MOST_NAMED]))
   logging.warning(
-      "No installed font has %d characters of the names in pictures, which are "
-      "drawn as boxes: %s%s. A font for all scripts, such as Noto, helps.",
+      "No installed font has %d characters of the names in pictures; they are "
+      "drawn as boxes: %s%s. Install a font for all scripts, such as Noto.",
       len(left), shown, " ..." if len(left) > _MOST_NAMED else "")

@@ -1,16 +1,16 @@
-"""Pictures of boxes on images, gathered on contact sheets.
+"""Contact sheets: images with labels, ground truth, proposals and detections.
 
-Drawn with Pillow at the size they are looked at, so that lines and letters
-stay sharp whatever the size of the image.
+Images are resized before anything is drawn on them, so that lines and text stay
+sharp at any image size.
 """
 
 import dataclasses
-import functools
+import math
 
+from matplotlib import figure as figure_lib
+from matplotlib.backends import backend_agg
 import numpy as np
 from PIL import Image
-from PIL import ImageDraw
-from PIL import ImageFont
 import tensorflow as tf
 
 from kdwsd import boxes as box_ops
@@ -19,17 +19,13 @@ from kdwsd.data import record_faults
 from kdwsd.data import records
 from kdwsd.evaluation import lettering
 
-# Told apart by colour-blind readers: after P. Tol's "bright" scheme, without
-# its grey, and with its yellow last.
+# P. Tol's "bright" colour-blind safe scheme, without grey and with yellow last.
 _COLOURS = ((68, 119, 170), (238, 102, 119), (34, 136, 51), (170, 51, 119),
             (102, 204, 238), (204, 187, 68))
 _TRUTH = (255, 255, 255)
 _BEST, _WORST = np.array((255, 96, 0)), np.array((70, 110, 255))
-_INK, _PAPER = (30, 30, 30), (255, 255, 255)
-_GAP = 8
-_FONT_PIXELS = 12
-_LINE = 16
-_CAPTION = 16  # pixels, the height of a caption
+_INK = "#1e1e1e"
+_GAP, _LINE, _FONT_PIXELS = 8, 16, 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +33,11 @@ class Overlay:
   """Boxes to draw in one style; later boxes lie on top.
 
   Attributes:
-    boxes: [K, 4] fractions of the image.
+    boxes: [K, 4] in [0, 1].
     colours: K RGB triples in 0..255.
     captions: K texts, "" for none.
-    width: of the lines, pixels.
-    dashed: whether the lines are broken.
+    width: line width, pixels.
+    dashed: whether the lines are dashed.
   """
   boxes: np.ndarray
   colours: tuple
@@ -57,7 +53,7 @@ class Tile:
   Attributes:
     image: [H, W, 3] uint8 RGB.
     overlays: `Overlay`s, drawn in order.
-    lines: texts under the image; what does not fit is cut.
+    lines: lines of text under the image, truncated to its tile.
   """
   image: np.ndarray
   overlays: tuple = ()
@@ -65,12 +61,12 @@ class Tile:
 
 
 def class_colour(class_id):
-  """Colour of a class; they come again after six."""
+  """Colour of a class, RGB in 0..255; repeats after six classes."""
   return _COLOURS[class_id % len(_COLOURS)]
 
 
 def truth_overlay(truth, classes):
-  """Annotated objects: dashed white, with names.
+  """Overlay of annotated objects: dashed white, with class names.
 
   Args:
     truth: a `records.Truth`, or None for no boxes.
@@ -90,10 +86,10 @@ def truth_overlay(truth, classes):
 
 
 def proposal_overlay(boxes):
-  """Proposals, best first: orange to blue, the best on top.
+  """Overlay of proposals, from orange (best) to blue, the best on top.
 
   Args:
-    boxes: [N, 4].
+    boxes: [N, 4], best first.
 
   Returns:
     An `Overlay`.
@@ -106,7 +102,7 @@ def proposal_overlay(boxes):
 
 
 def detection_overlay(boxes, class_ids, scores, classes):
-  """Detections in their classes' colours, with names and scores.
+  """Overlay of detections in their class colours, with names and scores.
 
   Args:
     boxes: [K, 4], best first.
@@ -125,82 +121,58 @@ def detection_overlay(boxes, class_ids, scores, classes):
       width=3)
 
 
-def annotate(image, overlays, scale=1.0):
-  """Draws overlays on an image.
-
-  Args:
-    image: [H, W, 3] uint8 RGB.
-    overlays: `Overlay`s, drawn in order; all captions lie above all lines.
-    scale: by which the image is resized first.
-
-  Returns:
-    [H', W', 3] uint8 RGB.
-  """
-  picture = Image.fromarray(np.asarray(image))
-  width, height = (max(1, round(side * scale)) for side in picture.size)
-  if picture.size != (width, height):
-    picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-  pen = ImageDraw.Draw(picture)
-  for overlay in overlays:
-    pixels = box_ops.to_pixels(overlay.boxes, height, width)
-    for (top, left, bottom, right), colour in zip(pixels, overlay.colours):
-      _rectangle(pen, (left, top, right, bottom), colour, overlay)
-  for overlay in overlays:
-    pixels = box_ops.to_pixels(overlay.boxes, height, width)
-    for (top, left, _, _), colour, caption in zip(
-        pixels, overlay.colours, overlay.captions):
-      if caption:
-        _label(pen, left, top, caption, colour, (width, height))
-  return np.asarray(picture)
-
-
 def contact_sheet(tiles, *, columns=None, tile_pixels=320):
-  """Lays images out in rows, each fitted into a square.
+  """Draws images in rows, each fitted into a square.
 
   Args:
     tiles: `Tile`s.
-    columns: images a row; None for about as many as rows.
+    columns: images per row; None for about as many as rows.
     tile_pixels: longer side of each image on the sheet.
 
   Returns:
     [H, W, 3] uint8 RGB.
   """
   tiles = list(tiles)
-  columns = columns or max(1, int(np.ceil(np.sqrt(len(tiles)))))
-  grid = [tiles[i:i + columns] for i in range(0, len(tiles), columns)]
-  fitted = [[annotate(tile.image, tile.overlays,
-                      tile_pixels / max(tile.image.shape[:2]))
-             for tile in row] for row in grid]
-  # A row is as high as its highest image, with its lines of text.
-  heights = [max(part.shape[0] for part in row)
-             + _LINE * max(len(tile.lines) for tile in tiles_of_row) + _GAP
-             for row, tiles_of_row in zip(fitted, grid)]
-  sheet = Image.new(
-      "RGB", (columns * (tile_pixels + _GAP) + _GAP, sum(heights) + _GAP),
-      _PAPER)
-  pen = ImageDraw.Draw(sheet)
-  top = _GAP
-  for row, tiles_of_row, height in zip(fitted, grid, heights):
-    text_top = top + max(part.shape[0] for part in row)
-    for place, (part, tile) in enumerate(zip(row, tiles_of_row)):
-      left = _GAP + place * (tile_pixels + _GAP)
-      sheet.paste(Image.fromarray(part), (left, text_top - part.shape[0]))
+  columns = columns or max(1, math.ceil(math.sqrt(len(tiles))))
+  images = [_fitted(tile.image, tile_pixels) for tile in tiles]
+  corners, top = [], _GAP
+  for start in range(0, len(tiles), columns):
+    row = range(start, min(start + columns, len(tiles)))
+    bottom = top + max(images[k].shape[0] for k in row)
+    corners += [(_GAP + (k - start) * (tile_pixels + _GAP),
+                 bottom - images[k].shape[0]) for k in row]
+    top = bottom + _LINE * max(len(tiles[k].lines) for k in row) + _GAP
+  sheet = np.full(
+      [top, columns * (tile_pixels + _GAP) + _GAP, 3], 255, np.uint8)
+  for image, (left, top) in zip(images, corners):
+    height, width, _ = image.shape
+    sheet[top:top + height, left:left + width] = image
+  axes = _axes(sheet)
+  with lettering.unwarned():
+    style = dict(fontsize=_FONT_PIXELS, **lettering.options([
+        text for tile in tiles
+        for texts in (tile.lines, *(o.captions for o in tile.overlays))
+        for text in texts]))
+    for tile, image, (left, top) in zip(tiles, images, corners):
+      height, width, _ = image.shape
+      _draw(axes, tile.overlays, (left, top, width, height), style)
       for number, line in enumerate(tile.lines):
-        _write(pen, left, text_top + number * _LINE + 1,
-               _cut(pen, line, tile_pixels), _INK)
-    top += height
-  return np.asarray(sheet)
+        text = axes.text(left, top + height + number * _LINE + 2, line,
+                         va="top", color=_INK, **style)
+        _cut(text, tile_pixels)
+    axes.figure.canvas.draw()
+  return np.array(axes.figure.canvas.buffer_rgba())[..., :3]
 
 
 def write_png(path, image):
   """Writes [H, W, 3] uint8 RGB as PNG, atomically.
 
   Args:
-    path: of the file.
+    path: path of the file.
     image: [H, W, 3] uint8 RGB.
 
   Raises:
-    errors.InputError: the place cannot be written.
+    errors.InputError: the path is not writable.
   """
   with files.atomic_path(path) as temporary:
     Image.fromarray(np.asarray(image)).save(temporary, format="PNG")
@@ -271,15 +243,16 @@ def read_at(record_set, positions):
 
 def detection_sheet(record_set, detections, *, num_images=12, most_boxes=5,
                     least_share=0.25, tile_pixels=320):
-  """Detections beside the truth, on the first images of a split.
+  """Draws detections and ground truth on the first images of a split.
 
   Args:
     record_set: a `records.RecordSet`.
-    detections: what was found in each record, in order: objects with
-      `boxes` [K, 4], `class_ids` [K] and `scores` [K], best first.
-    num_images: on the sheet.
-    most_boxes: drawn on an image.
-    least_share: of the image's best score that a drawn box has.
+    detections: detections of each record, in order: objects with `boxes`
+      [K, 4], `class_ids` [K] and `scores` [K], best first.
+    num_images: number of images on the sheet.
+    most_boxes: maximum number of boxes drawn per image.
+    least_share: minimum score of a drawn box, as a fraction of the image's best
+      score.
     tile_pixels: longer side of an image on the sheet.
 
   Returns:
@@ -303,12 +276,12 @@ def detection_sheet(record_set, detections, *, num_images=12, most_boxes=5,
 
 def record_sheet(record_set, *, num_images=12, num_proposals=20, first=0,
                  tile_pixels=320):
-  """Records with labels, boxes and best proposals.
+  """Draws records with their labels, ground truth and best proposals.
 
   Args:
     record_set: a `records.RecordSet`.
-    num_images: on the sheet.
-    num_proposals: drawn on each, the best.
+    num_images: number of images on the sheet.
+    num_proposals: number of proposals drawn per image, best first.
     first: position of the first record in the split.
     tile_pixels: longer side of an image on the sheet.
 
@@ -327,66 +300,83 @@ def record_sheet(record_set, *, num_images=12, num_proposals=20, first=0,
 
 
 def _names(about, classes):
-  """Labels of a `records.LabelledImage`; unknown ones in brackets."""
+  """Label names of a `records.LabelledImage`; unknown ones in brackets."""
   names = [classes[i] for i in about.label_ids]
   names += [f"({classes[i]}?)" for i in about.unknown_label_ids]
   return ", ".join(names) or "no label"
 
 
-def _rectangle(pen, corners, colour, overlay):
-  left, top, right, bottom = (int(round(float(c))) for c in corners)
-  right, bottom = max(right - 1, left), max(bottom - 1, top)
-  if not overlay.dashed:
-    pen.rectangle((left, top, right, bottom), outline=colour,
-                  width=overlay.width)
-    return
-  # Black between the dashes: seen on any ground.
-  pen.rectangle((left, top, right, bottom), outline=(0, 0, 0),
-                width=overlay.width)
-  wide = overlay.width - 1
-  for x in range(left, right + 1, 12):
-    end = min(x + 6, right)
-    pen.rectangle((x, top, end, top + wide), fill=colour)
-    pen.rectangle((x, bottom - wide, end, bottom), fill=colour)
-  for y in range(top, bottom + 1, 12):
-    end = min(y + 6, bottom)
-    pen.rectangle((left, y, left + wide, end), fill=colour)
-    pen.rectangle((right - wide, y, right, end), fill=colour)
+def _fitted(image, pixels):
+  """Resizes [H, W, 3] to a longer side of `pixels`."""
+  picture = Image.fromarray(np.asarray(image))
+  scale = pixels / max(picture.size)
+  size = tuple(max(1, round(side * scale)) for side in picture.size)
+  return np.asarray(picture.resize(size, Image.Resampling.LANCZOS))
 
 
-def _label(pen, left, top, caption, colour, size):
-  """Writes a caption above a box's corner, moved inside the picture."""
-  caption = _cut(pen, caption, max(1, size[0] - 4))
-  width = _length(pen, caption) + 4
-  x = min(max(0, left), max(0, size[0] - width))
-  y = top - _CAPTION if top >= _CAPTION else top
-  pen.rectangle((x, y, x + width, y + _CAPTION), fill=colour)
-  bright = np.dot(colour, (0.299, 0.587, 0.114)) > 140
-  _write(pen, x + 2, y + 1, caption, _INK if bright else _PAPER)
+def _axes(image):
+  """Axes over an image, in its pixel coordinates, with y downwards."""
+  height, width, _ = image.shape
+  # At 72 dots per inch, a point (of a font size or line width) is a pixel.
+  figure = figure_lib.Figure((width / 72, height / 72), dpi=72)
+  backend_agg.FigureCanvasAgg(figure)
+  figure.figimage(image, zorder=-1)
+  axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+  axes.axis("off")
+  return axes
 
 
-def _write(pen, left, top, text, colour):
-  """Writes a text, each part in a font that has it, on one base line."""
-  base = top + _font(lettering.standard()).getmetrics()[0]
-  for part, path in lettering.runs(text):
-    pen.text((left, base), part, colour, _font(path), anchor="ls")
-    left += pen.textlength(part, font=_font(path))
+def _draw(axes, overlays, place, style):
+  """Draws overlays on an image; all captions lie above all lines.
+
+  Args:
+    axes: axes in pixel coordinates.
+    overlays: `Overlay`s, drawn in order.
+    place: left, top, width and height of the image in the axes.
+    style: properties of the captions' `matplotlib.text.Text`.
+  """
+  left, top, width, height = place
+  for overlay in overlays:
+    boxes = np.rint(box_ops.to_pixels(overlay.boxes, height, width))
+    boxes += [top, left, top, left]
+    for box, colour, caption in zip(
+        boxes, np.array(overlay.colours) / 255, overlay.captions):
+      _rectangle(axes, box, colour, overlay)
+      if caption:
+        _label(axes, box, caption, colour, place, style)
 
 
-def _length(pen, text):
-  return sum(pen.textlength(part, font=_font(path))
-             for part, path in lettering.runs(text))
+def _rectangle(axes, box, colour, overlay):
+  """Draws the outline of a box just inside its edges."""
+  inset = overlay.width / 2
+  y1, x1 = box[:2] + inset
+  y2, x2 = np.maximum(box[2:] - inset, (y1, x1))
+  # Black between dashes is visible on any background.
+  dashes = ({"linestyle": (0, (6 / overlay.width, 6 / overlay.width)),
+             "gapcolor": "black"} if overlay.dashed else {})
+  axes.plot((x1, x2, x2, x1, x1), (y1, y1, y2, y2, y1), color=colour,
+            linewidth=overlay.width, dash_capstyle="butt",
+            solid_joinstyle="miter", snap=False, zorder=1, **dashes)
 
 
-def _cut(pen, line, pixels):
-  if _length(pen, line) <= pixels:
-    return line
-  line = line[:pixels]
-  while line and _length(pen, line + "...") > pixels:
-    line = line[:-1]
-  return line + "..."
+def _label(axes, box, caption, colour, place, style):
+  """Writes a caption at a box's upper left corner, inside the image."""
+  left, top, width, _ = place
+  above = box[0] - top >= _LINE
+  bright = np.dot(colour, (0.299, 0.587, 0.114)) > 0.55
+  text = axes.text(
+      0, box[0] - 2 if above else box[0] + 2, caption,
+      va="bottom" if above else "top", color=_INK if bright else "white",
+      bbox={"facecolor": colour, "edgecolor": "none", "pad": 2}, zorder=2,
+      **style)
+  _cut(text, width - 4)
+  free = width - 4 - text.get_window_extent().width
+  text.set_x(left + 2 + max(0, min(box[1] - left, free)))
 
 
-@functools.cache
-def _font(path):
-  return ImageFont.truetype(path, _FONT_PIXELS)
+def _cut(text, pixels):
+  """Truncates a `matplotlib.text.Text` to a width of about `pixels`."""
+  words, width = text.get_text(), text.get_window_extent().width
+  if width > pixels:
+    text.set_text(lettering.shortened(
+        words, int(lettering.columns(words) * pixels / width)))

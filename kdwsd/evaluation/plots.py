@@ -1,7 +1,6 @@
 """Plots of a measured split, as PNG files written atomically."""
 
 import math
-import warnings
 
 from matplotlib import figure as figure_lib
 from matplotlib.backends import backend_agg
@@ -160,7 +159,5 @@ def _legend(figure, kinds, names=None):
 
 
 def _save(figure, path):
-  with files.atomic_path(path) as temporary, warnings.catch_warnings():
-    # `lettering` has told what no font has, once.
-    warnings.filterwarnings("ignore", message="Glyph .* missing")
+  with files.atomic_path(path) as temporary, lettering.unwarned():
     figure.savefig(temporary, dpi=130, format="png")
