@@ -38,7 +38,7 @@ def options(texts):
 
 @contextlib.contextmanager
 def unwarned():
-  """Silences matplotlib about characters without a font: `options` logs them."""
+  """Silences matplotlib on characters without a font; `options` logs them."""
   with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="Glyph .* missing")
     yield
