@@ -11,10 +11,6 @@ import dataclasses
 
 import numpy as np
 
-# Recalls are quotients of integers; the levels 0.3, 0.6 and 0.7 are not exact
-# in binary, and the level must not be missed by a rounding error.
-_ROUNDING = 1e-9
-
 # A page of more is neither looked through nor drawn in seconds.
 MOST_PANELS = 100
 
@@ -70,8 +66,9 @@ def voc07_ap(curve):
   if not curve.num_positives:
     return float("nan")
   envelope = np.append(_envelope(curve.precision), 0.0)           # [K + 1]
+  # Both are quotients of integers, so equal ones are equal to the last bit.
   levels = np.arange(11) / 10
-  first = np.searchsorted(curve.recall + _ROUNDING, levels, side="left")
+  first = np.searchsorted(curve.recall, levels, side="left")
   return float(np.mean(envelope[first]))
 
 

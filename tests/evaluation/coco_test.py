@@ -91,6 +91,17 @@ class CocoTest(parameterized.TestCase):
         [fakes.image([[0, 0, .4, .4]], [0])], num_classes=1)
     self.assertAlmostEqual(numbers["AR100"], recall)
 
+  def test_an_image_without_known_boxes_is_left_out(self):
+    images, found = fakes.split(
+        np.random.default_rng(1), num_images=6, num_classes=2, difficult=0.0)
+    expected = coco.twelve_numbers(found, images, num_classes=2)
+    unknown = records.LabelledImage(
+        "x", 100, 100, np.array([0]), np.array([]), None)
+    images.insert(2, unknown)
+    found.insert(2, found[0])
+    np.testing.assert_equal(
+        coco.twelve_numbers(found, images, num_classes=2), expected)
+
   def test_worked_by_hand(self):
     # A 40 x 40 pixel object and a detection of its left 32 columns: IoU 0.8,
     # found at thresholds .5, .55, ... .75 and, by COCO's >=, perhaps .8 (the

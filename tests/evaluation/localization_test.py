@@ -73,6 +73,15 @@ class CorLocTest(absltest.TestCase):
       np.testing.assert_allclose(
           counts.shares(name), [share, np.nan, np.nan], err_msg=name)
 
+  def test_half_of_an_object_finds_it_whatever_the_rounding(self):
+    # Pixels 5 to 15 of 100, and 5 to 10: in float32 the IoU is below 1/2.
+    counts = localization.CorLoc(3)
+    counts.add(_prediction([[.05, .1, .10, .7]], np.ones([1, 3])),
+               fakes.image([[.05, .1, .15, .7]], [0]))
+    counts.add(_prediction([[.05, .1, .099, .7]], np.ones([1, 3])),
+               fakes.image([[.05, .1, .15, .7]], [1]))
+    np.testing.assert_allclose(counts.shares(), [1, 0, np.nan])
+
   def test_of_equal_scores_the_first_box_counts(self):
     counts = localization.CorLoc(3)
     counts.add(_prediction([_LEFT, _FAR], np.ones([2, 3])),

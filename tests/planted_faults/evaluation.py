@@ -37,7 +37,8 @@ FAULTS = {
          "recall = true_positives / max(true_positives.max(initial=1), 1)"),
         ("np.sum(gained * _envelope(curve.precision))",
          "np.sum(gained * curve.precision)"),
-        ("curve.recall + _ROUNDING, levels", "curve.recall, levels"),
+        ('curve.recall, levels, side="left")',
+         'curve.recall, levels, side="right")'),
     ],
     "kdwsd/evaluation/coco.py": [
         ('"iscrowd": int(crowd)', '"iscrowd": 0'),
