@@ -1,8 +1,8 @@
-"""Arrays of `.npz` files that people bring: plain ones, of a sane size.
+"""Arrays of `.npz` files from users: plain ones, of a sane size.
 
-A file of a few megabytes can say it holds terabytes, or hold gigabytes of
-zeros; and an array of objects is a pickle, which runs what its writer wants.
-So headers are read first, and the arrays only if all of them are in order.
+NumPy refuses pickled objects, but not what a small file can unpack to: headers
+may claim terabytes, and gigabytes of zeros pack to megabytes. So the headers
+are checked here before NumPy reads the arrays.
 """
 
 import math
@@ -13,8 +13,8 @@ import numpy as np
 from kdwsd import errors
 from kdwsd.data import texts
 
-# Unpacked, all arrays together may be so large, or so many times their file.
-# Real boxes hardly pack; scores that are all alike pack to nothing.
+# Unpacked, all arrays together may have this size, or this multiple of the
+# file's. Real boxes hardly compress; scores that are all equal vanish.
 _LEAST_BYTES = 256 * 2 ** 20
 _MOST_TIMES = 100
 
@@ -52,7 +52,7 @@ def read(path, what):
 
 
 def most_bytes(size):
-  """What the content of a file of `size` bytes may unpack to, bytes."""
+  """Bytes that the content of a file of `size` bytes may unpack to."""
   return max(_LEAST_BYTES, _MOST_TIMES * size)
 
 
@@ -80,13 +80,9 @@ def numbers(array, where):
 
 
 def checked(array):
-  """An array whose text, if it is that, Python can hold and write.
-
-  Raises:
-    ValueError: text that is none.
-  """
+  """The array; raises ValueError where its text is not valid Unicode."""
   if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
-    # What NumPy makes of other numbers is no text; whatever looks at it fails.
+    # NumPy reads any code points; Python fails on the first look at them.
     codes = np.ascontiguousarray(array).reshape(-1).view(
         np.dtype("u4").newbyteorder(array.dtype.byteorder))
     if np.any((codes > 0x10ffff) | (codes >= 0xd800) & (codes < 0xe000)):
@@ -95,7 +91,7 @@ def checked(array):
 
 
 def _check(archive, most):
-  """Raises an error, of any kind, unless all members are plain arrays."""
+  """Raises an error of any type unless all members are plain arrays."""
   total, names = 0, set()
   for member in archive.infolist():
     name = member.filename
@@ -104,13 +100,14 @@ def _check(archive, most):
       if version not in _HEADERS:
         raise ValueError(f"{texts.quoted(name)}, an array of version {version}")
       shape, _, dtype = _HEADERS[version](file)
-      size = math.prod(shape) * dtype.itemsize
+      count = math.prod(shape)
+      size = count * dtype.itemsize
       if dtype.hasobject:
         raise ValueError(f"{texts.quoted(name)}, an array of pickled objects")
       if name in names or file.tell() + size != member.file_size:
         raise ValueError(
             f"{texts.quoted(name)}, twice or not as long as its header says")
     names.add(name)
-    total += size
+    total += max(size, count)  # Empty texts take memory once they are read.
   if total > most:
     raise ValueError(f"{total} bytes, unpacked, where {most} are the most")
