@@ -1,9 +1,8 @@
-"""Numbers, and cells of them, in MATLAB's files of the formats 5 to 7.3.
+"""Numbers, and cells of them, in MATLAB files of the formats 5 to 7.3.
 
-The formats 5 to 7 are read here and not by SciPy, whose reader in C follows
-what a damaged file says of itself until the process ends: a wrong tag, or cells
-within cells, suffice. Format 7.3 is HDF5, whose arrays are asked for their size
-before they are read.
+The formats 5 to 7 are parsed here because SciPy's reader, written in C, crashes
+the process on damaged files: a wrong tag or 30,000 nested cells suffice. Format
+7.3 is HDF5, whose arrays have their size checked before they are read.
 
 Source: MathWorks, "MAT-File Format", chapter 1, "MAT-File Level 5 File Format".
 """
@@ -19,7 +18,7 @@ from kdwsd import errors
 from kdwsd.data import plain_arrays
 from kdwsd.data import texts
 
-_UINT32, _INT32, _INT8 = 6, 5, 1  # Types of a header's parts.
+_UINT32, _INT32, _INT8 = 6, 5, 1  # Types of a header's elements.
 _MATRIX, _PACKED = 14, 15
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4",
             9: "f8", 12: "i8", 13: "u8"}
@@ -56,46 +55,57 @@ def read(path, names):
 
 def _read_level5(path, names):
   """Variables of a MATLAB 5 to 7 file."""
-  found, size = {}, os.path.getsize(path)
-  left = plain_arrays.most_bytes(size)
   with open(path, "rb") as file:
-    order = {b"IM": "<", b"MI": ">"}.get(file.read(128)[126:])
-    if order is None:
-      raise ValueError("a file of another format")
-    while file.tell() < size:
-      content = _variable(file, size - file.tell(), left, order)
-      left -= len(content)
-      kind, _, _, name, at = _header(content, order)
-      if name not in names:
-        continue
-      if name in found or kind != _CELL and (
-          name == names[0] or not 6 <= kind <= 15):
-        raise ValueError(f"{name}, which is not a cell or comes twice")
-      found[name] = (list(_entries(content, at, order)) if kind == _CELL
-                     else _leaf(content, order))
+    content = memoryview(file.read())
+  order = {b"IM": "<", b"MI": ">"}.get(bytes(content[126:128]))
+  if order is None:
+    raise ValueError("a file of another format")
+  found, left = {}, plain_arrays.most_bytes(len(content))
+  for kind, part in _elements(content[128:], order):
+    if kind == _PACKED:
+      kind, part = next(_elements(_unpack(part, left, order), order))
+    left -= len(part)
+    variable, _, sides, name, rest = _header(kind, part, order)
+    if name not in names:
+      continue
+    if name in found or variable != _CELL and (
+        name == names[0] or not 6 <= variable <= 15):
+      raise ValueError(f"{name}, which is not a cell or comes twice")
+    if variable != _CELL:
+      found[name] = _leaf(kind, part, order)
+      continue
+    found[name] = [_leaf(*element, order) for element in rest]
+    if len(found[name]) != math.prod(sides):
+      raise ValueError(f"{len(found[name])} entries in a cell of "
+                       f"{texts.quoted(sides)}")
   if not all(isinstance(text, str) for text in found.get(names[0], ())):
     raise ValueError(f"numbers in {names[0]}")
   return found
 
 
-def _variable(file, left, most, order):
-  """Bytes of the next variable of a file, unpacked, without its tag."""
-  kind, length = struct.unpack(order + "II", _exactly(file.read(8), 8))
-  if length > left - 8:
+def _elements(content, order):
+  """Yields the type and the bytes of each element."""
+  at = 0
+  while at < len(content):
+    kind, length = struct.unpack(order + "II", _cut(content, at, 8))
+    at += 8
+    if kind >> 16:  # Up to four bytes, which stand in the tag itself.
+      yield kind & 0xffff, _cut(content[at - 4:at], 0, kind >> 16)
+    else:
+      yield kind, _cut(content, at, length)
+      at += length if kind == _PACKED else length + -length % 8
+
+
+def _cut(content, at, length):
+  if at + length > len(content):
     raise ValueError("a file that is cut short")
-  content = file.read(length)
-  if kind == _PACKED:
-    content = _unpack(content, most, order)
-    kind, content, _ = _element(memoryview(content), 0, order)
-  if kind != _MATRIX:
-    raise ValueError(f"an element of type {kind}")
-  return memoryview(content)
+  return content[at:at + length]
 
 
 def _unpack(content, most, order):
-  """A packed element as bytes, no more of them than its own tag says."""
-  head = _exactly(zlib.decompressobj().decompress(content, 8), 8)
-  length = 8 + struct.unpack(order + "II", head)[1]
+  """A compressed element, limited to the length that its own tag gives."""
+  head = zlib.decompressobj().decompress(content, 8)
+  length = 8 + struct.unpack(order + "II", _cut(head, 0, 8))[1]
   if length > most:
     raise ValueError(f"{length} bytes, unpacked, where {most} are the most")
   unpacker = zlib.decompressobj()
@@ -103,62 +113,37 @@ def _unpack(content, most, order):
   # The end of the stream comes with the next byte asked for, if not before.
   if unpacker.decompress(unpacker.unconsumed_tail, 1) or not unpacker.eof:
     raise ValueError("a variable that is longer or shorter than it says")
-  return content
+  return memoryview(content)
 
 
-def _element(content, at, order):
-  """Type and bytes of the element at a place, and the place of the next."""
-  kind, length = struct.unpack(order + "II", _exactly(content[at:at + 8], 8))
-  if kind >> 16:  # Up to four bytes, which stand in the tag itself.
-    kind, length = kind & 0xffff, kind >> 16
-    return kind, _exactly(content[at + 4:at + 8], 4)[:length], at + 8
-  end = at + 8 + length
-  return kind, _exactly(content[at + 8:end], length), end + -length % 8
-
-
-def _exactly(content, length):
-  if len(content) != length:
-    raise ValueError("a file that is cut short")
-  return content
-
-
-def _header(content, order):
-  """Class, flags, sides and name of an array, and where its content starts."""
-  parts, at = [], 0
+def _header(kind, content, order):
+  """Class, flags, sides and name of an array, and its other elements."""
+  if kind != _MATRIX:
+    raise ValueError(f"an element of type {kind}")
+  elements, parts = _elements(content, order), []
   for wanted in (_UINT32, _INT32, _INT8):
-    kind, part, at = _element(content, at, order)
+    kind, part = next(elements, (None, b""))
     if kind != wanted:
       raise ValueError(f"an array's header of type {kind}")
     parts.append(bytes(part))
-    flags = struct.unpack(order + "II", _exactly(parts[0], 8))[0]
+    flags = struct.unpack(order + "II", _cut(parts[0], 0, 8))[0]
     if flags & 0xff == _OPAQUE:  # A table, say, whose header is another.
-      return _OPAQUE, flags, (), "", at
+      return _OPAQUE, flags, (), "", elements
   sides = struct.unpack(f"{order}{len(parts[1]) // 4}i", parts[1])
   if min(sides, default=-1) < 0:
     raise ValueError(f"an array of {texts.quoted(sides)}")
-  return flags & 0xff, flags, sides, parts[2].decode("ascii", "replace"), at
+  return flags & 0xff, flags, sides, parts[2].decode("ascii", "replace"), (
+      elements)
 
 
-def _entries(content, at, order):
-  """Yields what a cell holds: text or arrays."""
-  _, _, sides, _, _ = _header(content, order)
-  count = 0
-  while at < len(content):
-    kind, entry, at = _element(content, at, order)
-    if kind != _MATRIX:
-      raise ValueError(f"an element of type {kind} in a cell")
-    count += 1
-    yield _leaf(entry, order) if len(entry) else np.zeros([0, 0])
-  if count != math.prod(sides):
-    raise ValueError(f"{count} entries in a cell of {texts.quoted(sides)}")
-
-
-def _leaf(content, order):
+def _leaf(kind, content, order):
   """An array of numbers, or text."""
-  kind, flags, sides, _, at = _header(content, order)
+  if kind == _MATRIX and not content:
+    return np.zeros([0, 0])
+  kind, flags, sides, _, elements = _header(kind, content, order)
   if kind != _CHAR and not 6 <= kind <= 15 or flags & _COMPLEX:
     raise ValueError("neither text nor real numbers in a cell")
-  stored, part, _ = _element(content, at, order)
+  stored, part = next(elements, (None, b""))
   if kind == _CHAR:
     if stored not in _TEXTS or len(sides) != 2 or sides[0] > 1:
       raise ValueError("text that is not one line")
@@ -168,8 +153,7 @@ def _leaf(content, order):
     return bytes(part).decode(codec)
   if stored not in _NUMBERS:
     raise ValueError(f"numbers of type {stored}")
-  values = np.frombuffer(part, order + _NUMBERS[stored])
-  return values.reshape(sides, order="F")
+  return np.frombuffer(part, order + _NUMBERS[stored]).reshape(sides, order="F")
 
 
 def _read_hdf5(path, names):
