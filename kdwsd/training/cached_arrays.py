@@ -1,19 +1,23 @@
-"""Arrays over the images of a split, kept on disk by shard.
+"""Arrays over the images of a split, upright and mirrored, cached on disk.
 
-One `.npy` file for each shard of records, written whole or not at all: a
-stopped computation goes on at the first shard that is missing, and processes
-that make the same array at once do each other no harm. The name of the array's
-folder holds a fingerprint of all that decides its content, so that nothing out
-of date is ever read; `about.json` there says the same to people.
+What a frozen network computes from an image depends on nothing but the image
+and whether it is mirrored: it is computed once, for all epochs and runs.
+
+One `.npy` file for each shard of records is written atomically: a computation
+that was stopped resumes at the first missing shard, and several processes may
+write the same array at once. The folder's name holds a fingerprint of all
+settings that decide the content, so a stale array is never read; `about.json`
+in the folder shows these settings to people.
 """
 
 import contextlib
+import dataclasses
 import functools
+import glob
 import hashlib
 import io
 import json
 import os
-import re
 import shlex
 import shutil
 import sys
@@ -21,15 +25,18 @@ import time
 
 from absl import logging
 import numpy as np
+import tensorflow as tf
 import tqdm
 
 import kdwsd
 from kdwsd import errors
 from kdwsd import files
+from kdwsd.data import input_pipeline
 from kdwsd.data import record_files
 from kdwsd.data import records
+from kdwsd.training import strategies
 
-_ABOUT = "about.json"
+_FORMAT = 1
 
 # Seconds.
 _POLL_INTERVAL = 1.0
@@ -37,29 +44,48 @@ _NOTE_INTERVAL = 60.0
 
 
 class CachedArray:
-  """An array [num_images, ...] in a folder of its own."""
+  """An array [num_images, 2, *shape]; the second axis is upright, mirrored."""
 
-  def __init__(self, directory, record_set, kind, settings, *, shape, dtype):
-    """Names the array; nothing is read or written but the shards' lengths.
+  def __init__(self, record_set, folder, kind, settings, *, shape=(), dtype,
+               compute, batches, source, add, in_memory=False):
+    """Names the array; reads only the lengths of the shards.
 
     Args:
-      directory: of the arrays of all kinds, splits and settings.
       record_set: the `records.RecordSet` whose images are the first axis.
-      kind: what is kept, a word.
-      settings: dict for JSON of all that decides the content.
-      shape: of one image's part.
-      dtype: NumPy's, structured or not.
+      folder: name of the folder, beside the records, of all such arrays.
+      kind: what is computed, one word.
+      settings: JSON dict of all that decides the values, beside the records and
+        the image side.
+      shape: of the values of one image.
+      dtype: NumPy dtype, structured or not.
+      compute: function of a batch of b images, upright or mirrored, that gives
+        [b, *shape], or a dict of such values if `dtype` has fields.
+      batches: arguments of `input_pipeline.evaluation_batches` for `compute`;
+        `size` is as in the batches to join with.
+      source: what the values come from, for messages and `about.json`.
+      add: function of the values [B, *shape] of a batch, one argument for each
+        field and float16 as float32; gives a dict to add to the batch.
+      in_memory: whether `join` holds the array, without fields, as a tensor;
+        else Python reads rows, and the data set cannot go to another process.
 
     Raises:
       errors.InputError: the shards do not hold the images of their card.
     """
-    self.kind, self.settings = kind, settings
-    self.split = record_set.split
-    self.shape, self.dtype = tuple(shape), np.dtype(dtype)
-    self.directory = directory
-    self.folder = os.path.join(
-        directory, f"{self.split}-{kind}-{_fingerprint(settings)}")
+    self.records, self.kind = record_set, kind
+    self.shape, self.dtype = (2, *shape), np.dtype(dtype)
+    self.fields = self.dtype.names or (...,)
+    self._compute, self._batches, self._source = compute, batches, source
+    self._add, self._in_memory = add, in_memory
+    self.settings = {
+        "format": _FORMAT, "records": input_pipeline.fingerprint(record_set),
+        "size": int(batches["size"]), **settings}
+    digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode())
+    self._prefix = os.path.join(
+        record_set.directory, folder, f"{record_set.split}-{kind}-")
+    self.folder = self._prefix + digest.hexdigest()[:16]
     self.counts = [record_files.count(path) for path in record_set.paths]
+    self._num_bytes = (np.array(self.counts) * int(np.prod(self.shape))
+                       * self.dtype.itemsize)               # [num_shards]
     self.starts = np.cumsum([0, *self.counts])              # [num_shards + 1]
     if self.starts[-1] != record_set.num_images:
       card = records.card_path(record_set.directory, record_set.split)
@@ -67,127 +93,164 @@ class CachedArray:
           f"{card}: expected {record_set.num_images} images in its shards. "
           f"Received: {self.starts[-1]}; convert the data again.")
 
-  def fill(self, compute, *, about, num_workers=1, worker=0, progress=True):
-    """Computes what is missing of this worker's part, waits for the others.
+  def fill(self):
+    """Computes this worker's missing shards, then waits for other workers'.
 
     Worker w of n takes the shards w, w + n, ...; all must see one folder. The
-    wait ends with an error when no shard has come for as long as the longest
-    one would take at a minute an image, but an hour at least.
+    wait ends with an error when no shard has appeared for as long as the
+    longest one would take at a minute an image, but an hour at least.
 
-    Args:
-      compute: function of a shard's number that yields [*shape] for each of
-        its images.
-      about: dict for JSON that tells people what `settings` does not.
-      num_workers: processes that fill the array.
-      worker: which of them this is, from 0.
-      progress: whether to show a progress bar.
+    Returns:
+      The array.
 
     Raises:
-      errors.InputError: the disk has no room for what is missing, the folder
-        cannot be written, or other workers are late.
+      errors.InputError: a value is not finite, the disk has no room for what is
+        missing, the folder cannot be written, or other workers are late.
     """
-    missing = self._missing(range(len(self.counts)), warn=True)
-    self._name_others()
+    num_workers, worker = strategies.sharing()
+    missing = self._missing(range(len(self.counts)))
+    for path in filter(os.path.exists, map(self.path, missing)):
+      logging.warning(
+          "%s: expected %s of %s for each image of its shard. Received: a file "
+          "cut short, unreadable or of another shape; it is computed again.",
+          path, list(self.shape), self.dtype)
+    self._log_other_arrays()
     if not missing:
       logging.info("Found whole: %s.", self.folder)
-      return
-    if not os.path.exists(self._about_path):
-      files.write_json(self._about_path, {
-          "kind": self.kind, "split": self.split,
-          "num_images": int(self.starts[-1]), "shape_per_image": self.shape,
+      return self
+    about_path = os.path.join(self.folder, "about.json")
+    if not os.path.exists(about_path):
+      files.write_json(about_path, {
+          "kind": self.kind, "split": self.records.split,
+          "num_images": self.records.num_images, "shape_per_image": self.shape,
           "dtype": str(self.dtype), "tool_version": kdwsd.__version__,
-          **about, "settings": self.settings})
+          "source": self._source, "settings": self.settings,
+          "records_directory": os.path.abspath(self.records.directory)})
     self._check_space(missing)
     mine = [shard for shard in missing if shard % num_workers == worker]
     with tqdm.tqdm(
-        total=sum(self.counts[shard] for shard in mine), unit="image",
-        desc=self.kind, disable=not progress,
-        mininterval=0.5 if sys.stderr.isatty() else 60.0) as bar:
+        total=sum(self.counts[shard] for shard in mine), desc=self.kind,
+        unit="image", mininterval=0.5 if sys.stderr.isatty() else 60) as bar:
       for shard in mine:
-        if self._is_whole(shard):  # By now: another process was faster.
+        if self._missing([shard]):
+          self._write(shard, bar)
+        else:  # Another process was faster.
           bar.update(self.counts[shard])
-        else:
-          self._write(shard, compute(shard), bar)
     self._wait([shard for shard in missing if shard not in mine])
+    return self
 
   def read(self):
-    """The whole array, [num_images, *shape]."""
-    return np.concatenate([np.zeros([0, *self.shape], self.dtype)] + [
-        np.load(self.path(shard), allow_pickle=False)
-        for shard in range(len(self.counts))])
+    """The whole array."""
+    return np.concatenate(self._maps)
 
   def take(self, record_index, mirrored):
-    """Reads rows, by memory map, of an array whose second axis is the mirror.
+    """Reads rows [B, *shape] by memory map; both arguments are [B]."""
+    shards = np.searchsorted(self.starts, record_index, "right") - 1  # [B]
+    return np.stack([
+        self._maps[shard][index - self.starts[shard], int(flip)]
+        for shard, index, flip in zip(shards, record_index, mirrored)])
+
+  def join(self, dataset):
+    """Adds the values of its images to each batch of a `tf.data.Dataset`.
 
     Args:
-      record_index: [B] int, places in the split.
-      mirrored: [B] bool.
+      dataset: of batches of `input_pipeline`, of the same split.
 
     Returns:
-      [B, *shape[1:]].
+      The data set with what `add` gives in its batches.
     """
-    rows = np.empty([len(record_index), *self.shape[1:]], self.dtype)
-    shards = np.searchsorted(self.starts, record_index, "right") - 1  # [B]
-    for row, (shard, index, flip) in enumerate(
-        zip(shards, record_index, mirrored)):
-      rows[row] = self._maps[shard][index - self.starts[shard], int(flip)]
-    return rows
+    parts = [np.zeros(self.shape[1:], self.dtype)[field]
+             for field in self.fields]
+    types = [np.float32 if part.dtype == np.float16 else part.dtype
+             for part in parts]
+    if self._in_memory:
+      with tf.device("CPU:0"):
+        table = tf.constant(self.read(), types[0])
+
+    def read(record_index, mirrored):
+      rows = self.take(record_index, mirrored)
+      return [rows[field].astype(kind)
+              for field, kind in zip(self.fields, types)]
+
+    def attach(batch):
+      index, mirrored = batch["record_index"], batch["mirrored"]
+      if self._in_memory:
+        values = [tf.gather_nd(table, tf.stack(
+            [index, tf.cast(mirrored, tf.int64)], axis=1))]
+      else:
+        values = tf.numpy_function(read, [index, mirrored], types)
+        for value, part in zip(values, parts):
+          value.set_shape(index.shape + part.shape)
+      return {**batch, **self._add(*values)}
+
+    return dataset.map(
+        attach, tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
   def path(self, shard):
     """Path of one shard's file."""
     return os.path.join(
         self.folder, f"shard-{shard:05d}-of-{len(self.counts):05d}.npy")
 
-  @property
-  def _about_path(self):
-    return os.path.join(self.folder, _ABOUT)
-
   @functools.cached_property
   def _maps(self):
     return [np.load(self.path(shard), mmap_mode="r", allow_pickle=False)
-            if count else None for shard, count in enumerate(self.counts)]
+            for shard in range(len(self.counts))]
 
   def _header(self, shard):
-    """What NumPy writes before the numbers: a fact of shape and dtype."""
+    """What NumPy writes before the numbers; depends on shape and dtype."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {
         "descr": np.lib.format.dtype_to_descr(self.dtype),
         "fortran_order": False, "shape": (self.counts[shard], *self.shape)})
     return header.getvalue()
 
-  def _num_bytes(self, shard):
-    return self.counts[shard] * int(np.prod(self.shape)) * self.dtype.itemsize
-
-  def _is_whole(self, shard):
-    header = self._header(shard)
-    try:
-      with open(self.path(shard), "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        return (file.read(len(header)) == header
-                and size == len(header) + self._num_bytes(shard))
-    except OSError:
-      return False
-
-  def _missing(self, shards, warn=False):
-    missing = [shard for shard in shards if not self._is_whole(shard)]
-    for shard in missing:
-      if warn and os.path.exists(self.path(shard)):
-        logging.warning(
-            "%s: expected %s of %s for each of %d images. Received: a file cut "
-            "short, unreadable or of another shape; it is computed again.",
-            self.path(shard), list(self.shape), self.dtype,
-            self.counts[shard])
+  def _missing(self, shards):
+    missing = []
+    for shard in shards:
+      header = self._header(shard)
+      size = len(header) + self._num_bytes[shard]
+      with contextlib.suppress(OSError), open(self.path(shard), "rb") as file:
+        if (file.read(len(header)), os.fstat(file.fileno()).st_size) == (
+            header, size):
+          continue
+      missing.append(shard)
     return missing
 
-  def _write(self, shard, rows, bar):
-    path = self.path(shard)
-    with files.atomic_path(path) as temporary:
+  def _rows(self, shard):
+    """Computes and yields [2, *shape] for each image of a shard."""
+    one = dataclasses.replace(self.records, paths=(self.records.paths[shard],))
+    start = self.starts[shard]
+
+    def view(mirror):
+      for batch in input_pipeline.evaluation_batches(
+          one, mirror=mirror, **self._batches):
+        index = batch["record_index"] + start
+        values = self._compute({**batch, "record_index": index})
+        if self.dtype.names:
+          rows = np.empty(len(index), self.dtype)
+          for field in self.fields:
+            rows[field] = values[field]
+        else:
+          with np.errstate(over="ignore"):
+            rows = values.numpy().astype(self.dtype)
+        yield from rows
+
+    for index, both in enumerate(zip(view(False), view(True)), start):
+      row = np.stack(both)                                  # [2, *shape]
+      if not all(np.isfinite(row[field]).all() for field in self.fields):
+        raise errors.InputError(
+            f"{self._source}: expected finite values, features within float16 "
+            "(up to 65504); training has probably diverged. Received: NaN or "
+            f"infinity for image {index} of the split (counted from 0).")
+      yield row
+
+  def _write(self, shard, bar):
+    with files.atomic_path(self.path(shard)) as temporary:
       # Not through a memory map: a full disk would kill the process.
       with open(temporary, "wb") as file:
         file.write(self._header(shard))
         count = 0
-        for row in rows:
-          row = np.asarray(row, self.dtype)
+        for row in self._rows(shard):
           if row.shape != self.shape:
             raise ValueError(f"Invalid row of {self.kind}. Expected shape "
                              f"{self.shape}. Received: {row.shape}.")
@@ -202,57 +265,46 @@ class CachedArray:
     """Waits until other workers have written these shards."""
     limit = max(3600.0, 60.0 * max(self.counts))
     last_came = last_note = time.monotonic()
-    left = self._missing(shards)
-    while left:
-      time.sleep(_POLL_INTERVAL)
-      before, left, now = left, self._missing(left), time.monotonic()
-      if len(left) < len(before):
-        last_came = now
+    while missing := self._missing(shards):
+      now = time.monotonic()
+      if len(missing) < len(shards):
+        shards, last_came = missing, now
       elif now - last_came > limit:
         raise errors.InputError(
             f"{self.folder}: expected the other workers to write their shards "
-            f"here, in a directory that all of them share. Received: none for "
-            f"{limit / 3600:.1f} hours, {len(left)} missing, first "
-            f"{os.path.basename(self.path(left[0]))}.")
+            "here, in a directory that all of them share. Received: none for "
+            f"{limit / 3600:.1f} hours, {len(missing)} missing, first "
+            f"{os.path.basename(self.path(missing[0]))}.")
       if now - last_note > _NOTE_INTERVAL:
         last_note = now
         logging.info("Waiting for %d shards of other workers in %s.",
-                     len(left), self.folder)
+                     len(missing), self.folder)
+      time.sleep(_POLL_INTERVAL)
 
   def _check_space(self, missing):
-    """Says how much disk it takes, before anything is computed."""
-    needed = sum(self._num_bytes(shard) for shard in missing)
-    whole = sum(self._num_bytes(shard) for shard in range(len(self.counts)))
+    """Logs the disk space needed, before anything is computed."""
     free = shutil.disk_usage(self.folder).free
+    whole, needed = sum(self._num_bytes), sum(self._num_bytes[missing])
     if needed > free:
       raise errors.InputError(
           f"{self.folder}: expected {_gigabytes(needed)} of free disk. "
           f"Received: {_gigabytes(free)}; free some space, or keep less.")
     logging.info("%s of %s takes %s in %s; %s to compute, %s free.",
-                 self.kind, self.split, _gigabytes(whole), self.folder,
+                 self.kind, self.records.split, _gigabytes(whole), self.folder,
                  _gigabytes(needed), _gigabytes(free))
 
-  def _name_others(self):
-    """One line on what was made with other settings and may be of no use."""
-    pattern = re.compile(
-        re.escape(f"{self.split}-{self.kind}-") + "[0-9a-f]{16}")
-    with contextlib.suppress(OSError):  # No directory yet; or one just gone.
-      others = [
-          os.path.join(self.directory, name)
-          for name in sorted(os.listdir(self.directory))
-          if pattern.fullmatch(name) and name != os.path.basename(self.folder)]
+  def _log_other_arrays(self):
+    """Logs one line on arrays of other settings, which may be of no use."""
+    others = sorted({*glob.glob(glob.escape(self._prefix) + 16 * "[0-9a-f]")}
+                    - {self.folder})
+    with contextlib.suppress(OSError):  # One may have been removed just now.
       size = sum(entry.stat().st_size for path in others
                  for entry in os.scandir(path))
       if others:
         logging.info(
-            "Of another teacher, other records or settings, and left alone; "
-            "where no run needs them, free %s with: rm -r %s",
+            "Left alone: arrays of another teacher, other records or settings. "
+            "Where no run needs them, free %s with: rm -r %s",
             _gigabytes(size), shlex.join(others))
-
-
-def _fingerprint(settings):
-  return hashlib.sha256(
-      json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _gigabytes(num_bytes):

@@ -58,23 +58,18 @@ def is_chief(strategy):
   return strategy.extended.should_checkpoint
 
 
-def sharing(directory):
-  """Arguments of what the workers of the current strategy compute together.
-
-  Args:
-    directory: that all of them see.
+def sharing():
+  """How the workers of the current strategy share a computation.
 
   Returns:
-    Dict of `directory`, `num_workers`, and `worker`, which of them this process
-    is, from 0.
+    (number of workers, which of them this process is, from 0).
   """
-  num_workers, worker = 1, 0
-  strategy = tf.distribute.get_strategy()
-  if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+  if isinstance(tf.distribute.get_strategy(),
+                tf.distribute.MultiWorkerMirroredStrategy):
     cluster = workers.read_cluster()
     if cluster:
-      num_workers, worker = len(cluster.addresses), cluster.index
-  return {"directory": directory, "num_workers": num_workers, "worker": worker}
+      return len(cluster.addresses), cluster.index
+  return 1, 0
 
 
 def _check_cluster(name):

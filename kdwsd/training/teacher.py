@@ -8,6 +8,7 @@ asked to: the release's "frozen" teacher still did, and still decayed.
 import dataclasses
 
 from absl import logging
+import numpy as np
 import tensorflow as tf
 
 from kdwsd import errors
@@ -114,3 +115,21 @@ def run(teacher, batch, dropout_seeds=None):
   """The teacher's outputs for a batch, see `wsddn.WSDDN.call`."""
   return teacher.model(batch, training=dropout_seeds is not None,
                        dropout_seeds=dropout_seeds)
+
+
+def best_rois(scores, valid, top_k):
+  """Places of the RoIs that the teacher scores highest.
+
+  Args:
+    scores: [B, R] in [0, 1], or NaN of a teacher that diverged, which comes
+      first so that it is noticed.
+    valid: [B, R] bool; others come last.
+    top_k: K, at most R are given.
+
+  Returns:
+    [B, min(K, R)] int32, best first, the first one among equals.
+  """
+  ranks = tf.where(tf.math.is_finite(scores), scores, np.inf)
+  # Below every score, for padding has 0, which a proposal may have too.
+  ranks = tf.where(valid, ranks, -1.0)
+  return tf.math.top_k(ranks, min(top_k, ranks.shape[1])).indices

@@ -16,6 +16,7 @@ import tensorflow as tf
 from kdwsd import errors
 from kdwsd.data import records
 from kdwsd.training import cached_arrays
+from kdwsd.training import strategies
 
 _COUNTS = (3, 0, 2, 4)
 _RECORD = [("score", np.float32, (3,)), ("valid", np.bool_)]
@@ -26,14 +27,22 @@ def _disk(free):
       types.SimpleNamespace(total=10 ** 12, used=0, free=free)))
 
 
+class _Array(cached_arrays.CachedArray):
+  """Computes a shard by its number: the records hold no images."""
+
+  def _rows(self, shard):
+    return self._compute(shard)
+
+
 class CachedArrayTest(parameterized.TestCase):
 
   def setUp(self):
     super().setUp()
     directory = tempfile.TemporaryDirectory()
     self.addCleanup(directory.cleanup)
-    self.directory = os.path.join(directory.name, "caches")
-    self.records = self._write_records(directory.name, "train", _COUNTS)
+    self.root = directory.name
+    self.directory = os.path.join(self.root, "caches")
+    self.records = self._write_records(self.root, "train", _COUNTS)
     self.computed = []
 
   def _write_records(self, directory, split, counts):
@@ -47,10 +56,11 @@ class CachedArrayTest(parameterized.TestCase):
         directory, split, tuple(paths), {"num_images": sum(counts)})
 
   def _array(self, settings="a", *, kind="scores", record_set=None,
-             shape=(2,), dtype=_RECORD):
-    return cached_arrays.CachedArray(
-        self.directory, record_set or self.records, kind,
-        {"settings": settings}, shape=shape, dtype=dtype)
+             shape=(), dtype=_RECORD, compute=None):
+    return _Array(
+        record_set or self.records, "caches", kind, {"settings": settings},
+        shape=shape, dtype=dtype, compute=compute or self._compute,
+        batches={"size": 32}, source="a test", add=None)
 
   def _row(self, index):
     """Image's number in the scores; mirrored is negative."""
@@ -66,35 +76,30 @@ class CachedArrayTest(parameterized.TestCase):
     for index in range(first, first + _COUNTS[shard]):
       yield self._row(index)
 
-  def _fill(self, array, compute=None, **options):
-    array.fill(compute or self._compute, about={"made_by": "a test"},
-               **{"progress": False, **options})
-    return array
-
   def _assert_whole(self, array):
     np.testing.assert_array_equal(
         array.read(), np.stack([self._row(i) for i in range(sum(_COUNTS))]))
 
   def test_gives_back_what_was_computed(self):
-    self._assert_whole(self._fill(self._array()))
+    self._assert_whole(self._array().fill())
     self.assertEqual(self.computed, [0, 1, 2, 3])
 
   def test_plain_numbers_are_kept_too(self):
-    array = self._array(shape=(2, 3), dtype=np.float32)
-    self._fill(array, lambda shard: (
-        np.full([2, 3], shard) for _ in range(_COUNTS[shard])))
+    array = self._array(shape=(3,), dtype=np.float32, compute=lambda shard: (
+        np.full([2, 3], shard, np.float32) for _ in range(_COUNTS[shard])))
+    array.fill()
     self.assertEqual(array.read().dtype, np.float32)
     np.testing.assert_array_equal(
         array.read()[:, 1, 2], [0, 0, 0, 2, 2, 3, 3, 3, 3])
 
   def test_split_without_images(self):
-    array = self._array(record_set=self._write_records(
-        os.path.dirname(self.directory), "none", [0]))
-    self._fill(array, lambda shard: iter(()))
+    array = self._array(
+        record_set=self._write_records(self.root, "none", [0]),
+        compute=lambda shard: iter(())).fill()
     self.assertEqual(array.read().shape, (0, 2))
 
   def test_files_are_numpy_files_that_anyone_can_read(self):
-    array = self._fill(self._array())
+    array = self._array().fill()
     loaded = np.load(array.path(2), allow_pickle=False)
     np.testing.assert_array_equal(
         loaded, np.stack([self._row(3), self._row(4)]))
@@ -102,12 +107,12 @@ class CachedArrayTest(parameterized.TestCase):
   def test_take_finds_rows_by_place_and_mirror(self):
     index = np.array([8, 0, 3, 2, 3])
     mirrored = np.array([True, False, True, True, False])
-    taken = self._fill(self._array()).take(index, mirrored)
+    taken = self._array().fill().take(index, mirrored)
     np.testing.assert_array_equal(
         taken["score"][:, 0], np.where(mirrored, -index, index))
 
   def test_take_reads_by_memory_map(self):
-    array = self._fill(self._array())
+    array = self._array().fill()
     with mock.patch.object(np, "load", wraps=np.load) as load:
       array.take([0, 5], [False, True])
     self.assertNotEmpty(load.call_args_list)
@@ -115,10 +120,10 @@ class CachedArrayTest(parameterized.TestCase):
       self.assertEqual(call.kwargs, {"mmap_mode": "r", "allow_pickle": False})
 
   def test_what_is_there_is_not_computed_again(self):
-    self._fill(self._array())
+    self._array().fill()
     self.computed.clear()
     with self.assertLogs("absl", level="INFO") as logs:
-      self._assert_whole(self._fill(self._array()))
+      self._assert_whole(self._array().fill())
     self.assertEmpty(self.computed)
     self.assertIn("Found whole", logs.output[-1])
 
@@ -129,11 +134,11 @@ class CachedArrayTest(parameterized.TestCase):
           raise KeyboardInterrupt
         yield row
     with self.assertRaises(KeyboardInterrupt):
-      self._fill(self._array(), stopped)
+      self._array(compute=stopped).fill()
     self.assertEqual(self.computed, [0, 1, 2])
     self.assertLen(os.listdir(self._array().folder), 3)  # about.json, 2 shards.
     self.computed.clear()
-    self._assert_whole(self._fill(self._array()))
+    self._assert_whole(self._array().fill())
     self.assertEqual(self.computed, [2, 3])
 
   @parameterized.named_parameters(
@@ -143,7 +148,7 @@ class CachedArrayTest(parameterized.TestCase):
       ("header_only", lambda path, content: content[:128]),
       ("no_header", lambda path, content: b"?" * len(content)))
   def test_broken_shard_is_computed_again(self, spoil):
-    array = self._fill(self._array())
+    array = self._array().fill()
     with open(array.path(2), "rb") as file:
       content = file.read()
     with open(array.path(2), "wb") as file:
@@ -155,14 +160,14 @@ class CachedArrayTest(parameterized.TestCase):
       ("dtype", np.zeros([2, 2], np.float64)),
       ("pickle", np.array([[None, None], [1, 2]], object)))
   def test_shard_with_other_content_is_computed_again(self, content):
-    array = self._fill(self._array())
+    array = self._array().fill()
     np.save(array.path(2), content)
     self._assert_computed_again(array)
 
   def _assert_computed_again(self, array):
     self.computed.clear()
     with self.assertLogs("absl", level="WARNING") as logs:
-      self._assert_whole(self._fill(self._array()))
+      self._assert_whole(self._array().fill())
     self.assertEqual(self.computed, [2])
     self.assertLen(logs.output, 1)
     self.assertIn(array.path(2), logs.output[0])
@@ -174,32 +179,33 @@ class CachedArrayTest(parameterized.TestCase):
     self.assertStartsWith(os.path.basename(one.folder), "train-scores-")
 
   def test_folder_says_what_made_it(self):
-    array = self._fill(self._array())
+    array = self._array().fill()
     with open(os.path.join(array.folder, "about.json")) as file:
       about = json.load(file)
-    self.assertEqual(about["made_by"], "a test")
-    self.assertEqual(about["settings"], {"settings": "a"})
+    self.assertEqual(about["source"], "a test")
+    self.assertEqual(about["settings"], array.settings)
+    self.assertEqual(about["settings"]["settings"], "a")
     self.assertEqual((about["split"], about["num_images"]), ("train", 9))
 
   def test_others_of_the_split_are_named_and_left_alone(self):
-    stale = self._fill(self._array("stale"))
-    nearly = self._write_records(
-        os.path.dirname(self.directory), "train-scores", _COUNTS)
+    stale = self._array("stale").fill()
+    nearly = self._write_records(self.root, "train-scores", _COUNTS)
     for unrelated in (self._array(kind="features"),
                       self._array(record_set=nearly)):
-      self._fill(unrelated)
+      unrelated.fill()
     with self.assertLogs("absl", level="INFO") as logs:
-      self._fill(self._array("new"))
-    lines = [line for line in logs.output if "left alone" in line]
+      self._array("new").fill()
+    lines = [line for line in logs.output if "Left alone" in line]
     self.assertLen(lines, 1)
     self.assertEndsWith(lines[0], f"rm -r {stale.folder}")
     self._assert_whole(self._array("stale"))
 
   def test_size_is_said_before_anything_is_computed(self):
-    array = self._array(shape=(2, 1000, 100), dtype=np.float16)
+    array = self._array(shape=(1000, 100), dtype=np.float16,
+                        compute=lambda shard: 1 / 0)
     with self.assertLogs("absl", level="INFO") as logs, _disk(free=5 * 10 ** 9):
       with self.assertRaises(ZeroDivisionError):
-        self._fill(array, lambda shard: 1 / 0)
+        array.fill()
     # 9 images of 2 * 1000 * 100 numbers of 2 bytes: 3.6 MB.
     self.assertRegex(logs.output[0],
                      "scores of train takes 0.004 GB in .*5.000 GB free")
@@ -209,30 +215,32 @@ class CachedArrayTest(parameterized.TestCase):
     needed = 9 * 2 * (3 * 4 + 1)
     with _disk(free=needed - 1), self.assertRaisesRegex(
         errors.InputError, "expected .* of free disk. Received: "):
-      self._fill(array)
+      array.fill()
     self.assertEmpty(self.computed)
     with _disk(free=needed):
-      self._assert_whole(self._fill(array))
+      self._assert_whole(array.fill())
 
   def test_only_what_is_missing_needs_space(self):
-    array = self._fill(self._array())
+    array = self._array().fill()
     os.remove(array.path(0))
     with _disk(free=3 * 2 * (3 * 4 + 1)):
-      self._assert_whole(self._fill(array))
+      self._assert_whole(array.fill())
 
   def test_two_workers_share_the_shards(self):
-    errors_seen = []
+    errors_seen, this = [], threading.local()
 
     def work(worker):
+      this.worker = worker
       try:
-        self._assert_whole(self._fill(
-            self._array(), num_workers=2, worker=worker))
+        self._assert_whole(self._array().fill())
       except BaseException as error:
         errors_seen.append(error)
         raise
 
     with mock.patch.object(cached_arrays, "_POLL_INTERVAL", 0.01):
-      _run_threads(work, 2)
+      with mock.patch.object(
+          strategies, "sharing", lambda: (2, this.worker)):
+        _run_threads(work, 2)
     self.assertEmpty(errors_seen)
     self.assertCountEqual(self.computed, [0, 1, 2, 3])
 
@@ -241,10 +249,11 @@ class CachedArrayTest(parameterized.TestCase):
     clock = types.SimpleNamespace(
         monotonic=lambda: seconds[0], time=lambda: seconds[0],
         sleep=lambda _: seconds.__setitem__(0, seconds[0] + 10.0))
-    with mock.patch.object(cached_arrays, "time", clock), self.assertLogs(
-        "absl", level="INFO") as logs, self.assertRaisesRegex(
-            errors.InputError, "none for 1.0 hours, 2 missing"):
-      self._fill(self._array(), num_workers=2, worker=0)
+    with mock.patch.object(cached_arrays, "time", clock), mock.patch.object(
+        strategies, "sharing", return_value=(2, 0)), self.assertLogs(
+            "absl", level="INFO") as logs, self.assertRaisesRegex(
+                errors.InputError, "none for 1.0 hours, 2 missing"):
+      self._array().fill()
     self.assertEqual(self.computed, [0, 2])
     self.assertBetween(seconds[0], 3600, 3700)
     notes = [line for line in logs.output if "Waiting for 2 shards" in line]
@@ -259,19 +268,19 @@ class CachedArrayTest(parameterized.TestCase):
           both_in_shard_0.wait(30)
         yield row
 
-    _run_threads(lambda _: self._fill(self._array(), compute), 2)
+    _run_threads(lambda _: self._array(compute=compute).fill(), 2)
     self.assertEqual(self.computed[:2], [0, 0])
     self._assert_whole(self._array())
     self.assertLen(os.listdir(self._array().folder), 5)  # Nothing partial.
 
   def test_what_a_killed_process_left_goes(self):
-    array = self._fill(self._array())
+    array = self._array().fill()
     os.remove(array.path(0))
     left = os.path.join(
         array.folder, ".partial-x-" + os.path.basename(array.path(0)))
     with open(left, "w"):
       pass
-    self._fill(array)
+    array.fill()
     self.assertFalse(os.path.exists(left))
 
   @parameterized.named_parameters(
@@ -280,7 +289,7 @@ class CachedArrayTest(parameterized.TestCase):
       ("many", lambda row: [row] * 4, "Expected 3. Received: 4"))
   def test_wrong_rows_are_an_error_and_leave_nothing(self, rows, message):
     with self.assertRaisesRegex(ValueError, message):
-      self._fill(self._array(), lambda shard: rows(self._row(0)))
+      self._array(compute=lambda shard: rows(self._row(0))).fill()
     self.assertEqual(os.listdir(self._array().folder), ["about.json"])
 
   def test_shards_that_do_not_fit_their_card(self):
@@ -295,7 +304,7 @@ class CachedArrayTest(parameterized.TestCase):
     with open(self.directory, "w"):
       pass
     with self.assertRaisesRegex(errors.InputError, "can be written"):
-      self._fill(self._array())
+      self._array().fill()
 
 
 def _run_threads(work, count):

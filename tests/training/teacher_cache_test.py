@@ -1,7 +1,6 @@
 """Tests of kdwsd.training.teacher_cache."""
 
 import dataclasses
-import functools
 import os
 import shutil
 import tempfile
@@ -16,7 +15,6 @@ import tensorflow as tf
 from kdwsd import errors
 from kdwsd.data import input_pipeline
 from kdwsd.training import cached_arrays
-from kdwsd.training import frozen_maps
 from kdwsd.training import teacher as teacher_lib
 from kdwsd.training import teacher_cache
 from tests import environment
@@ -27,6 +25,11 @@ _NUM_IMAGES = sum(_COUNTS)
 _SIZE, _NUM_PROPOSALS = 32, 8  # Records have 6 proposals: 2 are padding.
 _TEMPERATURE = 0.5
 _LAYERS = ("pool", "fc6", "fc7")
+# Another value for each field of the config that decides the answers.
+_SHAPING = {
+    "classes": ("a", "b", "c"), "backbone": "vgg16", "backbone_width": 0.5,
+    "fc_units": 7, "roi_pooling": "max", "score_scale": 10.0, "score_bias": 1.0,
+    "class_temperature": 2.0, "detection_temperature": 1.0}
 
 
 class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
@@ -41,22 +44,25 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
     # The first images of the other split.
     cls.few = fake_teacher.write_records(cls.root, "few", (3,))
     cls.teacher = fake_teacher.make(cls.root)
-    cls.table = cls._scores()
-    cls.features = cls._rois()
+    cls.scores, cls.features = cls._scores(), cls._rois()
+    cls.table = cls.scores.read()                                 # [9, 2, C]
 
   @classmethod
   def _scores(cls, teacher=None, **options):
     return teacher_cache.image_scores(teacher or cls.teacher, **{
-        "record_set": cls.records, "size": _SIZE, "progress": False,
-        "num_proposals": _NUM_PROPOSALS, "temperature": _TEMPERATURE,
-        "directory": teacher_cache.directory(cls.root), **options})
+        "record_set": cls.records, "size": _SIZE, "temperature": _TEMPERATURE,
+        "num_proposals": _NUM_PROPOSALS, **options})
 
   @classmethod
   def _rois(cls, teacher=None, **options):
     return teacher_cache.roi_features(teacher or cls.teacher, **{
-        "record_set": cls.records, "size": _SIZE, "progress": False,
-        "num_proposals": _NUM_PROPOSALS, "top_k": 4, "layers": _LAYERS,
-        "directory": teacher_cache.directory(cls.root), **options})
+        "record_set": cls.records, "size": _SIZE, "top_k": 4,
+        "num_proposals": _NUM_PROPOSALS, "layers": _LAYERS, **options})
+
+  def _elsewhere(self, record_set=None):
+    """The same records, with caches in an empty folder."""
+    return dataclasses.replace(
+        record_set or self.records, directory=tempfile.mkdtemp(dir=self.root))
 
   def _training_batches(self, seed=3, **options):
     return input_pipeline.training_batches(
@@ -71,32 +77,25 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
     """Where an array would lie, without computing it."""
     with mock.patch.object(
         cached_arrays.CachedArray, "fill", autospec=True) as fill:
-      with mock.patch.object(cached_arrays.CachedArray, "read"):
-        make(*arguments, **options)
+      make(*arguments, **options)
     return fill.call_args.args[0].folder
 
   @pytest.mark.slow
   def test_answers_from_kept_maps_are_the_same(self):
-    teacher = fake_teacher.make(
-        self.root, frozen_stages=2, frozen_cache=True, data=self.root)
-    maps = functools.partial(
-        frozen_maps.keep, teacher.model, self.records, teacher.config,
-        size=_SIZE, directory=os.path.join(self.root, "frozen_maps"),
-        progress=False)
-    self.assertAllClose(self._scores(teacher, maps=maps),
-                        self._scores(teacher), atol=1e-4)
-    found, expected = (
-        features.array.read() for features in (
-            self._rois(teacher, maps=maps), self._rois(teacher)))
-    self.assertAllEqual(found["indices"], expected["indices"])
-    self.assertAllClose(found["fc7"], expected["fc7"], rtol=5e-3, atol=5e-3)
+    teacher = fake_teacher.make(self.root, frozen_stages=2, frozen_cache=True)
+    plain = dataclasses.replace(teacher, config=dataclasses.replace(
+        teacher.config, frozen_cache=False))
+    expected = self._scores(plain).read()
+    self.assertAllClose(self._scores(teacher).read(), expected, atol=1e-4)
+    found, online = self._rois(teacher).read(), self._rois(plain).read()
+    self.assertAllEqual(found["indices"], online["indices"])
+    self.assertAllClose(found["fc7"], online["fc7"], rtol=5e-3, atol=5e-3)
     # Were the whole teacher run, spoilt maps would do no harm.
-    spoilt = mock.Mock()
-    spoilt.return_value.take = lambda *where: 0.0 * maps().take(*where)
-    elsewhere = os.path.join(self.root, "spoilt")
-    self.assertNotAllClose(
-        self._scores(teacher, maps=spoilt, directory=elsewhere),
-        self._scores(teacher), atol=1e-4)
+    take = cached_arrays.CachedArray.take
+    with mock.patch.object(cached_arrays.CachedArray, "take",
+                           lambda *where: 0.0 * take(*where)):
+      spoilt = self._scores(teacher, record_set=self._elsewhere())
+    self.assertNotAllClose(spoilt.read(), expected, atol=1e-4)
 
   def test_scores_of_the_fake_tell_images_and_mirrors_apart(self):
     rows = self.table.reshape(-1, self.table.shape[-1])
@@ -117,31 +116,33 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
     with strategy.scope(), tempfile.TemporaryDirectory() as directory:
       mirrored = fake_teacher.make(directory)
       scores = self._scores(
-          mirrored, record_set=self.few, directory=directory)
-    self.assertAllClose(scores, self.table[:3], rtol=1e-5, atol=1e-6)
+          mirrored, record_set=self._elsewhere(self.few))
+    self.assertAllClose(scores.read(), self.table[:3], rtol=1e-5, atol=1e-6)
 
   def test_kept_scores_need_no_teacher(self):
     with mock.patch.object(
         teacher_lib, "image_scores", side_effect=AssertionError):
-      self.assertAllEqual(self._scores(), self.table)
+      self.assertAllEqual(self._scores().read(), self.table)
 
   def test_only_lost_shards_are_computed_again(self):
-    directory = os.path.join(tempfile.mkdtemp(dir=self.root), "copy")
-    shutil.copytree(teacher_cache.directory(self.root), directory)
-    folder = self._folder(self._scores, directory=directory)
+    copied = self._elsewhere()
+    shutil.copytree(os.path.join(self.root, "teacher_cache"),
+                    os.path.join(copied.directory, "teacher_cache"))
+    folder = self._folder(self._scores, record_set=copied)
     shards = sorted(p for p in os.listdir(folder) if p.endswith(".npy"))
     self.assertLen(shards, len(_COUNTS))
     os.remove(os.path.join(folder, shards[0]))
     os.truncate(os.path.join(folder, shards[2]), 140)
     with mock.patch.object(teacher_lib, "image_scores",
                            wraps=teacher_lib.image_scores) as run:
-      self.assertAllClose(self._scores(directory=directory), self.table)
+      self.assertAllClose(
+          self._scores(record_set=copied).read(), self.table)
     self.assertEqual(run.call_count, 1)  # One trace for all of 12 images.
     # A shard computed with this is full of zeros.
     os.remove(os.path.join(folder, shards[1]))
     with mock.patch.object(teacher_lib, "image_scores",
                            side_effect=lambda *_, **__: tf.zeros([1, 3])):
-      changed = self._scores(directory=directory)
+      changed = self._scores(record_set=copied).read()
     self.assertAllEqual(changed[4:7], np.zeros([3, 2, 3]))
     self.assertAllClose(np.delete(changed, [4, 5, 6], axis=0),
                         np.delete(self.table, [4, 5, 6], axis=0))
@@ -164,14 +165,22 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
       for make in (self._scores, self._rois):
         self.assertNotEqual(self._folder(make), self._folder(make, other))
 
-  @parameterized.parameters(
-      {"score_bias": 1.0}, {"class_temperature": 2.0},
-      {"roi_pooling": "max"})
-  def test_teacher_built_otherwise_has_another_folder(self, **change):
-    config = dataclasses.replace(self.teacher.config, **change)
+  @parameterized.parameters(*_SHAPING.items())
+  def test_teacher_built_otherwise_has_another_folder(self, name, value):
+    config = dataclasses.replace(self.teacher.config, **{name: value})
     other = dataclasses.replace(self.teacher, config=config)
-    self.assertNotEqual(self._folder(self._scores),
-                        self._folder(self._scores, other))
+    for make in (self._scores, self._rois):
+      self.assertNotEqual(self._folder(make), self._folder(make, other))
+
+  def test_every_field_that_shapes_the_teacher_is_tested(self):
+    self.assertCountEqual(_SHAPING, teacher_cache._SHAPING)
+
+  def test_teacher_of_another_precision_has_another_folder(self):
+    model = types.SimpleNamespace(
+        compute_dtype="float16", backbone=self.teacher.model.backbone)
+    other = dataclasses.replace(self.teacher, model=model)
+    for make in (self._scores, self._rois):
+      self.assertNotEqual(self._folder(make), self._folder(make, other))
 
   def test_how_the_teacher_was_trained_is_of_no_account(self):
     config = dataclasses.replace(
@@ -205,16 +214,14 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
       same = tf.reduce_all(batch["proposals"] == batches[5]["proposals"])
       return tf.where(same, np.nan, 0.0) + tf.zeros([1, 3])
 
-    with tempfile.TemporaryDirectory() as directory:
-      with mock.patch.object(teacher_lib, "image_scores", diverged):
-        with self.assertRaisesRegex(
-            errors.InputError, "infinity for image 5 of the split"):
-          self._scores(directory=directory)
+    with mock.patch.object(teacher_lib, "image_scores", diverged):
+      with self.assertRaisesRegex(
+          errors.InputError, "infinity for image 5 of the split"):
+        self._scores(record_set=self._elsewhere())
 
   @parameterized.parameters("none", "memory")
   def test_targets_of_a_run_are_those_of_the_teacher_online(self, cache):
-    batches = teacher_cache.attach_image_scores(
-        self._training_batches(cache=cache), self.table)
+    batches = self.scores.join(self._training_batches(cache=cache))
     plain = self._training_batches()
     mirrored = []
     for batch, before in zip(batches.take(7), plain.take(7)):  # 28 of 9 images.
@@ -227,8 +234,8 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_resumed_run_has_the_targets_of_an_undisturbed_one(self):
     undisturbed, resumed = [
-        list(teacher_cache.attach_image_scores(
-            self._training_batches(start_step=start), self.table).take(take))
+        list(self.scores.join(
+            self._training_batches(start_step=start)).take(take))
         for start, take in ((0, 6), (4, 2))]
     for one, other in zip(undisturbed[4:], resumed):
       self.assertAllEqual(
@@ -239,8 +246,7 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
 
     def batches(context):
       dataset = self._training_batches(input_context=context)
-      dataset = teacher_cache.attach_image_scores(dataset, self.table)
-      return teacher_cache.attach_roi_features(dataset, self.features)
+      return self.features.join(self.scores.join(dataset))
 
     seen = []
     for batch, _ in zip(
@@ -273,19 +279,17 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
             outputs["layers"][name].numpy()[row][best], rtol=1e-3, atol=1e-3)
 
   def test_best_rois_are_those_of_the_teacher_online(self):
-    batches = teacher_cache.attach_roi_features(
-        self._training_batches(), self.features)
+    batches = self.features.join(self._training_batches())
     for batch in batches.take(7):
       self._check_rois(batch)
 
   def test_features_of_the_fake_are_not_all_zero(self):
-    rows = self.features.array.read()
+    rows = self.features.read()
     for name in _LAYERS:
       self.assertGreater(np.abs(rows[name].astype(np.float32)).max(), 0.1)
 
   def test_shapes_of_roi_features_are_known(self):
-    batch = teacher_cache.attach_roi_features(
-        self._training_batches(), self.features).element_spec
+    batch = self.features.join(self._training_batches()).element_spec
     channels = self.teacher.model.backbone.num_channels
     expected = {
         "roi_indices": ([4, 4], tf.int32), "roi_scores": ([4, 4], tf.float32),
@@ -299,9 +303,7 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
         {"pool": [4, 4, 7, 7, channels], "fc6": [4, 4, 6], "fc7": [4, 4, 6]})
 
   def test_missing_rois_are_not_valid_and_zero(self):
-    with tempfile.TemporaryDirectory() as directory:
-      rows = self._rois(record_set=self.few, top_k=20, layers=("fc6",),
-                        directory=directory).array.read()         # [3, 2]
+    rows = self._rois(record_set=self.few, top_k=20, layers=("fc6",)).read()
     self.assertEqual(rows["valid"].shape, (3, 2, _NUM_PROPOSALS))
     self.assertAllEqual(rows["valid"], np.tile(np.arange(8) < 6, [3, 2, 1]))
     self.assertAllEqual(rows["scores"][..., 6:], np.zeros([3, 2, 2]))
@@ -312,16 +314,16 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
   def test_of_equal_scores_the_first_come_first(self):
     with tempfile.TemporaryDirectory() as directory:
       flat = fake_teacher.make(directory, spread=0.0)
-      rows = self._rois(flat, record_set=self.few, layers=("fc7",),
-                        directory=directory).array.read()         # [3, 2]
+      rows = self._rois(
+          flat, record_set=self.few, layers=("fc7",)).read()      # [3, 2]
     self.assertAllEqual(rows["indices"], np.tile(np.arange(4), [3, 2, 1]))
     self.assertAllClose(rows["scores"], np.full([3, 2, 4], 1 / 3 / 6))
 
   def test_kept_features_are_not_computed_again(self):
-    before = self.features.array.read()
+    before = self.features.read()
     with mock.patch.object(
-        teacher_cache, "_views", side_effect=AssertionError):
-      np.testing.assert_array_equal(self._rois().array.read(), before)
+        input_pipeline, "evaluation_batches", side_effect=AssertionError):
+      np.testing.assert_array_equal(self._rois().read(), before)
 
   def test_unknown_layer_is_named(self):
     with self.assertRaisesRegex(
@@ -330,19 +332,18 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_too_little_space_is_told_before_the_teacher_runs(self):
     disk = types.SimpleNamespace(total=10 ** 9, used=0, free=1000)
-    with tempfile.TemporaryDirectory() as directory:
-      with mock.patch.object(shutil, "disk_usage", return_value=disk):
-        with mock.patch.object(
-            teacher_cache, "_views", side_effect=AssertionError):
-          with self.assertRaisesRegex(errors.InputError, "free disk"):
-            self._rois(directory=directory)
+    with mock.patch.object(shutil, "disk_usage", return_value=disk):
+      with mock.patch.object(
+          input_pipeline, "evaluation_batches", side_effect=AssertionError):
+        with self.assertRaisesRegex(errors.InputError, "free disk"):
+          self._rois(record_set=self._elsewhere())
 
   def test_features_beyond_float16_are_an_error(self):
     with tempfile.TemporaryDirectory() as directory:
       huge = fake_teacher.make(directory)
       huge.model.fc7.bias.assign(tf.fill([6], 1e5))
       with self.assertRaisesRegex(errors.InputError, "infinity for image 0"):
-        self._rois(huge, layers=("fc7",), directory=directory)
+        self._rois(huge, layers=("fc7",), record_set=self._elsewhere())
 
 
 if __name__ == "__main__":

@@ -40,13 +40,13 @@ def make(config, train_set):
   cached = config.teacher_cache == "on"
   if cached:
     features = teacher_cache.roi_features(
-        teacher, train_set, top_k=config.top_k_rois,
-        layers=config.feature_layers,
-        **students.cache_options(config, teacher, train_set))
+        teacher, train_set, size=config.eval_size,
+        num_proposals=config.num_proposals, top_k=config.top_k_rois,
+        layers=config.feature_layers)
 
   def add_to_batches(dataset):
     if cached:
-      dataset = teacher_cache.attach_roi_features(dataset, features)
+      dataset = features.join(dataset)
     return students.add_images(
         dataset, config, student, train_set, augmented=False,
         for_teacher=not cached)
@@ -151,7 +151,7 @@ def make_step(trainee, teacher, *, layers=("fc7",), top_k=0,
       scores = tf.reduce_max(outputs["proposal_scores"], axis=2)  # [B, R]
       indices = None
       if top_k:
-        indices = best_rois(scores, valid, top_k)                 # [B, K]
+        indices = teacher_lib.best_rois(scores, valid, top_k)     # [B, K]
         targets = {name: tf.gather(targets[name], indices, batch_dims=1)
                    for name in layers}
         scores, valid = (tf.gather(values, indices, batch_dims=1)
@@ -175,21 +175,6 @@ def make_step(trainee, teacher, *, layers=("fc7",), top_k=0,
     return {name: losses[name] for name in loss_names(layers)}
 
   return step
-
-
-def best_rois(scores, valid, top_k):
-  """Places of the RoIs that the teacher scores highest.
-
-  Args:
-    scores: [B, R] in [0, 1].
-    valid: [B, R] bool; others come last.
-    top_k: K, at most R are given.
-
-  Returns:
-    [B, min(K, R)] int32, best first, the first one among equals.
-  """
-  ranks = tf.where(valid, scores, -1.0)
-  return tf.math.top_k(ranks, min(top_k, ranks.shape[1])).indices
 
 
 def _mean_one(scores, valid):

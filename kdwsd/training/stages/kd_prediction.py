@@ -44,12 +44,13 @@ def make(config, train_set):
 
   if cached:
     scores = teacher_cache.image_scores(
-        teacher, train_set, temperature=config.teacher_temperature,
-        **students.cache_options(config, teacher, train_set))
+        teacher, train_set, size=config.eval_size,
+        num_proposals=config.num_proposals,
+        temperature=config.teacher_temperature)
 
   def add_to_batches(dataset):
     if cached:
-      dataset = teacher_cache.attach_image_scores(dataset, scores)
+      dataset = scores.join(dataset)
     return students.add_images(
         dataset, config, student, train_set, augmented=True,
         for_teacher=not cached)

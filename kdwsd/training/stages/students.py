@@ -1,15 +1,11 @@
 """What the stages of a student share: its images, and the teacher's answers."""
 
-import functools
-
 import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd.data import augmentation
 from kdwsd.modeling import student as student_lib
 from kdwsd.training import frozen_maps
-from kdwsd.training import strategies
-from kdwsd.training import teacher_cache
 from kdwsd.training.stages import start
 
 _AUGMENT = 3  # stream of random numbers, beside those of the input pipeline
@@ -32,23 +28,6 @@ def check(config):
         "cannot be kept. Received: --teacher_dropout.")
 
 
-def cache_options(config, teacher, train_set):
-  """Arguments of `teacher_cache` that both stages of distillation share.
-
-  A teacher that was trained behind kept maps, at the side at which it teaches,
-  answers from them.
-  """
-  maps, before = None, teacher.config
-  if before.frozen_cache and before.train_sizes == (config.eval_size,):
-    maps = functools.partial(
-        frozen_maps.keep, teacher.model, train_set, before,
-        size=config.eval_size,
-        **strategies.sharing(frozen_maps.directory(config.data)))
-  return {
-      "size": config.eval_size, "num_proposals": config.num_proposals,
-      "maps": maps, **strategies.sharing(teacher_cache.directory(config.data))}
-
-
 def add_images(dataset, config, student, train_set, *, augmented,
                for_teacher):
   """Gives training batches the student's images.
@@ -67,10 +46,9 @@ def add_images(dataset, config, student, train_set, *, augmented,
     `--frozen_cache`, also `student_frozen_map`, see `frozen_maps`.
   """
   if config.frozen_cache:
-    maps = frozen_maps.keep(
-        student, train_set, config, size=config.eval_size,
-        **strategies.sharing(frozen_maps.directory(config.data)))
-    dataset = frozen_maps.join(dataset, maps, "student_frozen_map")
+    dataset = frozen_maps.keep(
+        student, train_set, config, config.eval_size, "student_frozen_map"
+    ).join(dataset)
   changing = augmented and (config.randaugment_layers or config.cutout_size)
 
   def one(image, index):

@@ -5,7 +5,6 @@ import tensorflow as tf
 from kdwsd.modeling import losses
 from kdwsd.training import frozen_maps
 from kdwsd.training import models
-from kdwsd.training import strategies
 from kdwsd.training.stages import stage
 from kdwsd.training.stages import start
 
@@ -31,9 +30,8 @@ def make(config, train_set):
   def add_to_batches(dataset):
     if not config.frozen_cache:
       return dataset
-    return frozen_maps.join(dataset, frozen_maps.keep(
-        model, train_set, config, size=config.train_sizes[0],
-        **strategies.sharing(frozen_maps.directory(config.data))))
+    return frozen_maps.keep(
+        model, train_set, config, config.train_sizes[0]).join(dataset)
 
   return stage.Stage(
       model=model,

@@ -90,8 +90,8 @@ class KdFeatureTest(tf.test.TestCase, parameterized.TestCase):
     scores = tf.constant([[0.1, 0.9, 0.9, 0.0, 0.7]])
     valid = tf.constant([[True, True, True, True, False]])
     self.assertAllEqual(
-        kd_feature.best_rois(scores, valid, 4), [[1, 2, 0, 3]])
-    self.assertAllEqual(kd_feature.best_rois(scores, valid, 9).shape, [1, 5])
+        teacher_lib.best_rois(scores, valid, 4), [[1, 2, 0, 3]])
+    self.assertAllEqual(teacher_lib.best_rois(scores, valid, 9).shape, [1, 5])
 
   def test_uniform_scores_weigh_like_no_weights(self):
     teacher = fake_teacher.make(self._directory(), spread=0.0)
