@@ -1,10 +1,14 @@
 """Every recipe in flags/ is one that kdwsd.train takes, and says what it is."""
 
 import pathlib
+import re
 import subprocess
 import sys
 
 import pytest
+
+from kdwsd.training.settings import setting
+from kdwsd.training.settings import topics
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _FLAGFILES = sorted(_ROOT.glob("flags/**/*.flags"))
@@ -37,6 +41,19 @@ def test_says_what_data_it_needs_and_what_to_expect(name):
   assert "# Expected" in header
   flags = [line for line in lines if line.startswith("--")]
   assert all("=" in flag and " " not in flag for flag in flags), flags
+
+
+@pytest.mark.parametrize("name", _names(
+    path for path in _FLAGFILES if path.parent.name != _SHARED))
+def test_sets_only_what_its_stage_reads(name):
+  given = re.findall(
+      "^--(.*)=", (_ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
+  assert given
+  stages = ({pathlib.Path(name).stem} if "/demo/" not in name
+            else set(setting.STAGES))
+  assert stages <= set(setting.STAGES)
+  assert [flag for flag in given if flag != "flagfile"
+          and not stages & set(topics.SETTINGS[flag].stages)] == []
 
 
 def test_a_mistyped_flag_is_refused(tmp_path):

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kdwsd import train
 from kdwsd.training import history
+from kdwsd.training.settings import manual
+from kdwsd.training.settings import setting
+from kdwsd.training.settings import topics
 from tests import whole_runs
 
 _PAGE = pathlib.Path(__file__).parent.parent / "docs" / "caffe.md"
@@ -144,6 +146,18 @@ def test_missing_data_is_a_clear_error(tmp_path):
   assert not os.path.exists(tmp_path / "work")
 
 
+def test_flags_that_the_stage_does_not_read_are_named(tmp_path):
+  shared = tmp_path / "shared.flags"
+  shared.write_text("--roi_pooling=max\n", encoding="utf-8")
+  done = _finish(_start(
+      str(tmp_path / "nowhere"), str(tmp_path / "work"), stage="cls",
+      flagfile=shared, teacher="x"))
+  assert done.returncode == 2
+  # Not that of the flagfile.
+  assert ("Not read by stage cls: --train_sizes, --spatial_weight, --teacher.\n"
+          in done.stderr), done.stderr
+
+
 def test_the_page_lists_what_caffe_parity_sets():
   text = _PAGE.read_text(encoding="utf-8")
   table = text[text.index("`--caffe_parity` sets"):]
@@ -151,10 +165,10 @@ def test_the_page_lists_what_caffe_parity_sets():
   table = table[:table.index("\n\n")]
   # Of "--name" alone the value is empty.
   listed = dict(re.findall(r"--(\w+)=?([^ `|]*)", table))
-  texts = {bool: lambda value: "", list: ",".join, float: "{:g}".format}
   assert listed == {
-      name: texts.get(type(value), str)(value) for name, value
-      in train._CAFFE_PARITY.items()}  # pylint: disable=protected-access
+      name: "" if one.caffe is True else manual.as_text(one.caffe)
+      for name, one in topics.SETTINGS.items()
+      if one.caffe is not setting.UNSET}
 
 
 @pytest.mark.slow

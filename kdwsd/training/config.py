@@ -1,122 +1,33 @@
 """What a run was asked to do: one frozen value, kept beside its checkpoints."""
 
 import dataclasses
-import math
 import os
 import typing
-from typing import Optional
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd.training.settings import setting
+from kdwsd.training.settings import topics
 
 _FILE = "config.json"
 
-# Fields that shape variables or their meaning: a run cannot go on with others.
-_FIXED = ("stage", "classes", "backbone", "backbone_width", "fc_units",
-          "roi_pooling", "score_scale", "score_bias", "class_temperature",
-          "detection_temperature", "student_size", "feature_scale",
-          "feature_layers", "feature_adapter", "ema_decay", "optimizer",
-          "schedule", "mixed_precision")
-
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-  """Everything `kdwsd.train` needs; each field is the flag of that name.
+class Config(topics.Fields):
+  """Everything a run needs: `classes`, and the settings of `settings`.
 
-  `classes` alone is no flag: it comes with the training records.
+  Raises:
+    errors.InputError: a value that a setting may not have.
   """
-  stage: str
-  classes: tuple[str, ...]
-  # Data.
-  data: str
-  train_split: str
-  eval_split: Optional[str]
-  train_sizes: tuple[int, ...]
-  eval_size: int
-  num_proposals: int
-  mirror: bool
-  cache: str
-  shuffle_buffer: int
-  # Model.
-  backbone: str
-  backbone_width: float
-  backbone_weights: str
-  frozen_stages: int
-  fc_units: int
-  dropout_rate: float
-  roi_pooling: str
-  score_scale: float
-  score_bias: float
-  class_temperature: float
-  detection_temperature: float
-  spatial_weight: float
-  # The student.
-  student_size: int
-  randaugment_layers: int
-  randaugment_magnitude: int
-  cutout_size: int
-  hard_loss: str
-  focal_alpha: float
-  focal_gamma: float
-  asymmetric_gammas: tuple[float, ...]
-  asymmetric_clip: float
-  ema_decay: float
-  # Distillation.
-  teacher: str
-  teacher_checkpoint: str
-  teacher_dropout: bool
-  teacher_cache: str
-  feature_layers: tuple[str, ...]
-  feature_adapter: str
-  roi_weight: str
-  top_k_rois: int
-  feature_student: str
-  teacher_temperature: float
-  student_temperature: float
-  hard_weight: float
-  soft_weight: float
-  # Optimisation.
-  global_batch_size: int
-  optimizer: str
-  learning_rate: float
-  backbone_rate: float
-  classifier_rate: float
-  momentum: float
-  weight_decay: float
-  schedule: str
-  warmup_steps: int
-  schedule_boundaries: tuple[int, ...]
-  schedule_factor: float
-  plateau_patience: int
-  clip_norm: Optional[float]
-  train_steps: int
-  # The run.
-  steps_per_loop: int
-  checkpoint_interval: int
-  eval_interval: int
-  keep_checkpoints: int
-  best_figure: str
-  distribution_strategy: str
-  num_replicas: int
-  mixed_precision: str
-  deterministic: bool
-  seed: int
-  # Came later: what runs of before have not said has this value.
-  init_from: str = ""
-  frozen_cache: bool = False
-  rate_batch: int = 0
-  student_factor: str = "teacher"
-  feature_scale: float = 1.0
 
   def __post_init__(self):
-    for field in dataclasses.fields(self):
-      value = getattr(self, field.name)
-      for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, float) and not math.isfinite(number):
-          raise errors.InputError(
-              f"--{field.name}: expected finite numbers. Received: {value}.")
-    if (self.steps_per_loop < 1
-        or self.checkpoint_interval % self.steps_per_loop):
+    for name, declared in topics.CONFIG_SETTINGS.items():
+      value = getattr(self, name)
+      expected = declared.expected(value)
+      if expected:
+        raise errors.InputError(
+            f"--{name}: expected {expected}. Received: {value!r:.100}.")
+    if self.checkpoint_interval % self.steps_per_loop:
       raise errors.InputError(
           "--checkpoint_interval: expected a multiple of --steps_per_loop, "
           f"{self.steps_per_loop}. Received: {self.checkpoint_interval}.")
@@ -155,8 +66,10 @@ def read(workdir):
   content = files.read_json(path(workdir))
   fields = dataclasses.fields(Config)
   names = {field.name for field in fields}
-  needed = {field.name for field in fields
-            if field.default is dataclasses.MISSING}
+  older = {name: declared.older
+           for name, declared in topics.CONFIG_SETTINGS.items()
+           if declared.older is not setting.UNSET}
+  needed = names - set(older)
   if not isinstance(content, dict) or not needed <= set(content) <= names:
     odd = "?"
     if isinstance(content, dict):
@@ -165,9 +78,9 @@ def read(workdir):
         f"{path(workdir)}: expected the fields of this version of kdwsd. "
         f"Received: a file that differs in {odd}.")
   content = {key: tuple(value) if isinstance(value, list) else value
-             for key, value in content.items()}
+             for key, value in {**older, **content}.items()}
   for field in fields:
-    value = content.get(field.name, field.default)
+    value = content[field.name]
     if not _fits(value, field.type):
       raise errors.InputError(
           f"{path(workdir)}: expected {_named(field.type)} under "
@@ -179,7 +92,7 @@ def read(workdir):
 
 
 def _listed(names, most=6):
-  """Names for a message: of a file that is none of ours there may be many."""
+  """Names for a message, at most some of them."""
   shown = ", ".join(f"{name!r:.40}" for name in names[:most])
   return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
@@ -215,7 +128,7 @@ def changes(before, after):
 
 
 def check_resumable(before, after, workdir):
-  """Checks that a run may go on with another config.
+  """Checks that a run may be resumed with another config.
 
   Returns:
     The differences, all of them harmless to the variables.
@@ -223,12 +136,21 @@ def check_resumable(before, after, workdir):
   Raises:
     errors.InputError: a field that shapes the variables has changed.
   """
-  fatal = differences(before, after, _FIXED)
+  fixed = [name for name, declared in topics.CONFIG_SETTINGS.items()
+           if declared.fixed]
+  fatal = differences(before, after, ["classes", *fixed])
   if fatal:
     raise errors.InputError(
         f"{path(workdir)}: expected the settings this run was started with. "
         f"Received: {fatal}. Use another --workdir for another model.")
   return changes(before, after)
+
+
+def model_fields(stage):
+  """Fields on which the shape or scale of the weights of a stage depends."""
+  return ("classes", *(
+      name for name, declared in topics.CONFIG_SETTINGS.items()
+      if declared.fixed == setting.WEIGHTS and stage in declared.stages))
 
 
 def differences(before, after, names):

@@ -1,7 +1,6 @@
 """A run of any stage, from its settings to trained, measured weights."""
 
 import contextlib
-import dataclasses
 import functools
 import os
 
@@ -41,10 +40,6 @@ from kdwsd.training.stages import wsd
 STAGES = {"wsd": wsd, "cls": cls, "kd_feature": kd_feature,
           "kd_prediction": kd_prediction}
 
-# Flags a run takes; the classes come with the data.
-FLAG_NAMES = tuple(field.name for field in dataclasses.fields(
-    config_lib.Config) if field.name != "classes")
-
 
 def run(workdir, *, strategy=None, **values):
   """Trains a stage, or goes on with a stopped run, and measures it.
@@ -53,7 +48,7 @@ def run(workdir, *, strategy=None, **values):
     workdir: of the run.
     strategy: `tf.distribute.Strategy`; by default made from the values. A
       process can make only one.
-    **values: a value for each of `FLAG_NAMES`.
+    **values: settings, see `config.Config`; the classes come with the data.
 
   Returns:
     The metrics of `summary.evaluate` on the validation split, or None.

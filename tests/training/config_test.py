@@ -38,6 +38,25 @@ def test_numbers_that_are_not_finite_are_refused(field, value):
     fake_config.make(**{field: value})
 
 
+@pytest.mark.parametrize("field, value, expected", [
+    ("fc_units", -1, "0 or more"), ("ema_decay", 1.5, "1 or less"),
+    ("train_sizes", (32, 31), "32 or more"), ("train_sizes", (), "1 value or"),
+    ("asymmetric_gammas", (0.0,), "2 values"), ("stage", "all", "one of wsd,"),
+    ("feature_layers", ("fc7", "fc9"), "one of fc7, fc6, pool"),
+    ("clip_norm", -1.0, "0 or more"), ("steps_per_loop", 0, "1 or more")])
+def test_what_the_flag_refuses_is_refused_in_a_config(
+    tmp_path, field, value, expected):
+  with pytest.raises(errors.InputError,
+                     match=f"^--{field}: expected {expected}"):
+    fake_config.make(**{field: value})
+  content = {**dataclasses.asdict(fake_config.make()), field: value}
+  with open(config_lib.path(str(tmp_path)), "w", encoding="utf-8") as file:
+    json.dump(content, file)
+  with pytest.raises(errors.InputError,
+                     match=f"config.json: --{field}: expected {expected}"):
+    config_lib.read(str(tmp_path))
+
+
 def test_foreign_config_is_refused_in_few_words(tmp_path):
   with open(config_lib.path(str(tmp_path)), "w", encoding="utf-8") as file:
     json.dump({"9" * 5000: 1}, file)
@@ -48,7 +67,9 @@ def test_foreign_config_is_refused_in_few_words(tmp_path):
 
 def test_config_of_before_a_field_came_is_read(tmp_path):
   content = dataclasses.asdict(fake_config.make())
-  del content["init_from"]
+  for name in ("init_from", "frozen_cache", "rate_batch", "student_factor",
+               "feature_scale"):
+    del content[name]
   with open(config_lib.path(str(tmp_path)), "w", encoding="utf-8") as file:
     json.dump(content, file)
   assert config_lib.read(str(tmp_path)) == fake_config.make()
@@ -67,6 +88,13 @@ def test_other_variables_may_not(field, value):
   with pytest.raises(errors.InputError, match=f"--{field} was"):
     config_lib.check_resumable(
         fake_config.make(), fake_config.make(**{field: value}), "w")
+
+
+def test_weights_depend_on_the_same_settings_as_ever():
+  shared = {"classes", "backbone", "backbone_width", "fc_units"}
+  assert set(config_lib.model_fields("wsd")) == shared
+  assert set(config_lib.model_fields("cls")) == (
+      shared | {"student_size", "feature_scale"})
 
 
 @pytest.mark.parametrize("content", [

@@ -14,11 +14,6 @@ from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib
 from kdwsd.training import models
 
-# What the shapes of a model's weights, and their meaning, depend on.
-_SAME = ("classes", "backbone", "backbone_width", "fc_units", "student_size",
-         "feature_scale")
-_SAME_TEACHER = ("classes", "backbone", "backbone_width", "fc_units")
-
 
 def initialize(model, config):
   """Gives a new run's model the weights that it starts from.
@@ -73,7 +68,7 @@ def check_stages(first, second):
   Raises:
     errors.InputError: they have different students.
   """
-  _check_same(second, first, _SAME,
+  _check_same(second, first,
               "kd_prediction: expected the student of kd_feature.")
 
 
@@ -87,7 +82,7 @@ def _check_init_from(config):
         f"{'stage wsd' if teacher else 'a student'}. Received: stage "
         f"{before.stage}.")
   _check_same(
-      config, before, _SAME_TEACHER if teacher else _SAME,
+      config, before,
       f"--init_from: {workdir}: expected the model of this run.")
   checkpoints.find(workdir, "best")
 
@@ -100,7 +95,7 @@ def _check_feature_student(config):
         f"--feature_student: {workdir}: expected a run of stage kd_feature. "
         f"Received: stage {before.stage}.")
   _check_same(
-      config, before, _SAME,
+      config, before,
       f"--feature_student: {workdir}: expected the student of this run.")
   step = checkpoints.last_step(workdir)
   if step is not None and step < before.train_steps:
@@ -109,7 +104,8 @@ def _check_feature_student(config):
         f"one at step {step} of {before.train_steps}.")
 
 
-def _check_same(config, before, names, expected):
-  differences = config_lib.differences(before, config, names)
+def _check_same(config, before, expected):
+  differences = config_lib.differences(
+      before, config, config_lib.model_fields(config.stage))
   if differences:
     raise errors.InputError(f"{expected} Received: {differences}.")

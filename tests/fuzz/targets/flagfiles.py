@@ -8,8 +8,9 @@ from absl import flags
 from hypothesis import strategies as st
 
 from kdwsd import errors
-from kdwsd import train
 from kdwsd.training import config as config_lib
+from kdwsd.training.settings import flag
+from kdwsd.training.settings import topics
 from tests.fuzz import grammar as g
 from tests.fuzz import oracle
 
@@ -17,8 +18,7 @@ PLACES = r"--\w+|\.flags"
 # absl prints its own and exits with status 1, naming the flag.
 REFUSALS = (errors.InputError, flags.Error)
 
-_FIELDS = [name for name in config_lib.Config.__dataclass_fields__
-           if name not in ("classes", "deterministic")]
+_FIELDS = [name for name in topics.CONFIG_SETTINGS if name != "deterministic"]
 _SOUND = """# A recipe.
 --data=records
 --workdir=run
@@ -73,9 +73,9 @@ def check(folder):
 
 def _check():
   try:
-    values = train._read_recipe("x.flags", _FIELDS)  # pylint: disable=protected-access
-    for name, kind in train._LISTS.items():  # pylint: disable=protected-access
-      values[name] = tuple(kind(value) for value in values[name])
+    recipe = flag.read_recipe("x.flags")
+    values = {name: recipe[name] for name in _FIELDS}
+    values["stage"] = "cls" if values["stage"] == "all" else values["stage"]
     config_lib.Config(classes=("cat",), deterministic=False, **values)
   except SystemExit as error:
     raise oracle.Broken(f"exits with {error.code}: in place of a message"

@@ -14,12 +14,8 @@ from tests.fuzz import oracle
 
 PLACES = r"^config\.json|^history\.jsonl|^: expected the work directory"
 
-_VALUES = {str: "small", int: 2, float: 0.5, bool: True,
-           tuple[str, ...]: ["fc7"], tuple[int, ...]: [32],
-           tuple[float, ...]: [0.0, 4.0], typing.Optional[str]: "test",
-           typing.Optional[float]: 0.5}
-_CONFIG = {field.name: _VALUES[field.type]
-           for field in dataclasses.fields(config_lib.Config)}
+_CONFIG = dataclasses.asdict(config_lib.Config(
+    classes=("cat",), data="records", deterministic=True))
 _HISTORY = [{"step": 5, "loss": 1.5, "learning_rate": 1e-3, "hard_loss": 1.0},
             {"step": 10, "loss": 1.0, "learning_rate": 1e-3, "hard_loss": 0.9},
             {"step": 10, "figures": {"classification/map": 0.625}}]

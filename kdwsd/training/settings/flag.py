@@ -1,0 +1,99 @@
+"""The settings as absl flags, and their values from a flagfile."""
+
+import os
+import re
+import typing
+
+from absl import flags
+
+from kdwsd import errors
+from kdwsd.data import texts
+from kdwsd.training.settings import topics
+
+
+class _TupleParser(flags.ListParser):
+  """Parses values separated by commas into a tuple of their type."""
+
+  def __init__(self, declared):
+    super().__init__()
+    self._declared = declared
+    self._type, = set(typing.get_args(declared.type)) - {...}
+
+  def parse(self, argument):
+    """Parses text, or takes a tuple as it is.
+
+    Raises:
+      ValueError: other values than the setting may have.
+    """
+    if isinstance(argument, tuple):
+      return argument
+    value = tuple(map(self._parse_one, super().parse(argument)))
+    expected = self._declared.expected(value)
+    if expected:
+      raise ValueError(f"expected {expected}")
+    return value
+
+  def _parse_one(self, text):
+    # int() would take other digits and underscores, too.
+    if self._type is int and not re.fullmatch("[0-9]{1,9}", text):
+      raise ValueError("expected whole numbers, separated by commas")
+    try:
+      return self._type(text)
+    except ValueError as error:
+      raise ValueError("expected numbers, separated by commas") from error
+
+
+def define(flag_values):
+  """Defines a flag for each setting.
+
+  Args:
+    flag_values: `flags.FLAGS`, or another `flags.FlagValues`.
+  """
+  for name, one in topics.SETTINGS.items():
+    given = (name, one.default, one.text)
+    bounds = {"lower_bound": one.lower, "upper_bound": one.upper}
+    if typing.get_origin(one.type) is tuple:
+      flags.DEFINE(_TupleParser(one), *given, flag_values,
+                   flags.CsvListSerializer(","))
+    elif one.flag_choices:
+      flags.DEFINE_enum(name, one.default, one.flag_choices, one.text,
+                        flag_values)
+    elif one.type is bool:
+      flags.DEFINE_bool(*given, flag_values)
+    elif one.type is int:
+      flags.DEFINE_integer(*given, flag_values=flag_values, **bounds)
+    elif float in (one.type, *typing.get_args(one.type)):
+      flags.DEFINE_float(*given, flag_values=flag_values, **bounds)
+    else:
+      flags.DEFINE_string(*given, flag_values)
+  flags.register_multi_flags_validator(
+      ["data", "workdir"],
+      lambda values: not values["data"] or bool(values["workdir"]),
+      message="--data needs a --workdir", flag_values=flag_values)
+
+
+def read_recipe(path):
+  """Values of all flags as a flagfile alone sets them.
+
+  Args:
+    path: of the flagfile.
+
+  Returns:
+    {name: value}.
+
+  Raises:
+    errors.InputError: no such file, or one that is not of flags of these names.
+  """
+  if not os.path.exists(path):
+    raise errors.InputError(
+        f"--recipe: expected a flagfile for each stage. Received: no {path}.")
+  alone = flags.FlagValues()
+  define(alone)
+  try:
+    alone(["", f"--flagfile={path}"])
+  # What absl lets pass: other encodings, numbers where none may be, NUL.
+  except (flags.Error, ValueError, RecursionError) as error:
+    raise errors.InputError(
+        f"{path}: expected flags of kdwsd.train. Received: "
+        f"{texts.shown(str(error))}.") from error
+  return alone.flag_values_dict()

@@ -1,0 +1,24 @@
+"""All topics together: the fields of a config, and the settings by name."""
+
+import dataclasses
+
+from kdwsd.training.settings import learning
+from kdwsd.training.settings import model
+from kdwsd.training.settings import run
+from kdwsd.training.settings import setting
+
+
+# A dataclass has the fields of its last base first.
+@dataclasses.dataclass(frozen=True)
+class Fields(run.Devices, run.Progress, learning.Optimisation,
+             learning.Distillation, model.Student, model.Teacher, model.Model,
+             run.Data, run.Run):
+  """What a run keeps in its config.json: the classes and all settings."""
+
+
+TOPICS = (run.Command, *Fields.__mro__[-2:0:-1])
+
+SETTINGS = setting.declared(*TOPICS)
+
+# Those of a config; the others are flags only.
+CONFIG_SETTINGS = setting.declared(*TOPICS[1:])
