@@ -1,21 +1,21 @@
-"""Dropout whose masks belong to the image, not to the process.
+"""Dropout with one seed per image, independent of process and replica.
 
-Keras's own dropout draws from a stateful generator: its masks depend on how
-many draws went before and on the replica. Here each image brings its own seed,
-so that a resumed run, and a batch split over replicas, drop the same units.
+Masks of Keras's own dropout come from a stateful generator and depend on the
+number of earlier draws and on the replica. With a seed per image, a resumed run
+and a batch split over replicas drop the same units.
 """
 
 import tensorflow as tf
 
 
 def drop(inputs, *, rate, seeds, salt):
-  """Zeroes units at random and scales up the rest by 1 / (1 - rate).
+  """Zeroes units at random and scales the others by 1 / (1 - rate).
 
   Args:
     inputs: [B, R, D] float.
     rate: share of units dropped, in [0, 1).
     seeds: [B, 2] int32, one seed per image.
-    salt: int that sets apart the layers of one model.
+    salt: int that differs between the layers of a model.
 
   Returns:
     [B, R, D] of the inputs' dtype.
@@ -25,7 +25,7 @@ def drop(inputs, *, rate, seeds, salt):
   shape = tf.shape(inputs)[1:]
 
   def mask(seed):
-    # Named, because the default algorithm differs between kinds of device.
+    # Set explicitly, because the default algorithm depends on the device.
     uniform = tf.random.stateless_uniform(
         shape, tf.random.fold_in(seed, salt), alg="philox")
     return uniform >= rate

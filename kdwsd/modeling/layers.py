@@ -1,12 +1,13 @@
-"""Fully connected layers that teacher and student have in common."""
+"""Fully connected layers shared by teacher and student."""
 
 import tensorflow as tf
 
 
 def hidden(name, units, *, seed):
-  """fc6 or fc7: ReLU, Caffe's "xavier" (uniform within sqrt(3 / fan in)).
+  """fc6 or fc7 with ReLU.
 
-  The release's initialiser.
+  Initialised as in the release by Caffe's "xavier": uniform within
+  sqrt(3 / fan in).
   """
   xavier = tf.keras.initializers.VarianceScaling(
       1.0, mode="fan_in", distribution="uniform", seed=seed)
@@ -15,10 +16,10 @@ def hidden(name, units, *, seed):
 
 
 def classifier(name, num_classes, *, seed):
-  """fc8: float32 logits, from N(0, 0.01) as in WSDDN.
+  """fc8: float32 logits.
 
-  So that outputs start flat whatever the width; the release has xavier here
-  too.
+  Initialised from N(0, 0.01) as in WSDDN, so that initial scores are nearly
+  uniform at any width; the release uses "xavier" here as well.
   """
   normal = tf.keras.initializers.RandomNormal(stddev=0.01, seed=seed)
   return tf.keras.layers.Dense(

@@ -1,8 +1,8 @@
-"""Starting weights from Keras files: all of what is asked for, or an error.
+"""Loads pretrained weights from Keras files, completely or not at all.
 
-Source of the layout: HDF5 files as `tf.keras.Model.save_weights` writes them
-by layer name, among them those of `tf.keras.applications`. Renamed layers that
-load nothing, silently, cost users of the Caffe release their first runs.
+Layout: HDF5 files by layer name, as `tf.keras.Model.save_weights` writes them,
+such as those of `tf.keras.applications`. Caffe, in contrast, silently skips
+layers whose names it does not find.
 """
 
 import os
@@ -17,7 +17,7 @@ from kdwsd import errors
 _APPLICATIONS = {"vgg16": "VGG16", "mobilenet_v2": "MobileNetV2",
                  "resnet50": "ResNet50", "efficientnet_b0": "EfficientNetB0"}
 
-# What `tf.keras.applications` calls its files without classifier.
+# File names in `tf.keras.applications`, without the classifier.
 _FILE_NAMES = {
     "vgg16": "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
     "mobilenet_v2": "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_"
@@ -26,31 +26,30 @@ _FILE_NAMES = {
     "efficientnet_b0": "efficientnetb0_notop.h5",
 }
 
-# In a VGG16 file with its classifier.
+# Layers of a VGG16 file with the classifier, and ours.
 _CLASSIFIER_LAYERS = {"fc1": "fc6", "fc2": "fc7"}
 
 
 def load(model, weights):
   """Loads ImageNet weights into a built model.
 
-  With a VGG16 file that has the classifier, fc6 and fc7 start from its fc1
-  and fc2 if the model has their 4096 units; otherwise they keep their fresh
-  weights, and a log line says so. Other layers of the file are left alone.
+  If a VGG16 file includes the classifier, its fc1 and fc2 are loaded into a
+  model's fc6 and fc7 of 4096 units; otherwise these keep their initial values,
+  and a log line says so. Other layers of the file are ignored.
 
   Args:
     model: a built `wsddn.WSDDN`, or anything with `backbone` and perhaps
       layers fc6 and fc7.
-    weights: "none", "imagenet" (fetched by `tf.keras.applications` into its
-      own cache), the path of an .h5 file, or a folder of such files under the
-      names that `tf.keras.applications` gives them.
+    weights: "none", "imagenet" (downloaded by `tf.keras.applications`), the
+      path of an .h5 file, or a folder of such files under their names in
+      `tf.keras.applications`.
 
   Returns:
-    Names of the model's layers that were loaded, in order; [] for "none".
+    Names of the layers that were loaded, in order; [] for "none".
 
   Raises:
-    errors.InputError: the file or the network fails, or the file lacks a
-      layer of the backbone or has it in another shape. Nothing is loaded
-      then.
+    errors.InputError: the file cannot be read or downloaded, or it lacks a
+      layer of the backbone or has it in another shape. No layer is changed.
   """
   if weights == "none":
     return []
@@ -113,12 +112,12 @@ def _read(path):
 
 
 def _text(name):
-  """Older files hold bytes where newer ones hold text."""
+  """Decodes a name; older files store bytes, newer ones text."""
   return name.decode("utf-8") if isinstance(name, bytes) else name
 
 
 def _fetch(model):
-  """Fetches ImageNet weights; returns (where, {layer name: [arrays]})."""
+  """Downloads ImageNet weights; returns (name, {layer name: [arrays]})."""
   config = model.config
   where = f"ImageNet weights of {config.backbone}"
   arguments = dict(
@@ -126,11 +125,11 @@ def _fetch(model):
   if config.backbone not in _APPLICATIONS:
     raise errors.InputError(
         f"backbone_weights of {config.backbone}: expected \"none\" or the path "
-        "of an .h5 file, for nobody has trained it on ImageNet. Received: "
+        "of an .h5 file, since there are no ImageNet weights for it. Received: "
         "\"imagenet\".")
   make = getattr(tf.keras.applications, _APPLICATIONS[config.backbone])
   if config.backbone == "vgg16":
-    # The classifier makes 500 of the file's 550 MB: only where it fits.
+    # The classifier takes 500 of the file's 550 MB: only if it can be used.
     arguments.update(include_top=config.fc_units == 4096)
   elif config.backbone == "mobilenet_v2":
     arguments.update(alpha=config.backbone_width)
@@ -139,14 +138,14 @@ def _fetch(model):
   # Keras raises a bare Exception when a download fails.
   except Exception as error:  # pylint: disable=broad-exception-caught
     raise errors.InputError(
-        f"{where}: expected to fetch them; without a network, give the path of "
-        f"the .h5 file instead. Received: {error}.") from error
+        f"{where}: expected to download them; without a network, pass the path "
+        f"of the .h5 file instead. Received: {error}.") from error
   return where, {
       layer.name: layer.get_weights() for layer in network.layers}
 
 
 def _classifier_targets(model, source, where):
-  """Pairs (layer, name in the file) for fc6 and fc7, if file and model fit."""
+  """Pairs (layer, name in the file) for fc6 and fc7, if their shapes match."""
   if not all(source.get(name) for name in _CLASSIFIER_LAYERS):
     return []
   targets = [(getattr(model, layer, None), name)
@@ -155,7 +154,8 @@ def _classifier_targets(model, source, where):
     shape = tuple(source[name][0].shape)
     if layer is None or tuple(layer.weights[0].shape) != shape:
       logging.info(
-          "%s: fc6 and fc7 start fresh: %s has shape %s in the file, %s here.",
+          "%s: fc6 and fc7 are not loaded: %s has shape %s in the file, %s in "
+          "the model.",
           where, name, shape,
           "none" if layer is None else tuple(layer.weights[0].shape))
       return []
@@ -163,14 +163,14 @@ def _classifier_targets(model, source, where):
 
 
 def _check(targets, source, where):
-  """Raises unless every layer is there in the right shapes."""
+  """Raises unless the file has every layer in the right shape."""
   problems = []
   for layer, name in targets:
     expected = [tuple(variable.shape) for variable in layer.weights]
     received = [value.shape for value in source.get(name, [])]
     if expected != received:
-      came = received or "nothing"
-      problems.append(f"{name}: expected {expected}, came {came}")
+      problems.append(f"{name}: expected shapes {expected}, got "
+                      f"{received or 'none'}")
   if problems:
     shown = "; ".join(problems[:5])
     more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""

@@ -1,13 +1,13 @@
-"""S-Cls, the student: a plain classifier that is served without its teacher.
+"""S-Cls, the student: a plain classifier, used without its teacher.
 
 Source: Liu et al., "Multi-Label Image Classification via Knowledge
 Distillation from Weakly-Supervised Detection", ACM MM 2018, and its Caffe
 code, called the release.
 
-Two heads. With `fc_units`, the paper's: pool5 -> fc6 -> fc7 -> fc8. Without,
-for compact backbones: mean over the map -> fc8. Either reads regions too, with
-the same weights: stage 1 of the distillation pools the student's own map at the
-teacher's proposals and stops before fc8.
+There are two heads: with `fc_units`, the paper's, pool5 -> fc6 -> fc7 -> fc8;
+without, for compact backbones, global average pooling -> fc8. Both also compute
+features of regions, with the same weights: stage 1 of the distillation pools
+the student's feature map at the teacher's proposals and stops before fc8.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from kdwsd.modeling import roi_pooling
 
 @dataclasses.dataclass(frozen=True)
 class StudentConfig:
-  """What a student is built from.
+  """Hyperparameters of a student.
 
   Attributes:
     num_classes: C.
@@ -31,10 +31,10 @@ class StudentConfig:
     backbone: one of `backbones.NAMES`, up to its last layer.
     backbone_width: channel multiplier, MobileNetV2 only.
     fc_units: width D of fc6 and fc7; 4096 in the paper; 0 for no fc6 and fc7.
-    dropout_rate: after fc6 and fc7, or after the mean over the map.
+    dropout_rate: after fc6 and fc7, or after global average pooling.
     roi_pooling: one of `roi_pooling.NAMES`.
-    feature_scale: by which the pooled features of an image are multiplied, as
-      those of a region are by its factor.
+    feature_scale: factor of an image's pooled features, the counterpart of
+      `roi_pooling.score_factor` for regions.
     frozen_stages: leading backbone stages that are not trained.
     seed: of the initialisers.
   """
@@ -97,11 +97,11 @@ class Student(tf.keras.Model):
 
     Args:
       images: [B, S, S, 3] RGB 0..255, S = `config.image_size`; see `resize`.
-      training: whether to drop units.
-      dropout_seeds: [B, 2] int32, one seed per image; needed for training
-        unless the rate is 0.
-      frozen_map: what `backbones.Backbone.frozen` gives for the images, where
-        it is known.
+      training: whether to apply dropout.
+      dropout_seeds: [B, 2] int32, one seed per image; required in training
+        unless the dropout rate is 0.
+      frozen_map: the precomputed `backbones.Backbone.frozen` of the images, or
+        None.
 
     Returns:
       [B, C] float32 logits.
@@ -118,12 +118,12 @@ class Student(tf.keras.Model):
 
   def regions(self, images, proposals, factor, training=False,
               dropout_seeds=None, frozen_map=None):
-    """Features of regions, by the weights that describe the image.
+    """Features of regions, by the weights that also process whole images.
 
     Args:
       images: [B, S, S, 3] as `call`.
       proposals: [B, R, 4] fractions (ymin, xmin, ymax, xmax).
-      factor: [B, R], by which pooled features are multiplied; see
+      factor: [B, R], multiplies the pooled features; see
         `roi_pooling.score_factor`.
       training: as `call`.
       dropout_seeds: as `call`.
@@ -131,9 +131,9 @@ class Student(tf.keras.Model):
 
     Returns:
       Dict of float32 tensors: `pool` [B, R, 7, 7, channels]; `fc6` and `fc7`
-      [B, R, D] before their dropout. Without fc6 and fc7 there is no `fc6`,
-      and `fc7`, which the teacher's fc7 is compared with, is the mean over the
-      7 x 7 cells, [B, R, channels].
+      [B, R, D] before dropout. Without these layers there is no `fc6`, and
+      `fc7`, to be compared with the teacher's, is the mean over the 7 x 7
+      cells, [B, R, channels].
     """
     feature_map = self.backbone(images, frozen_map)
     pooled = roi_pooling.pool(
@@ -145,7 +145,7 @@ class Student(tf.keras.Model):
     return {"pool": tf.cast(pooled, tf.float32), **described}
 
   def score(self, batch):
-    """Image scores for measuring, from a batch of the input pipeline.
+    """Image scores for evaluation, from a batch of the input pipeline.
 
     Args:
       batch: has `image` [B, H, W, 3] RGB 0..255.
@@ -179,7 +179,7 @@ class Student(tf.keras.Model):
 
 
 def build(config):
-  """Makes a student with its variables.
+  """Builds a student with its variables.
 
   Args:
     config: a `StudentConfig`.
@@ -188,7 +188,7 @@ def build(config):
     A `Student`; its variables end in fc6/kernel, fc8/bias and so on.
 
   Raises:
-    errors.InputError: the head does not fit the backbone's map.
+    errors.InputError: the head does not fit the backbone's feature map.
   """
   model = Student(config)
   side = config.image_size // model.backbone.stride
@@ -205,9 +205,9 @@ def build(config):
 
 
 def resize(images, size):
-  """The student's images from the teacher's, as the release has it.
+  """Resizes the teacher's images for the student, as the release does.
 
-  Bilinear, corner-aligned, no antialiasing: Caffe's Interp layer.
+  Bilinear, corner-aligned, without antialiasing, like Caffe's Interp layer.
 
   Args:
     images: [B, H, W, 3] of any number type.
@@ -216,7 +216,7 @@ def resize(images, size):
   Returns:
     [B, S, S, 3] float32.
   """
-  # `tf.image.resize` has no corner-aligned form.
+  # `tf.image.resize` has no corner-aligned mode.
   return tf.raw_ops.ResizeBilinear(
       images=tf.cast(images, tf.float32), size=[size, size],
       align_corners=True)
@@ -231,7 +231,7 @@ def _pool5(feature_map):
 
 
 def _seeds(config, training, dropout_seeds):
-  """Seeds of dropout, None where nothing is dropped."""
+  """Dropout seeds, or None without dropout."""
   if not (training and config.dropout_rate):
     return None
   if dropout_seeds is None:

@@ -115,7 +115,7 @@ class PretrainedTest(tf.test.TestCase):
       loaded = pretrained.load(model, path)
     self.assertNotIn("fc6", loaded)
     self.assertAllEqual(before, model.fc6.kernel)
-    self.assertIn("fc6 and fc7 start fresh", "".join(logs.output))
+    self.assertIn("fc6 and fc7 are not loaded", "".join(logs.output))
 
   def test_mismatch_names_layers_and_loads_nothing(self):
     layers = _convolutions()
