@@ -127,7 +127,7 @@ class PretrainedTest(tf.test.TestCase):
     with self.assertRaises(errors.InputError) as caught:
       pretrained.load(model, path)
     for text in (path, "conv2", "(3, 3, 32, 5)", "(3, 3, 32, 32)", "conv7",
-                 "nothing"):
+                 "got none"):
       self.assertIn(text, str(caught.exception))
     for old, new in zip(before, model.get_weights()):
       self.assertAllEqual(old, new)
