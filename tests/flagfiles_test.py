@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from kdwsd import demo
+from kdwsd.training import config as config_lib
 from kdwsd.training.settings import setting
 from kdwsd.training.settings import topics
 
@@ -54,6 +56,12 @@ def test_sets_only_what_its_stage_reads(name):
   assert stages <= set(setting.STAGES)
   assert [flag for flag in given if flag != "flagfile"
           and not stages & set(topics.SETTINGS[flag].stages)] == []
+
+
+@pytest.mark.parametrize("stage", setting.STAGES)
+def test_the_demo_sets_what_a_config_may_have(stage):
+  config = config_lib.Config(classes=("a",), **demo.SETTINGS[stage])
+  assert (config.backbone, config.eval_size) == ("small", 144)
 
 
 def test_a_mistyped_flag_is_refused(tmp_path):

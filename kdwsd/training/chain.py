@@ -21,6 +21,7 @@ from kdwsd.training import run as run_lib
 from kdwsd.training import strategies
 from kdwsd.training import teacher as teacher_lib
 from kdwsd.training import workdir_lock
+from kdwsd.training.settings import topics
 from kdwsd.training.stages import kd_feature
 from kdwsd.training.stages import start
 
@@ -136,7 +137,8 @@ def _is_done(workdir, values):
       return False
   before = config_lib.read(workdir)
   changed = [name for name, value in values.items()
-             if name != "deterministic" and getattr(before, name) != value]
+             if name != "deterministic" and getattr(before, name) != value
+             and values["stage"] in topics.SETTINGS[name].stages]
   if changed:
     logging.warning(
         "%s is done with other settings of %s; to train it again, use another "

@@ -136,13 +136,18 @@ def check_resumable(before, after, workdir):
   Raises:
     errors.InputError: a field that shapes the variables has changed.
   """
-  fixed = [name for name, declared in topics.CONFIG_SETTINGS.items()
-           if declared.fixed]
-  fatal = differences(before, after, ["classes", *fixed])
+  fixed = {"classes": setting.WEIGHTS, **{
+      name: declared.fixed for name, declared in topics.CONFIG_SETTINGS.items()
+      if declared.fixed}}
+  fatal = differences(before, after, fixed)
   if fatal:
+    reasons = dict.fromkeys(
+        reason for name, reason in fixed.items()
+        if name in changes(before, after))
     raise errors.InputError(
-        f"{path(workdir)}: expected the settings this run was started with. "
-        f"Received: {fatal}. Use another --workdir for another model.")
+        f"{path(workdir)}: expected the settings this run was started with, "
+        f"because {', and '.join(reasons)}. Received: {fatal}. Use another "
+        "--workdir for another model.")
   return changes(before, after)
 
 

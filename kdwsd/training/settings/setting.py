@@ -22,9 +22,9 @@ LABELLED = ("wsd", "cls", "kd_prediction")
 LABELLED_STUDENTS = ("cls", "kd_prediction")
 
 # Why a run cannot be resumed with another value.
-WEIGHTS = "the shape or the scale of the model's weights depends on it"
-TRAINED_FOR = "the weights were trained for it"
-OPTIMIZER = "the variables of the optimizer depend on it"
+WEIGHTS = "the shape or the scale of the weights depends on them"
+TRAINED_FOR = "the weights were trained for them"
+OPTIMIZER = "the variables of the optimizer depend on them"
 
 UNSET = dataclasses.MISSING
 
@@ -90,7 +90,7 @@ class Setting:
     values = value if isinstance(value, tuple) else (value,)
     numbers = [one for one in values
                if isinstance(one, (int, float)) and not isinstance(one, bool)]
-    if not all(map(math.isfinite, numbers)):
+    if not all(math.isfinite(one) for one in numbers if isinstance(one, float)):
       return "finite numbers"
     if self.choices and not all(
         one in self.choices for one in values if isinstance(one, str)):
@@ -102,7 +102,8 @@ class Setting:
     if self.lengths and isinstance(value, tuple):
       least, most = self.lengths
       if not least <= len(value) <= most:
-        return f"{least} values" if least == most else f"{least} value or more"
+        count = f"{least}" if least == most else f"{least} to {most}"
+        return f"{count} values"
     return None
 
 

@@ -38,7 +38,7 @@ def test_lists_are_tuples_of_their_type():
 
 
 @pytest.mark.parametrize("argument, expected", [
-    ("--train_sizes=", "expected 1 value or more"),
+    ("--train_sizes=", "expected 1 to 100 values"),
     ("--train_sizes=32,x", "expected whole numbers"),
     ("--train_sizes=32,31", "expected 32 or more"),
     ("--train_sizes=\u00b232", "expected whole numbers"),
