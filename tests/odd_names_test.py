@@ -42,13 +42,14 @@ def test_run_ends_well_in_any_encoding(data, tmp_path):
       "--train_sizes=32", "--eval_size=32", "--student_size=32", "--fc_units=0",
       "--global_batch_size=2", "--train_steps=2", "--steps_per_loop=1",
       "--checkpoint_interval=1", "--num_proposals=4")
-  told = ("1 of 3 classes have no positive image and are left out of the "
-          "means: $5 & <b>.")
+  told = ("1 of 3 classes have no positive image and are excluded from "
+          "the means: $5 & <b>.")
   assert err.count(told) == 1
   for name in ("Ca$$h", "_\\u65e5\\u672c %s {}", "$5 & <b>"):
     assert name in out
   assert "mean of 2 " in out
-  assert "1 of 3 classes have no positive image: left out of the means." in out
+  assert ("1 of 3 classes have no positive image and are excluded from the "
+          "means.") in out
   output = tmp_path / "evaluation" / "test"
   assert set(os.listdir(output)) >= {
       "precision_recall.png", "average_precision.png", "table.txt"}

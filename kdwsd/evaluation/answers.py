@@ -1,4 +1,4 @@
-"""What is told of one image: as data, as text, as a picture."""
+"""The prediction of one image as data, as text and as a picture."""
 
 import dataclasses
 
@@ -15,15 +15,15 @@ _LEAST_PIXELS, _MOST_PIXELS = 320, 800
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-  """Which of a model's scores are told.
+  """Which of a model's classes and boxes are reported.
 
   Attributes:
-    top_k: classes at most; 0 for all.
-    threshold: probability from which a class is named.
-    max_boxes: at most, of each class named.
-    box_share: of the best score of the class, from which a box is told.
-    box_threshold: score from which a box is told.
-    nms_iou: IoU above which the worse of two boxes of a class goes.
+    top_k: maximum number of classes; 0 for all.
+    threshold: minimum probability of a class.
+    max_boxes: maximum number of boxes per reported class.
+    box_share: minimum score of a box, as a fraction of its class's best score.
+    box_threshold: minimum score of a box.
+    nms_iou: IoU above which non-maximum suppression removes a box.
   """
   top_k: int = 5
   threshold: float = 0.1
@@ -34,21 +34,21 @@ class Choice:
 
 
 def make(path, image, scores, classes, choice):
-  """Chooses what is told of an image.
+  """Selects the reported classes and boxes of an image.
 
   Args:
-    path: of its file.
+    path: path of its file.
     image: an `images.DecodedImage`.
     scores: has `probabilities` [C], `boxes` [N, 4] and `proposal_scores`
-      [N, C]; the last two are None of a classifier.
+      [N, C]; the last two are None for a classifier.
     classes: C names.
     choice: a `Choice`.
 
   Returns:
-    Dict that JSON can hold: `image`, `width`, `height`, `predictions`, a list
-    of `class` and `probability`, best first; of a detector also `boxes`, a
+    JSON-serializable dict: `image`, `width`, `height`, `predictions`, a list
+    of `class` and `probability`, best first; for a detector also `boxes`, a
     list of `class`, `score`, `ymin`, `xmin`, `ymax`, `xmax`, in pixels of the
-    upright image, in the order of the classes named and best first.
+    upright image, in the order of the reported classes and best first.
   """
   order = _best(scores.probabilities, choice)
   answer = {
@@ -67,7 +67,7 @@ def as_text(answer, choice):
               default=0)
   lines = [answer["image"]]
   if not answer["predictions"]:
-    lines.append(f"  no class from {choice.threshold:g} on")
+    lines.append(f"  {_none(choice)}")
   for prediction in answer["predictions"]:
     name = prediction["class"]
     padded = lettering.padded(name, width)
@@ -85,7 +85,7 @@ def draw(answer, image, classes, choice):
   """Draws an answer: boxes on the image, class names below it.
 
   Args:
-    answer: of `make`.
+    answer: from `make`.
     image: the `images.DecodedImage`.
     classes: C names.
     choice: the `Choice`.
@@ -97,19 +97,21 @@ def draw(answer, image, classes, choice):
   corners = [[box[edge] for edge in ("ymin", "xmin", "ymax", "xmax")]
              for box in found]
   sides = np.array([image.height, image.width] * 2, np.float32)
-  # The best lie on top.
   best = sorted(range(len(found)), key=lambda k: -found[k]["score"])
   overlay = pictures.detection_overlay(
       (np.reshape(corners, [-1, 4]) / sides)[best],
       [classes.index(found[k]["class"]) for k in best],
       [found[k]["score"] for k in best], classes)
   lines = tuple(f"{p['class']}  {p['probability']:.2f}"
-                for p in answer["predictions"]) or (
-                    f"no class from {choice.threshold:g} on",)
+                for p in answer["predictions"]) or (_none(choice),)
   longer = max(image.height, image.width)
   return pictures.contact_sheet(
       [pictures.Tile(image.pixels, (overlay,), lines)],
       tile_pixels=min(max(longer, _LEAST_PIXELS), _MOST_PIXELS))
+
+
+def _none(choice):
+  return f"no class with probability >= {choice.threshold:g}"
 
 
 def _best(probabilities, choice):
@@ -119,7 +121,7 @@ def _best(probabilities, choice):
 
 
 def _boxes(image, scores, classes, named, choice):
-  told = []
+  reported = []
   for class_id in named:
     found = detection.detect(
         scores.boxes, scores.proposal_scores[:, [class_id]],
@@ -129,13 +131,13 @@ def _boxes(image, scores, classes, named, choice):
     keep = np.flatnonzero(found.scores >= least)[:choice.max_boxes]
     pixels = box_ops.to_pixels(found.boxes[keep], image.height, image.width)
     for score, edges in zip(found.scores[keep], pixels):
-      told.append({
+      reported.append({
           "class": classes[class_id], "score": _round(score),
           **{edge: round(float(value), 1) for edge, value in zip(
               ("ymin", "xmin", "ymax", "xmax"), edges)}})
-  return told
+  return reported
 
 
 def _round(value):
-  """Six digits: what float32 holds of a probability, and no more."""
+  """Rounds to six significant digits, the precision of float32."""
   return float(f"{float(value):.6g}")

@@ -1,8 +1,8 @@
-"""Multi-label classification: average precision, and P, R, F1 by two means.
+"""Multi-label classification metrics: AP, and per-class and overall P, R, F1.
 
-Every figure leaves out labels that are neither present nor absent (VOC images
-whose only objects of a class are difficult). Classes without a positive image
-are left out of means over classes.
+All metrics ignore labels that are neither present nor absent (VOC images whose
+only objects of a class are difficult). Means over classes exclude classes
+without a positive image.
 """
 
 import numpy as np
@@ -32,8 +32,8 @@ def label_arrays(images, num_classes):
 def curves(labels, known, scores):
   """Precision-recall curve of every class.
 
-  Images of equal score enter together, as in scikit-learn, so that their order
-  does not matter; the development kits of VOC break ties by order.
+  Images of equal score enter the curve together, as in scikit-learn, so that
+  their order does not matter; the VOC development kits break ties by order.
 
   Args:
     labels: [images, C] bool.
@@ -55,14 +55,12 @@ def curves(labels, known, scores):
 
 
 def at_threshold(probabilities, threshold=0.5):
-  """[images, C] bool: labels whose probability is `threshold` or more."""
+  """[images, C] bool: labels with probability >= `threshold`."""
   return np.asarray(probabilities) >= threshold
 
 
 def top_k(scores, k=3):
-  """[images, C] bool: the k best labels of each image, whatever their score.
-
-  Of equal scores the first class wins.
+  """[images, C] bool: the top k labels of each image; the first class of ties.
   """
   scores = np.asarray(scores)
   order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
@@ -74,14 +72,14 @@ def top_k(scores, k=3):
 def precision_recall_f1(labels, known, chosen):
   """Per-class (C) and overall (O) precision, recall and F1.
 
-  C-P and C-R are means over classes of TP / chosen and TP / present, with 0
-  for a class that is never chosen; O-P and O-R pool the classes. C-F1 has two
-  definitions in the literature and both are given.
+  C-P and C-R are means over classes of TP / predicted and TP / present, with 0
+  for a class that is never predicted; O-P and O-R pool the classes. C-F1 has
+  two definitions in the literature; both are computed.
 
   Args:
     labels: [images, C] bool.
     known: [images, C] bool.
-    chosen: [images, C] bool, labels that the classifier gives.
+    chosen: [images, C] bool, predicted labels.
 
   Returns:
     Dict of floats: `C-P`, `C-R`, `C-F1` (harmonic mean of C-P and C-R, as in

@@ -1,8 +1,8 @@
-"""Scores of a model over a split, fused over sizes and mirror images.
+"""Inference over a split, averaged over image sizes and mirror images.
 
-WSDDN (Bilen & Vedaldi, CVPR 2016, sec. 4) adds up the proposal scores of 5
-sizes x 2 flips. We take their mean: the same order of boxes and images, and
-image scores stay in [0, 1] and thresholds keep their meaning.
+WSDDN (Bilen & Vedaldi, CVPR 2016, sec. 4) sums the proposal scores of 5 sizes x
+2 flips. We average them: the ranking is the same, image scores stay in [0, 1]
+and thresholds keep their meaning.
 """
 
 import dataclasses
@@ -27,9 +27,9 @@ class Prediction:
   Attributes:
     image_scores: [C] float32 in [0, 1].
     boxes: [N, 4] float32, proposals of the upright image, not mirrored; None
-      of a classifier.
-    proposal_scores: [N, C] float32; None of a classifier.
-    objectness: [N] float32, of the proposals; None of a classifier.
+      for a classifier.
+    proposal_scores: [N, C] float32; None for a classifier.
+    objectness: [N] float32, of the proposals; None for a classifier.
   """
   image_scores: np.ndarray
   boxes: Optional[np.ndarray]
@@ -39,11 +39,11 @@ class Prediction:
 
 def predict(model, record_set, *, sizes=(672,), mirror=False,
             num_proposals=500, batch_size=1, progress=True):
-  """Predicts a split, one image at a time, so that none need be kept.
+  """Predicts a split and yields one image at a time, to bound memory.
 
   Args:
-    model: function of a batch, see `input_pipeline.evaluation_batches`, to a
-      dictionary with `image_scores` [B, C] and, if it is a detector,
+    model: function that maps a batch, see `input_pipeline.evaluation_batches`,
+      to a dictionary with `image_scores` [B, C] and, if it is a detector,
       `proposal_scores` [B, R, C].
     record_set: `records.RecordSet`.
     sizes: sides S to which images are warped; scores are averaged over them.
@@ -53,10 +53,10 @@ def predict(model, record_set, *, sizes=(672,), mirror=False,
     progress: whether to show a progress bar.
 
   Yields:
-    A `Prediction` for each record, in their order.
+    A `Prediction` for each record, in order.
 
   Raises:
-    errors.InputError: a score is not finite, or a record cannot be used.
+    errors.InputError: a score is not finite, or a record is invalid.
   """
   views = [
       input_pipeline.evaluation_batches(
@@ -73,10 +73,10 @@ def predict_views(model, views, num_images, *, progress=False):
 
   Args:
     model: as `predict`.
-    views: data sets of batches that go through the same images in the same
-      order; the first has the boxes that are given back.
-    num_images: how many there are, for the progress bar.
-    progress: whether to show it.
+    views: data sets of batches with the same images in the same order; the
+      boxes of the first are returned.
+    num_images: number of images, for the progress bar.
+    progress: whether to show the progress bar.
 
   Yields:
     A `Prediction` for each image.
@@ -85,8 +85,8 @@ def predict_views(model, views, num_images, *, progress=False):
     errors.InputError: a score is not finite.
   """
 
-  # One trace for each shape: TensorFlow's optimizer logs a warning as long as
-  # a page where it finds `crop_and_resize` with unknown sides.
+  # One trace per shape: with unknown sides of `crop_and_resize`, TensorFlow's
+  # graph optimizer logs a page-long warning.
   @tf.function
   def score(batch):
     outputs = model(batch)

@@ -1,4 +1,4 @@
-"""What can be measured on a split, told from its card before it is measured."""
+"""Which metrics a split supports, according to its card."""
 
 from kdwsd import errors
 from kdwsd.data import label_counts
@@ -9,7 +9,7 @@ _COUNTS = ("C-P", "C-R", "C-F1", "C-F1_mean", "O-P", "O-R", "O-F1")
 
 
 def figures(*, detector):
-  """Names of the figures that a validation may give; see `metrics`."""
+  """Names of the metrics that a validation may compute; see `metrics`."""
   names = []
   for group in ("classification",) + ("detection",) * detector:
     for mean in metrics.MEANS:
@@ -19,16 +19,16 @@ def figures(*, detector):
 
 
 def check_figure(name, record_set, *, detector):
-  """Checks that a split can give the figure that chooses the best checkpoint.
+  """Checks that a split supports the metric that selects the best checkpoint.
 
   Args:
-    name: of the figure, `--best_figure`.
+    name: name of the metric, `--best_figure`.
     record_set: the `records.RecordSet` of the validation.
-    detector: whether the model is one.
+    detector: whether the model is a detector.
 
   Raises:
-    errors.InputError: there is no such figure, or the split lacks the labels
-      or boxes for it.
+    errors.InputError: there is no such metric, or the split lacks the labels or
+      boxes for it.
   """
   known = figures(detector=detector)
   if name not in known:
@@ -38,32 +38,32 @@ def check_figure(name, record_set, *, detector):
   counts = label_counts.read(record_set)
   if counts is None:
     return
-  ways_out = (" Choose another --eval_split or --best_figure, or measure "
-              "nothing: --eval_split=''.")
+  ways_out = (" Choose another --eval_split or --best_figure, or disable "
+              "validation: --eval_split=''.")
   if name.startswith("detection/"):
     if not counts.num_objects:
       raise errors.InputError(
-          f"{counts.where}: expected boxes, which --best_figure={name} is "
-          f"measured by. Received: none.{ways_out}")
+          f"{counts.where}: expected boxes, which --best_figure={name} "
+          f"needs. Received: none.{ways_out}")
   elif not counts.positive.any():
     raise errors.InputError(
         f"{counts.where}: expected images with labels, which --best_figure="
-        f"{name} is measured by. Received: none in {record_set.num_images} "
+        f"{name} needs. Received: none in {record_set.num_images} "
         f"images.{ways_out}")
   most = counts.positive.max()
   if name.endswith("_frequent") and most < metrics.FREQUENT:
     raise errors.InputError(
         f"{counts.where}: expected a class with {metrics.FREQUENT} images or "
-        f"more, over which --best_figure={name} is the mean. Received: {most} "
-        f"at most.{ways_out}")
+        f"more, as --best_figure={name} averages over such classes. Received: "
+        f"{most} at most.{ways_out}")
 
 
 def tell(record_set, *, detector):
-  """Logs what of a split cannot be measured.
+  """Logs which metrics a split does not support.
 
   Args:
     record_set: a `records.RecordSet`.
-    detector: whether the model is one.
+    detector: whether the model is a detector.
   """
   counts = label_counts.read(record_set)
   if counts is None:
@@ -75,7 +75,7 @@ def tell(record_set, *, detector):
   elif absent.any():
     label_counts.warn(
         f"{counts.where}: {absent.sum()} of {len(absent)} classes have no "
-        "positive image and are left out of the means: "
+        "positive image and are excluded from the means: "
         f"{label_counts.names(counts.classes, absent)}.")
   if detector and not counts.num_objects:
     label_counts.warn(

@@ -1,4 +1,4 @@
-"""Plots of a measured split, as PNG files written atomically."""
+"""Plots of the metrics of a split, as PNG files written atomically."""
 
 import math
 
@@ -9,18 +9,18 @@ import numpy as np
 from kdwsd import files
 from kdwsd.evaluation import lettering
 from kdwsd.evaluation import precision_recall as curves_lib
+from kdwsd.evaluation import table
 
-# Blue and orange: told apart by colour-blind readers and in grey print.
+# Blue and orange: distinct to colour-blind readers and in greyscale print.
 _COLOURS = {"classification": "#1f5fa8", "detection": "#d9822b"}
 _GREY = "#777777"
 _ON_WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 
-
-_PANEL_COLUMNS, _BAR_COLUMNS = 22, 40  # of a class's name
+_PANEL_COLUMNS, _BAR_COLUMNS = 22, 40  # Maximum width of a class name.
 
 
 def precision_recall(path, classes, curves, chosen=None):
-  """Draws precision against recall, one small panel a class.
+  """Draws precision-recall curves, one small panel per class.
 
   Args:
     path: PNG file to write.
@@ -34,12 +34,12 @@ def precision_recall(path, classes, curves, chosen=None):
   rows = max(1, math.ceil(len(chosen) / columns))
   width, height = max(1.6 * columns, 4.5), 1.6 * rows + 0.9
   figure = _figure(width, height)
-  # By hand: a layout engine takes a minute over 80 panels.
+  # Manual margins: a layout engine takes a minute for 80 panels.
   figure.subplots_adjust(
       left=0.6 / width, right=1 - 0.1 / width, bottom=0.5 / height,
       top=1 - (0.55 if len(chosen) == len(classes) else 0.75) / height,
       wspace=0.12, hspace=0.25)
-  # Not with shared axes: each then tells all others of each of its settings.
+  # Without shared axes, which propagate every setting to all other panels.
   grid = figure.subplots(rows, columns, squeeze=False)
   style = lettering.options([classes[c] for c in chosen])
   for place, axes in enumerate(grid.flat):
@@ -55,7 +55,7 @@ def precision_recall(path, classes, curves, chosen=None):
   figure.supxlabel("recall", fontsize=9, y=0.1 / height, va="bottom")
   figure.supylabel("precision", fontsize=9, x=0.1 / width, ha="left")
   _note(figure, len(chosen), len(classes),
-        "the most frequent, then those of the least average precision")
+        "the most frequent, then the lowest average precision")
   _legend(figure, curves)
   _save(figure, path)
 
@@ -64,7 +64,7 @@ def _panel(axes, curves):
   """Draws the curves of one class, a dict by kind."""
   for kind, curve in curves.items():
     if curve.num_positives and len(curve.recall):
-      # Begins at the first point's precision: recall 0 has none of its own.
+      # Starts with the first point's precision: at recall 0 it is undefined.
       axes.plot(np.append(0.0, curve.recall),
                 np.append(curve.precision[:1], curve.precision),
                 color=_COLOURS[kind], linewidth=1.2)
@@ -78,15 +78,15 @@ def _panel(axes, curves):
 
 
 def average_precision(path, classes, values, num_positives, names=None):
-  """Draws a bar per class and kind, best class first.
+  """Draws average precision as bars, best class first.
 
   Args:
     path: PNG file to write.
     classes: C names.
     values: dict of "classification" or "detection" to [C] average precisions
-      in [0, 1], None where a class has none; the last kind gives the order.
-      Of more than `precision_recall.MOST_PANELS` the best and worst are drawn.
-    num_positives: [C], images that have the class, written beside its name.
+      in [0, 1], None where undefined; the last kind sets the order. Of more
+      than `precision_recall.MOST_PANELS` classes, the best and worst are drawn.
+    num_positives: [C], positive images of each class, shown with its name.
     names: dict of kind to its name in the legend, or None.
   """
   last = list(values.values())[-1]
@@ -103,13 +103,11 @@ def average_precision(path, classes, values, num_positives, names=None):
   thickness = 0.8 / len(values)
   for place, (kind, of_classes) in enumerate(values.items()):
     shift = (place - (len(values) - 1) / 2) * thickness
-    lengths = [100 * (of_classes[c] or 0.0) for c in order]
-    axes.barh(rows + shift, lengths, thickness, color=_COLOURS[kind])
-    for row, class_id in zip(rows, order):
-      value = of_classes[class_id]
-      axes.text(0.8 if value is None else 100 * value + 0.8, row + shift,
-                "-" if value is None else f"{100 * value:.1f}", va="center",
-                fontsize=6, color=_GREY, bbox=_ON_WHITE)
+    bars = axes.barh(
+        rows + shift, [100 * (of_classes[c] or 0.0) for c in order], thickness,
+        color=_COLOURS[kind])
+    axes.bar_label(bars, [table.percent(of_classes[c]) for c in order],
+                   padding=2, fontsize=6, color=_GREY, bbox=_ON_WHITE)
     known = [v for v in of_classes if v is not None]
     if known:
       axes.axvline(100 * np.mean(known), color=_COLOURS[kind], linewidth=0.9,
@@ -118,8 +116,8 @@ def average_precision(path, classes, values, num_positives, names=None):
             f"({num_positives[c]})" for c in order]
   axes.set_yticks(rows, labels, fontsize=7, **lettering.options(labels))
   axes.set(xlim=(0, 105), ylim=(len(order) - 0.4, -0.6))
-  axes.set_xlabel("average precision in percent\n(dashed: mean of all; in "
-                  "brackets: images with the class)", fontsize=8)
+  axes.set_xlabel("average precision in percent\n(dashed: mean over classes; "
+                  "in brackets: positive images)", fontsize=8)
   axes.tick_params(axis="x", labelsize=7)
   axes.spines[["top", "right"]].set_visible(False)
   if len(order) < len(classes):
@@ -130,11 +128,11 @@ def average_precision(path, classes, values, num_positives, names=None):
 
 
 def _shown(count, of, which):
-  return f"{count} of {of} classes: {which}; the rest is in table.txt"
+  return f"{count} of {of} classes: {which}; table.txt lists all"
 
 
 def _note(figure, count, of, which):
-  """Says above the panels which they are, where some are left out."""
+  """Notes above the panels which classes they show, if not all."""
   if count < of:
     height = figure.get_size_inches()[1]
     figure.text(0.5, 1 - 0.42 / height, _shown(count, of, which),
@@ -142,7 +140,7 @@ def _note(figure, count, of, which):
 
 
 def _figure(width, height):
-  """A figure of its own, without pyplot's global state or a display."""
+  """A figure without pyplot's global state or a display."""
   figure = figure_lib.Figure(figsize=(width, height))
   backend_agg.FigureCanvasAgg(figure)
   return figure

@@ -1,7 +1,7 @@
-"""What a model said of each image of a split: `predictions.npz`.
+"""A model's predictions for each image of a split: `predictions.npz`.
 
-Kept beside the metrics, so that models can be compared image by image without
-running them again, and without the records.
+Stored next to the metrics, so that models can be compared image by image
+without another inference and without the records.
 
 | key | type | what |
 |---|---|---|
@@ -9,11 +9,11 @@ running them again, and without the records.
 | image_scores | float32 [N, C] | probabilities |
 | labels | int8 [N, C] | 1 present, 0 absent, -1 neither |
 | boxes | float32 [N, 10, 4] | the best proposals, best first |
-| class_ids | int32 [N, 10] | the best class of each |
-| scores | float32 [N, 10] | their score for it; 0: padding |
+| class_ids | int32 [N, 10] | best class of each proposal |
+| scores | float32 [N, 10] | score for that class; 0: padding |
 
-The last three are a detector's alone. They come from its detections: proposals
-that non-maximum suppression left, above the score threshold.
+Only detectors have the last three. They hold its detections: the proposals left
+by non-maximum suppression with scores above the threshold.
 """
 
 import dataclasses
@@ -48,7 +48,7 @@ class Predictions:
 
 
 def from_results(results):
-  """What to keep of a `metrics.Results`; detections may be None."""
+  """`Predictions` from a `metrics.Results`; detections may be None."""
   num_classes = results.image_scores.shape[1]
   present, known = classification.label_arrays(results.images, num_classes)
   kept = {
@@ -66,12 +66,12 @@ def write(path, predictions):
   """Writes `Predictions`, atomically.
 
   Raises:
-    errors.InputError: the place cannot be written.
+    errors.InputError: the path is not writable.
   """
   arrays = {field.name: getattr(predictions, field.name)
             for field in dataclasses.fields(Predictions)}
   with files.atomic_path(path) as temporary:
-    # An open file: to a name, NumPy would add an ending of its own.
+    # An open file: NumPy would append an extension to a name.
     with open(temporary, "wb") as file:
       np.savez_compressed(file, **{
           name: array for name, array in arrays.items() if array is not None})
@@ -81,10 +81,10 @@ def read(path):
   """Reads `Predictions`.
 
   Returns:
-    `Predictions`, or None where there is no such file.
+    `Predictions`, or None if the file does not exist.
 
   Raises:
-    errors.InputError: the file is not what `write` writes.
+    errors.InputError: the file does not have the format that `write` writes.
   """
   if not os.path.exists(path):
     return None
@@ -96,7 +96,7 @@ def read(path):
 
 
 def _fault(arrays):
-  """What is wrong with the arrays of a file, in words; None if nothing is."""
+  """Describes what is invalid in the arrays of a file; None if nothing."""
   if set(arrays) not in (_OF_ALL, _OF_ALL | _OF_DETECTORS):
     return f"arrays {texts.shown(', '.join(sorted(arrays))) or 'none'}"
   count, classes = (arrays["image_scores"].shape + (0, 0))[:2]
@@ -127,7 +127,7 @@ def _best_proposals(detections):
   class_ids = np.zeros([count, NUM_BOXES], np.int32)
   scores = np.zeros([count, NUM_BOXES], np.float32)
   for row, found in enumerate(detections):
-    # A proposal may be a detection of several classes: its best comes first.
+    # A proposal may be detected as several classes; the best one comes first.
     first = np.unique(found.boxes, axis=0, return_index=True)[1]
     best = np.sort(first)[:NUM_BOXES]
     boxes[row, :len(best)] = found.boxes[best]

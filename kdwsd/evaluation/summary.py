@@ -1,7 +1,7 @@
-"""From a model and a split to figures, a table, and files.
+"""Evaluates a model on a split and writes metrics, table, plots and pictures.
 
-Metrics are the dictionary of `kdwsd.evaluation.metrics`, with `split`,
-`num_images`, `classes` and `settings` (how it was measured) before.
+Metrics are the dictionary of `kdwsd.evaluation.metrics`, preceded by `split`,
+`num_images`, `classes` and `settings` (of the evaluation).
 """
 
 import os
@@ -28,12 +28,17 @@ PICTURE = "detections.png"
 
 
 def directory(workdir, split):
-  """Where the measurements of a run lie."""
+  """Directory with a run's evaluation on a split."""
   return os.path.join(workdir, "evaluation", split)
 
 
 def evaluate(model, record_set, **options):
-  """Measures a model on a split; options as of `measure`.
+  """Evaluates a model on a split.
+
+  Args:
+    model: see `measure`.
+    record_set: see `measure`.
+    **options: see `measure`.
 
   Returns:
     Metrics.
@@ -44,27 +49,26 @@ def evaluate(model, record_set, **options):
 def measure(model, record_set, *, sizes=(672,), mirror=False,
             num_proposals=500, batch_size=1, score_threshold=1e-3,
             nms_iou=0.4, corloc=False, coco=False, progress=True):
-  """Predicts a split and scores the predictions.
+  """Predicts a split and computes the metrics of the predictions.
 
   Args:
     model: see `inference.predict`.
     record_set: `records.RecordSet`.
-    sizes: see `inference.predict`, as mirror, num_proposals, batch_size and
-      progress.
-    mirror: likewise.
-    num_proposals: likewise.
-    batch_size: likewise.
+    sizes: see `inference.predict`.
+    mirror: see `inference.predict`.
+    num_proposals: see `inference.predict`.
+    batch_size: see `inference.predict`.
     score_threshold: detections have a score above it.
-    nms_iou: IoU above which the worse of two detections goes.
-    corloc: whether to measure CorLoc.
-    coco: whether to measure COCO's 12 numbers.
-    progress: likewise.
+    nms_iou: IoU above which non-maximum suppression removes a detection.
+    corloc: whether to compute CorLoc.
+    coco: whether to compute COCO's 12 metrics.
+    progress: see `inference.predict`.
 
   Returns:
-    Metrics and `metrics.Results`, from which `write` draws.
+    Metrics, and the `metrics.Results` that `write` draws.
 
   Raises:
-    errors.InputError: a score is not finite, or a record cannot be used.
+    errors.InputError: a score is not finite, or a record is invalid.
   """
   predictions = inference.predict(
       model, record_set, sizes=sizes, mirror=mirror,
@@ -113,13 +117,13 @@ def measure_corloc(model, record_set, *, sizes=(672,), mirror=False,
 
 
 def figures(metrics):
-  """The scalar figures of metrics under one flat name each.
+  """Flattens the scalar metrics.
 
   Args:
-    metrics: as `evaluate` gives them.
+    metrics: from `evaluate`.
 
   Returns:
-    Dict of floats such as `detection/voc07_map`; None is left out.
+    Dict of floats such as `detection/voc07_map`, without undefined metrics.
   """
   flat = {}
   for group in ("classification", "detection", "corloc", "coco"):
@@ -132,27 +136,27 @@ def figures(metrics):
 
 
 def table(metrics):
-  """Metrics as text of several lines, in percent."""
+  """Metrics in percent, as text of several lines."""
   return table_lib.format_metrics(metrics)
 
 
 def write(metrics, results, record_set, output):
-  """Writes metrics, table, predictions, plots; each file atomically.
+  """Writes metrics, table, predictions and plots; each file atomically.
 
-  A picture of detections comes with them where the model makes any.
+  For a detector, a picture shows detections and ground truth on the first
+  images of the split.
 
   Args:
     metrics: from `measure`.
     results: from `measure`.
-    record_set: the split that was measured; the picture shows its first
-      images, with the truth.
-    output: directory to write to; made if missing.
+    record_set: the evaluated split.
+    output: directory to write to; created if missing.
 
   Returns:
     List of the paths written.
 
   Raises:
-    errors.InputError: the directory cannot be written.
+    errors.InputError: the directory is not writable.
   """
   paths = [os.path.join(output, name) for name in (
       METRICS, TABLE, prediction_files.FILE, CURVES, BARS)]
@@ -177,7 +181,7 @@ def write(metrics, results, record_set, output):
     paths.append(os.path.join(output, PICTURE))
     pictures.write_png(
         paths[-1], pictures.detection_sheet(record_set, results.detections))
-  files.write_json(paths[0], metrics)  # Last: it says that all is there.
+  files.write_json(paths[0], metrics)  # Last: it marks the set as complete.
   return paths
 
 

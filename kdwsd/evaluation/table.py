@@ -14,8 +14,8 @@ _COLUMNS = (  # heading, group, key per class, key of the mean
 
 _COUNTS = ("C-P", "C-R", "C-F1", "C-F1_mean", "O-P", "O-R", "O-F1")
 
-_CHOSEN = (("all", "probability >= 0.5"), ("top3", "best 3"),
-           ("top3_at_0.5", "best 3 that are >= 0.5"))
+_CHOSEN = (("all", "probability >= 0.5"), ("top3", "top 3"),
+           ("top3_at_0.5", "top 3 with probability >= 0.5"))
 
 
 def format_metrics(metrics):
@@ -47,20 +47,20 @@ def format_metrics(metrics):
   lines = [
       f"{metrics['split']}: {metrics['num_images']} images, in percent", "",
       *align([heading, None, *rows, None, *means]), "",
-      *align([["labels given", *_COUNTS]] + [
+      *align([["predicted labels", *_COUNTS]] + [
           [text] + [percent(metrics["classification"][name][count])
                     for count in _COUNTS] for name, text in _CHOSEN]),
   ]
   if present < len(rows):
     lines += ["", f"{len(rows) - present} of {len(rows)} classes have no "
-              "positive image: left out of the means."]
+              "positive image and are excluded from the means."]
   if metrics.get("corloc"):
     lines += ["", f"CorLoc is of split {metrics['corloc']['split']}; its "
-              "second mean goes by that split's counts.", "",
+              "second mean uses the image counts of that split.", "",
               *_baselines(metrics["corloc"])]
   if not metrics.get("detection"):
-    lines += ["", "Detection not measured: that takes a detector, and "
-              "images with boxes."]
+    lines += ["", "Detection not measured: it needs a detector, and images "
+              "with boxes."]
   if metrics.get("coco"):
     lines += ["", *align([["COCO", *metrics["coco"]], ["", *map(
         percent, metrics["coco"].values())]])]
@@ -76,12 +76,12 @@ def _baselines(corloc):
 
 
 def percent(value):
-  """A share in percent with one decimal; "-" for None."""
+  """A value in [0, 1] as percent with one decimal; "-" for None."""
   return "-" if value is None else f"{100 * value:.1f}"
 
 
 def align(rows):
-  """Lines of equal columns, the first to the left; None makes a rule."""
+  """Lines of aligned columns, the first one left; None is a rule."""
   widths = [max(map(lettering.columns, cells))
             for cells in zip(*filter(None, rows))]
   lines = []

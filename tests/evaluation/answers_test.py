@@ -45,7 +45,7 @@ def test_nothing_above_the_threshold_is_said():
   told = _make(_scores([0.01] * 4))
   assert told["predictions"] == []
   assert answers.as_text(told, answers.Choice()) == (
-      "a.jpg\n  no class from 0.1 on")
+      "a.jpg\n  no class with probability >= 0.1")
 
 
 def test_boxes_are_those_of_the_classes_named_after_suppression():

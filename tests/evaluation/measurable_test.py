@@ -86,8 +86,8 @@ def test_card_without_counts_passes():
 
 def test_what_is_left_out_is_told():
   assert _told(_split({"a": 1, "b": 0, "c": 0}, 5), True) == [
-      "data/test.json: 2 of 3 classes have no positive image and are left out "
-      "of the means: b, c."]
+      "data/test.json: 2 of 3 classes have no positive image and are excluded "
+      "from the means: b, c."]
   assert _told(_split({"a": 0, "b": 0}), True) == [
       "data/test.json: no image has a label: classification is not measured.",
       "data/test.json: no boxes: detection is not measured."]
