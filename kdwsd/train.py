@@ -46,7 +46,7 @@ def main(_):
                 for stage, values in settings.items()}
   if not workdir:
     raise errors.InputError(
-        "--workdir: expected where the runs are to be kept. Received: none.")
+        "--workdir: expected a folder to write the runs to. Received: none.")
   logging.info("Working in %s.", os.path.abspath(workdir))
   with workers.losses_told():
     if FLAGS.stage == "all":

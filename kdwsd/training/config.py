@@ -1,4 +1,4 @@
-"""What a run was asked to do: one frozen value, kept beside its checkpoints."""
+"""The config of a run: one frozen value, written beside its checkpoints."""
 
 import dataclasses
 import os
@@ -14,7 +14,7 @@ _FILE = "config.json"
 
 @dataclasses.dataclass(frozen=True)
 class Config(topics.Fields):
-  """Everything a run needs: `classes`, and the settings of `settings`.
+  """The classes of the data, and a value for each setting.
 
   Raises:
     errors.InputError: a value that a setting may not have.
@@ -114,9 +114,8 @@ def _fits(value, kind):
 
 def _named(kind):
   """A field's type in words."""
-  return getattr(kind, "__name__", None) if isinstance(
-      kind, type) and not typing.get_args(kind) else str(kind).replace(
-          "typing.", "")
+  return (str(kind).replace("typing.", "") if typing.get_args(kind)
+          else kind.__name__)
 
 
 def changes(before, after):
@@ -159,7 +158,7 @@ def model_fields(stage):
 
 
 def differences(before, after, names):
-  """In words, in which of some fields two configs differ; empty for none."""
+  """In words, which of the named fields differ, and how; empty for none."""
   changed = changes(before, after)
   return "; ".join(
       f"--{name} was {changed[name][0]!r}, is {changed[name][1]!r}"

@@ -3,6 +3,7 @@
     python -m kdwsd.training.settings.manual > docs/settings.md
 """
 
+import re
 import textwrap
 
 from kdwsd.training.settings import setting
@@ -22,13 +23,6 @@ was published with the paper; "WSDDN" is the detector's own paper and code.
 A stopped run can be resumed with other settings, except for those marked \\*:
 the shape or the meaning of its weights, or the variables of its optimizer,
 depend on them.
-"""
-
-_CAFFE = """
-## What --caffe_parity sets
-
-| setting | value |
-|---|---|
 """
 
 
@@ -56,13 +50,10 @@ def page():
     for one in declared:
       stages = "all" if one.stages == setting.STAGES else ", ".join(one.stages)
       default = as_text(one.default)
+      text = re.sub(r"--\w+(=\w+)?", r"`\g<0>`", _help(one))
       cells = (f"`--{one.name}`" + (" \\*" if one.fixed else ""),
-               f"`{default}`" if default else "", stages, _help(one))
+               f"`{default}`" if default else "", stages, text)
       parts.append(f"| {' | '.join(cells)} |\n")
-  parts.append(_CAFFE)
-  parts += [f"| `--{one.name}` | `{as_text(one.caffe)}` |\n"
-            for one in topics.SETTINGS.values()
-            if one.caffe is not setting.UNSET]
   return "".join(parts)
 
 

@@ -19,7 +19,7 @@ class Command:
       "command line applies to all stages and overrides the flagfiles.")
   caffe_parity: bool = setting.declare(
       False, "Use the values of the Caffe release for every setting in which "
-      "the release and this package may differ; docs/settings.md lists them. "
+      "the release and this package may differ; docs/caffe.md lists them. "
       "They override a recipe; a flag on the command line overrides them.")
 
 
@@ -40,7 +40,8 @@ class Run:
   deterministic: bool = setting.declare(
       "auto", "Use only operations that give the same result every time, so "
       "that equal seeds give equal weights. auto: on without a GPU, off with "
-      "one, where it costs time.", flag_choices=("auto", "on", "off"))
+      "one, where --roi_pooling=crop_and_resize has no deterministic form.",
+      flag_choices=("auto", "on", "off"))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,15 @@ from absl import flags
 import pytest
 
 from kdwsd import errors
+from kdwsd.data import input_pipeline
+from kdwsd.modeling import backbones
+from kdwsd.modeling import roi_pooling
+from kdwsd.modeling import student_losses
 from kdwsd.training import config as config_lib
+from kdwsd.training import optimizers
+from kdwsd.training import run
+from kdwsd.training import schedules
+from kdwsd.training import strategies
 from kdwsd.training.settings import flag
 from kdwsd.training.settings import setting
 from kdwsd.training.settings import topics
@@ -64,6 +72,16 @@ def test_recipe_has_a_value_for_each_setting(tmp_path):
   path.write_text("--fc_unit=8\n", "utf-8")
   with pytest.raises(errors.InputError, match="expected flags of kdwsd.train"):
     flag.read_recipe(str(path))
+
+
+def test_choices_are_those_of_the_modules_that_take_them():
+  for name, choices in (
+      ("backbone", backbones.NAMES), ("roi_pooling", roi_pooling.NAMES),
+      ("hard_loss", student_losses.HARD_LOSSES),
+      ("cache", input_pipeline.CACHES), ("optimizer", optimizers.NAMES),
+      ("schedule", schedules.KINDS), ("stage", tuple(run.STAGES)),
+      ("distribution_strategy", strategies.NAMES)):
+    assert topics.SETTINGS[name].choices == choices, name
 
 
 @pytest.mark.parametrize("name, declared", topics.SETTINGS.items())

@@ -23,10 +23,3 @@ def test_help_names_each_flag_with_its_default_and_its_stages():
   assert "(read by wsd)" in sizes
   assert "\nOptimisation:\n" in text
   assert max(map(len, text.splitlines())) <= 80
-
-
-def test_the_page_lists_what_caffe_parity_sets():
-  listed = manual.page().split("## What --caffe_parity sets")[1]
-  assert "| `--roi_pooling` | `max` |\n" in listed
-  assert "| `--teacher_dropout` | `true` |\n" in listed
-  assert "`--learning_rate`" not in listed
