@@ -36,11 +36,11 @@ def read(directory, cache, size, num_proposals, num_images):
   """Reads training batches; returns images a second after the first epoch."""
   # pylint: disable=import-outside-toplevel
   from kdwsd.data import input_pipeline
-  from kdwsd.data import records
+  from kdwsd.data import record_files
   # pylint: enable=import-outside-toplevel
   batch_size = 4
   batches = iter(input_pipeline.training_batches(
-      records.open_split(directory, "train"), global_batch_size=batch_size,
+      record_files.open_split(directory, "train"), global_batch_size=batch_size,
       sizes=(size,), num_proposals=num_proposals, seed=0, cache=cache,
       shuffle_buffer=64))
   steps = num_images // batch_size + 1

@@ -49,7 +49,7 @@ FLAGS = flags.FLAGS
 def main(_):
   """Measures what the flags name."""
   # pylint: disable=import-outside-toplevel
-  from kdwsd.data import records
+  from kdwsd.data import record_files
   from kdwsd.evaluation import measurable
   from kdwsd.evaluation import summary
   from kdwsd.training import checkpoints
@@ -63,11 +63,11 @@ def main(_):
     raise errors.InputError(
         "--split: expected the split to measure on, this run having no "
         "--eval_split. Received: none.")
-  record_set = records.open_split(data, split)
+  record_set = record_files.open_split(data, split)
   _check_classes(record_set, config)
   corloc_set = None
   if FLAGS.corloc_split:
-    corloc_set = records.open_split(data, FLAGS.corloc_split)
+    corloc_set = record_files.open_split(data, FLAGS.corloc_split)
     _check_classes(corloc_set, config)
 
   if config.stage != "wsd" and (FLAGS.corloc_split or FLAGS.coco):

@@ -64,7 +64,7 @@ def main(_):
   # pylint: disable=import-outside-toplevel
   import tensorflow as tf
 
-  from kdwsd.data import record_faults
+  from kdwsd.data import record_files
   from kdwsd.serving import batching_parameters
   from kdwsd.serving import description
   from kdwsd.serving import examples
@@ -95,7 +95,7 @@ def main(_):
 
   # Before the model is built: a place that cannot be written is told at once.
   with saved_model.new_version(FLAGS.output, FLAGS.version) as (
-      directory, version), record_faults.named(*(sets or ())):
+      directory, version), record_files.naming_faults(*(sets or ())):
     # Whatever it was trained in: variables are float32 in every checkpoint.
     tf.keras.mixed_precision.set_global_policy("float32")
     model, _ = checkpoints.load_model(FLAGS.workdir, path)
@@ -176,11 +176,12 @@ def _check_origin(path, config):
 
 def _record_sets(config, *, needed):
   """Splits to check with, (training, evaluation); None if they are gone."""
-  from kdwsd.data import records  # pylint: disable=import-outside-toplevel
+  from kdwsd.data import record_files  # pylint: disable=import-outside-toplevel
   data = FLAGS.data or config.data
   try:
-    sets = (records.open_split(data, config.train_split),
-            records.open_split(data, config.eval_split or config.train_split))
+    sets = (record_files.open_split(data, config.train_split),
+            record_files.open_split(
+                data, config.eval_split or config.train_split))
     for record_set in sets:
       if record_set.classes != tuple(config.classes):
         raise errors.InputError(
@@ -256,8 +257,8 @@ def _provenance(config, path):
 
 def _recorded_proposals(config):
   """How proposals were made, so that new images get such too; or None."""
-  from kdwsd.data import records  # pylint: disable=import-outside-toplevel
-  card = records.card_path(config.data, config.train_split)
+  from kdwsd.data import record_files  # pylint: disable=import-outside-toplevel
+  card = record_files.card_path(config.data, config.train_split)
   return files.read_json(card).get("proposals") if os.path.exists(
       card) else None
 

@@ -185,7 +185,7 @@ def main(_):
   from kdwsd.data import cards
   from kdwsd.data import conversion
   from kdwsd.data import proposals
-  from kdwsd.data import records
+  from kdwsd.data import record_files
   computed = method in ("edge_boxes", "selective_search")
   settings = proposals.Settings(
       method=method, max_proposals=_MAX_PROPOSALS.value,
@@ -201,7 +201,8 @@ def main(_):
       num_shards=_NUM_SHARDS.value,
       num_workers=_cores() if workers is None else workers,
       shuffle_seed=_SHUFFLE_SEED.value, max_pixels=_MAX_PIXELS.value)
-  print(cards.summary(card, records.card_path(_OUTPUT.value, _SPLIT.value)))
+  print(cards.summary(
+      card, record_files.card_path(_OUTPUT.value, _SPLIT.value)))
   print("Look at it: " + shlex.join([
       "python", "-m", "kdwsd.show_records", f"--data={_OUTPUT.value}",
       f"--split={_SPLIT.value}"]))

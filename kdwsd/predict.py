@@ -140,7 +140,7 @@ def _load_export(path):
 def _load_run(workdir):
   # pylint: disable=import-outside-toplevel
   from kdwsd import files
-  from kdwsd.data import records
+  from kdwsd.data import record_files
   from kdwsd.serving import predictors
   from kdwsd.training import checkpoints
   from kdwsd.training import config as config_lib
@@ -159,7 +159,7 @@ def _load_run(workdir):
       num_proposals=config.num_proposals if is_detector else None)
   if not is_detector:
     return predictor, None
-  card = records.card_path(config.data, config.train_split)
+  card = record_files.card_path(config.data, config.train_split)
   card = files.read_json(card) if os.path.exists(card) else {}
   return predictor, _proposal_settings(
       card.get("proposals"), config.num_proposals)

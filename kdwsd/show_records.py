@@ -30,9 +30,9 @@ def main(_):
   """Draws the sheet."""
   # Imported here: --help and bad flags need no TensorFlow.
   from kdwsd import errors
-  from kdwsd.data import records
+  from kdwsd.data import record_files
   from kdwsd.evaluation import pictures
-  record_set = records.open_split(_DATA.value, _SPLIT.value)
+  record_set = record_files.open_split(_DATA.value, _SPLIT.value)
   if _FIRST.value >= record_set.num_images:
     raise errors.InputError(
         f"--first: expected less than {record_set.num_images}, the number of "

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from kdwsd import files
-from kdwsd.data import records
+from kdwsd.data import record_files
 from kdwsd.modeling import wsddn
 from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib
@@ -62,7 +62,7 @@ def test_measures_prints_and_writes(workdir):
 
 def test_other_classes_than_the_models_are_named(workdir, tmp_path):
   other = fake_records.write(str(tmp_path), "test", 1)
-  files.write_json(records.card_path(str(tmp_path), "test"),
+  files.write_json(record_files.card_path(str(tmp_path), "test"),
                    {**other.card, "classes": ["cat", "dog", "emu"]})
   done = _evaluate(f"--workdir={workdir}", f"--data={tmp_path}")
   assert done.returncode == 2

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from kdwsd import files
+from kdwsd.data import record_files
 from kdwsd.data import records
 from kdwsd.evaluation import inference
 from kdwsd.serving import saved_model
@@ -95,7 +96,7 @@ def fixture_place(tmp_path_factory):
 
 
 def _contents(place):
-  record_set = records.open_split(str(place / "records"), "test")
+  record_set = record_files.open_split(str(place / "records"), "test")
   parsed = [records.parse_for_training(content)
             for content in tf.data.TFRecordDataset(list(record_set.paths))]
   return record_set, parsed
@@ -222,7 +223,7 @@ def test_damaged_record_is_named(place, tmp_path):
     os.makedirs(data)
     fake_records.write(data, "trainval", 2)
     fake_records.write(data, "test", 3, seed=1)
-    odd_records.spoil(records.open_split(data, "test"), 1, change)
+    odd_records.spoil(record_files.open_split(data, "test"), 1, change)
     commands.append([f"--workdir={place}/student", f"--data={data}",
                      f"--output={tmp_path}/new"])
   for (_, words), answer in zip(faults, _export(*commands)):

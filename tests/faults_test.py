@@ -13,7 +13,7 @@ import subprocess
 import pytest
 
 from kdwsd import files
-from kdwsd.data import records
+from kdwsd.data import record_files
 from kdwsd.training import checkpoints
 from kdwsd.training import history
 from kdwsd.training import repair
@@ -175,7 +175,7 @@ def test_second_process_is_refused(data, tmp_path):
 def test_damaged_record_is_named(data, tmp_path):
   directory = str(tmp_path / "data")
   shutil.copytree(data, directory)
-  record_set = records.open_split(directory, "trainval")
+  record_set = record_files.open_split(directory, "trainval")
   odd_records.flip(record_set, 3)
   said = _finish(_start(directory, str(tmp_path / "run")), 2)
   assert (f"{record_set.paths[0]}: record 3 (counted from 0): expected bytes "

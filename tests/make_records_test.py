@@ -20,6 +20,7 @@ import tensorflow as tf
 from kdwsd import errors
 from kdwsd import make_records
 from kdwsd.data import proposal_npz
+from kdwsd.data import record_files
 from kdwsd.data import records
 from tests.data import fake_sets
 
@@ -38,7 +39,7 @@ class MakeRecordsTest(parameterized.TestCase):
                       fake_sets.encoded(fake_sets.pixels()))
 
   def _ids(self, split):
-    opened = records.open_split(self.output, split)
+    opened = record_files.open_split(self.output, split)
     return [image.image_id
             for image in records.read_labelled_images(opened.paths)]
 
@@ -82,7 +83,7 @@ class MakeRecordsTest(parameterized.TestCase):
       self._run(**arguments)
     advice = re.search(r"--classes=(\S+?),", str(caught.exception)).group(1)
     self._run(**arguments, classes=[advice])
-    card = records.open_split(self.output, "test").card
+    card = record_files.open_split(self.output, "test").card
     self.assertEqual(card["images_per_class"], {"cat": 1, "dog": 0})
     # And what the list leaves out is told.
     fake_sets.write(os.path.join(folder, "Annotations", "000000.xml"),
@@ -91,7 +92,7 @@ class MakeRecordsTest(parameterized.TestCase):
     printed = self._run(**{**arguments, "split": "more"}, image_set="test",
                         classes=[advice])
     self.assertIn("leaves out 1 of the data's names: yak (1).", printed)
-    card = records.open_split(self.output, "more").card
+    card = record_files.open_split(self.output, "more").card
     self.assertEqual(card["images_per_class"], {"cat": 0, "dog": 1})
 
   def test_csv_and_a_class_list_from_the_other_split(self):
@@ -233,9 +234,8 @@ class MakeRecordsTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.InputError, "--proposals_file"):
       self._run(**arguments)
     self._run(proposals_file=mine, **arguments)
-    self.assertEqual(
-        records.open_split(self.output, "train").card["proposals"]["method"],
-        "file")
+    card = record_files.open_split(self.output, "train").card
+    self.assertEqual(card["proposals"]["method"], "file")
 
   def test_proposals_of_a_pickle_with_their_order(self):
     path = self._write("train.csv", "path,cat\na.jpg,1\nb.jpg,0\n")
@@ -250,7 +250,7 @@ class MakeRecordsTest(parameterized.TestCase):
     printed = self._run(proposals_order="xyxy", **arguments)
     self.assertIn("as xmin, ymin, xmax, ymax", printed)
     self.assertIn("by their order, a.jpg to b.jpg", printed)
-    split = records.open_split(self.output, "train")
+    split = record_files.open_split(self.output, "train")
     self.assertEqual(
         split.card["proposals"]["settings"]["order"], "xyxy")
     for serialized in tf.data.TFRecordDataset(split.paths):

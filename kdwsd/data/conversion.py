@@ -31,6 +31,7 @@ from kdwsd.data import image_listing
 from kdwsd.data import images
 from kdwsd.data import preparation
 from kdwsd.data import progress_notes
+from kdwsd.data import record_files
 from kdwsd.data import records
 from kdwsd.data import texts
 
@@ -108,9 +109,9 @@ def convert(source, *, output, split, proposal_settings, problems,
           proposal_settings=proposal_settings, skipped=len(skipped),
           skipped_list=skipped_list, shuffle_seed=shuffle_seed,
           max_pixels=max_pixels, fingerprint=fingerprint,
-          shard_bytes=[os.path.getsize(records.shard_path(
+          shard_bytes=[os.path.getsize(record_files.shard_path(
               output, split, i, num_shards)) for i in range(num_shards)])
-      files.write_json(records.card_path(output, split), card)
+      files.write_json(record_files.card_path(output, split), card)
       notes.card = card
   return notes.card
 
@@ -143,7 +144,7 @@ def _describe(settings):
 def _check_neighbours(output, split, classes):
   """Splits that lie together must agree on what label 0 means."""
   for path in sorted(glob.glob(os.path.join(glob.escape(output), "*.json"))):
-    if path == records.card_path(output, split):
+    if path == record_files.card_path(output, split):
       continue
     with contextlib.suppress(errors.InputError):
       card = files.read_json(path)
@@ -177,7 +178,7 @@ def _write_missing_shards(shards, notes, num_classes, problems,
   with bar, _prepared(
       work, proposal_settings, max_pixels, num_workers) as results:
     for index in todo:
-      path = records.shard_path(
+      path = record_files.shard_path(
           notes.output, notes.split, index, len(shards))
       notes.finish(index, *_write_shard(
           path, shards[index], results, bar, num_classes, problems))

@@ -54,7 +54,7 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
   """Endless training batches, one per replica and step.
 
   Args:
-    record_set: a `records.RecordSet`.
+    record_set: a `record_files.RecordSet`.
     global_batch_size: images a step over all replicas.
     sizes: image sides in pixels, one drawn for each global batch.
     num_proposals: R; the best are kept, missing ones are padded.
@@ -87,8 +87,8 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
   num_images = record_set.num_images
   if not num_images:
     raise errors.InputError(
-        f"{records.card_path(record_set.directory, record_set.split)}: "
-        "expected images to train on. Received: an empty split.")
+        f"{record_set.card_path}: expected images to train on. Received: an "
+        "empty split.")
   if cache not in CACHES:
     raise errors.InputError(
         f"--cache: expected one of {', '.join(CACHES)}. Received: {cache!r}.")
@@ -150,7 +150,7 @@ def evaluation_batches(record_set, *, size, num_proposals, batch_size=1,
   """Every image once, in record order, at one side.
 
   Args:
-    record_set: a `records.RecordSet`.
+    record_set: a `record_files.RecordSet`.
     size: image side in pixels.
     num_proposals: R; the best are kept, missing ones are padded.
     batch_size: the last batch may be smaller.
@@ -176,8 +176,8 @@ def evaluation_batches(record_set, *, size, num_proposals, batch_size=1,
 def disk_cache_mended(directory):
   """Removes a damaged disk cache, so that the same command makes it anew.
 
-  Enter `record_faults.named` within it: damage that is not the records' is the
-  cache's.
+  Enter `record_files.naming_faults` within it: damage that is not in the
+  records is in the cache.
 
   Args:
     directory: `cache_directory` of `training_batches`.
@@ -203,7 +203,7 @@ def fingerprint(record_set):
   """Tells a split on disk from any other, by its card and its shards' sizes.
 
   Args:
-    record_set: a `records.RecordSet`.
+    record_set: a `record_files.RecordSet`.
 
   Returns:
     16 hexadecimal digits; the same for a copy elsewhere.

@@ -6,7 +6,6 @@ import functools
 from absl import logging
 import numpy as np
 
-from kdwsd.data import records
 from kdwsd.data import texts
 
 _FIRST = 5  # names
@@ -34,7 +33,7 @@ def read(record_set):
   """Reads the counts of a card.
 
   Args:
-    record_set: a `records.RecordSet`.
+    record_set: a `record_files.RecordSet`.
 
   Returns:
     `LabelCounts`, or None for a card without counts.
@@ -49,7 +48,7 @@ def read(record_set):
   unknown = np.array([unknown.get(c, 0) for c in record_set.classes], np.int64)
   objects = card.get("num_objects")
   return LabelCounts(
-      where=records.card_path(record_set.directory, record_set.split),
+      where=record_set.card_path,
       classes=record_set.classes, positive=positive,
       negative=record_set.num_images - positive - unknown,
       num_objects=objects if isinstance(objects, int) else None)

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from kdwsd import errors
-from kdwsd.data import record_faults
+from kdwsd.data import record_files
 from kdwsd.data import records
 
 
@@ -15,7 +15,7 @@ def check(record_set, *, scale, bias, num_images=64):
   The converter shuffles records, so that the first are a fair sample.
 
   Args:
-    record_set: a `records.RecordSet`.
+    record_set: a `record_files.RecordSet`.
     scale: `--score_scale`.
     bias: `--score_bias`.
     num_images: how many to look at.
@@ -26,12 +26,12 @@ def check(record_set, *, scale, bias, num_images=64):
   """
   factors = [np.zeros([0], np.float32)]
   dataset = tf.data.TFRecordDataset(list(record_set.paths)).take(num_images)
-  with record_faults.named(record_set):
+  with record_files.naming_faults(record_set):
     for serialized in dataset:
       scores = records.parse_for_training(serialized)["objectness"].numpy()
       factors.append(scale * scores + bias)
   factors = np.concatenate(factors)                               # [N]
-  where = records.card_path(record_set.directory, record_set.split)
+  where = record_set.card_path
   if factors.size and not factors.any():
     raise errors.InputError(
         f"{where}: expected proposals for which --score_scale * score + "

@@ -1,9 +1,9 @@
-"""What is known of a conversion that has not ended.
+"""Progress of a conversion, from which the same command resumes it.
 
-A folder `.SPLIT.progress` beside the shards holds what decides their bytes
-(`settings.json`) and, once a shard is in place, what was counted in it. It is
-locked while a conversion runs; a process that dies leaves it unlocked. It goes
-when the card is there.
+A folder `.SPLIT.progress` beside the shards holds the settings that decide
+their bytes (`settings.json`) and, for each finished shard, its counts. It is
+locked while a conversion runs; a process that dies leaves it unlocked. It is
+removed when the card is written.
 """
 
 import contextlib
@@ -17,13 +17,13 @@ import shutil
 from kdwsd import errors
 from kdwsd import files
 from kdwsd.data import cards
-from kdwsd.data import records
+from kdwsd.data import record_files
 
 _SHARD = r"-\d{5}-of-\d{5}\.tfrecord"
 
 
 class Notes:
-  """What is known of a conversion that has not ended; a context manager."""
+  """Progress of one conversion; a context manager."""
 
   def __init__(self, output, split, settings, fingerprint):
     """Names the conversion; nothing is written before the context is entered.
@@ -53,18 +53,19 @@ class Notes:
     except OSError as error:
       self._lock.close()
       raise errors.InputError(
-          f"{self.output}: expected to be alone. Received: another conversion "
-          f"of {self.split} that is running.") from error
+          f"{self.output}: expected no other conversion of {self.split}. "
+          "Received: one that is running.") from error
     try:
-      self._open()
+      self._remove_partial_files()
+      self._check_settings()
     except BaseException:
-      self._leave()
+      self.__exit__()
       raise
     return self
 
-  def _open(self):
-    self._remove_partial_files()
-    card_path = records.card_path(self.output, self.split)
+  def _check_settings(self):
+    """Reads the card, or compares the settings with those of the progress."""
+    card_path = record_files.card_path(self.output, self.split)
     if os.path.exists(card_path):
       card = files.read_json(card_path)
       card = card if isinstance(card, dict) else {}
@@ -87,18 +88,19 @@ class Notes:
       if differing:
         key = differing[0]
         raise errors.InputError(
-            f"{self.output}: expected to go on with the unfinished conversion "
-            f"of {self.split}, with the same settings; or remove {self.folder} "
-            f"to start anew. Received: other {', '.join(differing)}; {key} was "
-            f"{_short(before.get(key))}, now {_short(now.get(key))}.")
+            f"{self.output}: expected the settings of the unfinished "
+            f"conversion of {self.split}, to resume it; or remove "
+            f"{self.folder} to start again. Received: other "
+            f"{', '.join(differing)}; {key} was {_short(before.get(key))}, "
+            f"now {_short(now.get(key))}.")
       return
     files.write_json(path, self.settings)
-    for name in os.listdir(self.output):  # Of a run that counted nothing.
+    for name in os.listdir(self.output):  # Of a run without progress.
       if re.fullmatch(re.escape(self.split) + _SHARD, name):
         os.remove(os.path.join(self.output, name))
 
   def _remove_partial_files(self):
-    """Removes what a run that was killed left half-written."""
+    """Removes files that a killed run left half-written."""
     ours = re.compile(
         r"\.partial-[^-]*-" + re.escape(self.split)
         + rf"({_SHARD}|\.json|\.skipped\.txt)")
@@ -109,10 +111,7 @@ class Notes:
       if name.startswith(".partial-"):
         os.remove(os.path.join(self.folder, name))
 
-  def __exit__(self, kind, error, trace):
-    self._leave()
-
-  def _leave(self):
+  def __exit__(self, *_):
     """Unlocks, and removes the folder unless it holds progress."""
     if self.card is not None or not self._counts_paths():
       shutil.rmtree(self.folder, ignore_errors=True)
@@ -121,9 +120,9 @@ class Notes:
     self._lock.close()
 
   def discard(self, num_shards):
-    """Removes shards and counts: there is nothing worth going on with."""
+    """Removes shards and counts, where there is nothing worth resuming."""
     for index in range(num_shards):
-      for path in (self._counts_path(index), records.shard_path(
+      for path in (self._counts_path(index), record_files.shard_path(
           self.output, self.split, index, num_shards)):
         with contextlib.suppress(FileNotFoundError):
           os.remove(path)
@@ -136,24 +135,24 @@ class Notes:
 
   def is_done(self, index, num_shards):
     """Whether a shard is in place and counted."""
-    path = records.shard_path(self.output, self.split, index, num_shards)
+    path = record_files.shard_path(self.output, self.split, index, num_shards)
     return os.path.exists(path) and (
         self.card is not None or os.path.exists(self._counts_path(index)))
 
   def finish(self, index, counts, skipped):
-    """Notes that a shard is in place."""
+    """Stores the counts of a shard that is in place."""
     if self.card is None:
       files.write_json(self._counts_path(index),
                        {"counts": counts.to_json(), "skipped": skipped})
 
   def read(self, index):
-    """Gives what `finish` was given."""
+    """Returns the (counts, skipped) that `finish` stored."""
     content = files.read_json(self._counts_path(index))
     return cards.Counts.from_json(content["counts"]), content["skipped"]
 
 
 def _as_json(content):
-  """What is left of a dict after it has been a file; tuples become lists."""
+  """A dict as JSON gives it back; tuples become lists."""
   return json.loads(json.dumps(content))
 
 

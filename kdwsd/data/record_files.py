@@ -1,33 +1,130 @@
-"""Shards as files: how many records they hold, and whether they are whole.
+"""Records on disk: shards, the card beside them, and faults by file and record.
 
-A TFRecord file is a row of frames: the data's length (uint64, little endian),
-the length's checksum (4 bytes), the data, and the data's checksum. Checksums
-are CRC-32C, masked as TensorFlow does. Only the lengths are looked at here, and
-the keys of first records; the data's checksums are TensorFlow's to check when
-it reads (`record_faults`).
+Shards are `SPLIT-00000-of-00004.tfrecord`; the card is `SPLIT.json`. A TFRecord
+file is a sequence of frames: the data's length (uint64, little endian), the
+length's checksum (4 bytes), the data, and the data's checksum. Checksums are
+CRC-32C, masked as TensorFlow does. Opening a split reads only the lengths and
+the first record of each shard; TensorFlow checks the data when it reads them.
 """
 
+import contextlib
+import dataclasses
+import glob
 import os
+import re
 import struct
 
+from absl import logging
 from google.protobuf import message as protobuf
 import tensorflow as tf
 
 from kdwsd import errors
-from kdwsd.data import record_rules
+from kdwsd import files
+from kdwsd import system_errors
+from kdwsd.data import records
+from kdwsd.data import texts
 
 _HEADER = struct.Struct("<QI")
 _FOOTER_BYTES = 4
 
+# Errors that damaged data (the first), or records of another tool, lead to. The
+# last comes where TensorFlow's message quotes bytes that are not UTF-8.
+_SYMPTOMS = (tf.errors.DataLossError, tf.errors.InvalidArgumentError,
+             UnicodeDecodeError)
 
-def count(path):
-  """Counts the records of a shard, going from length to length.
+
+def shard_path(directory, split, index, num_shards):
+  """Path of one shard."""
+  return os.path.join(
+      directory, f"{split}-{index:05d}-of-{num_shards:05d}.tfrecord")
+
+
+def card_path(directory, split):
+  """Path of the card that describes a split."""
+  return os.path.join(directory, f"{split}.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordSet:
+  """A converted split on disk.
+
+  Attributes:
+    directory: of the shards and the card.
+    split: its name.
+    paths: shard files, in order.
+    card: the card's content; see `kdwsd.data.cards`.
+  """
+  directory: str
+  split: str
+  paths: tuple
+  card: dict
+
+  @property
+  def classes(self):
+    """Class names; their order gives the label ids."""
+    return tuple(self.card["classes"])
+
+  @property
+  def num_images(self):
+    """Number of records in all shards."""
+    return int(self.card["num_images"])
+
+  @property
+  def card_path(self):
+    """Path of the card."""
+    return card_path(self.directory, self.split)
+
+
+def open_split(directory, split):
+  """Opens a converted split, checking that it is complete.
 
   Args:
-    path: of a TFRecord file.
+    directory: as given to the converter's `--output`.
+    split: as given to the converter's `--split`.
 
   Returns:
-    int.
+    A `RecordSet`.
+
+  Raises:
+    errors.InputError: no such split, another format, or shards that are
+      missing, truncated or of another conversion.
+  """
+  if not os.path.isdir(directory):
+    raise errors.InputError(
+        f"{directory}: expected a directory of records, as written by "
+        "`python -m kdwsd.make_records`. Received: no such directory.")
+  path = card_path(directory, split)
+  if not os.path.exists(path):
+    found = sorted(
+        re.sub(r"\.json$", "", os.path.basename(p))
+        for p in glob.glob(os.path.join(glob.escape(directory), "*.json")))
+    raise errors.InputError(
+        f"{path}: expected the card of a finished conversion. Received: no "
+        f"such file; finished splits here: {', '.join(found) or 'none'}.")
+  card = files.read_json(path)
+  version = card.get("format_version") if isinstance(card, dict) else None
+  if version != records.FORMAT_VERSION:
+    raise errors.InputError(
+        f"{path}: expected records of format {records.FORMAT_VERSION}. "
+        f"Received: format {texts.quoted(version)}; convert the data again.")
+  _check_card(path, card)
+  num_shards, paths = card["num_shards"], []
+  # One by one, for a damaged card may hold any number.
+  for i in range(num_shards):
+    paths.append(shard_path(directory, split, i, num_shards))
+    if not os.path.exists(paths[-1]):
+      found = glob.glob(os.path.join(
+          glob.escape(directory),
+          f"{glob.escape(split)}-*-of-{num_shards:05d}.tfrecord"))
+      raise errors.InputError(
+          f"{path}: expected {num_shards} shards. Received: "
+          f"{num_shards - len(found)} missing, first {paths[-1]}.")
+  _check_shards(path, card, paths)
+  return RecordSet(directory, split, tuple(paths), card)
+
+
+def count(path):
+  """Counts the records of a shard file by the lengths of its frames.
 
   Raises:
     errors.InputError: the file cannot be read, ends within a record, or has a
@@ -39,20 +136,18 @@ def count(path):
       size = os.fstat(file.fileno()).st_size
       while position < size:
         header = file.read(_HEADER.size)
-        problem = None
-        if len(header) < _HEADER.size:
-          problem = "a file that ends within it"
-        else:
+        fault = "a file that ends within it"
+        if len(header) == _HEADER.size:
           length, checksum = _HEADER.unpack(header)
           position += _HEADER.size + length + _FOOTER_BYTES
           if checksum != _masked_crc(header[:8]):
-            problem = "a length with a wrong checksum"
-          elif position > size:
-            problem = "a file that ends within it"
-        if problem:
+            fault = "a length with a wrong checksum"
+          elif position <= size:
+            fault = None
+        if fault:
           raise errors.InputError(
               f"{path}: record {number} (counted from 0): expected a whole "
-              f"record. Received: {problem}; convert the data again.")
+              f"record. Received: {fault}; convert the data again.")
         file.seek(position)
         number += 1
   except OSError as error:
@@ -62,27 +157,88 @@ def count(path):
   return number
 
 
-def check_card(path, card):
-  """Checks what is read of a card; `cards` says what all is in it.
+@contextlib.contextmanager
+def naming_faults(*record_sets):
+  """Turns a failure over a damaged record into an error that names the record.
+
+  tf.data reports a damaged record wherever it happens to read ahead, without
+  shard or number. So the shards are read once more when reading has failed.
 
   Args:
-    path: of the card, for the message.
-    card: dict.
+    *record_sets: `RecordSet`s that the block reads; None is left out.
 
   Raises:
-    errors.InputError: classes or counts are missing or of another type.
+    errors.InputError: a record is the reason. Another failure passes unchanged.
   """
-  classes = card.get("classes")
-  named = isinstance(classes, list) and classes and all(
-      isinstance(name, str) for name in classes)
-  checks = [("classes", "names", named), (
-      "classes", "each name once", named and len(set(classes)) == len(classes))]
-  for key, least in (("num_images", 0), ("num_shards", 1)):
-    value = card.get(key)
-    checks.append((key, f"a whole number from {least} on", isinstance(
-        value, int) and not isinstance(value, bool) and value >= least))
-  checks.append(("shard_bytes", "a list, or nothing,", isinstance(
-      card.get("shard_bytes"), (list, type(None)))))
+  try:
+    yield
+  except _SYMPTOMS as error:
+    logging.info("Reading failed; looking for the faulty record.")
+    for record_set in record_sets:
+      problem = record_set and find_fault(record_set)
+      if problem:
+        raise errors.InputError(problem) from error
+    raise
+
+
+def find_fault(record_set):
+  """Finds the first record that cannot be used.
+
+  Args:
+    record_set: a `RecordSet`.
+
+  Returns:
+    A message for the user, or None where all records are good.
+  """
+  num_classes = len(record_set.classes)
+
+  def inspect(serialized):
+    parsed = records.parse(serialized, records.FEATURES, num_classes)
+    # Returned, or TensorFlow would skip the decoding.
+    return serialized, tf.shape(
+        tf.io.decode_jpeg(parsed["image/encoded"], channels=3))
+
+  for path in record_set.paths:
+    number = 0
+    shard = tf.data.TFRecordDataset(path)
+    try:
+      for serialized, _ in shard.map(
+          inspect, tf.data.AUTOTUNE, deterministic=True):
+        if records.odd_key(tf.train.Example.FromString(serialized.numpy())):
+          break
+        number += 1
+      else:
+        continue
+    except _SYMPTOMS as error:
+      # Where no rule is broken, only the decoding can have failed.
+      broken = "a JPEG image under image/encoded", (
+          system_errors.first_line(error))
+    where = f"{path}: record {number} (counted from 0)"
+    try:
+      serialized = next(iter(shard.skip(number))).numpy()
+    except tf.errors.OpError as error:
+      return (f"{where}: expected bytes that fit their checksum. Received: "
+              f"{system_errors.first_line(error)}; convert the data again.")
+    image_id, rule = records.fault(serialized, num_classes)
+    image = f", image {image_id!r}" if image_id else ""
+    expected, received = rule or broken
+    return f"{where}{image}: expected {expected}. Received: {received}."
+  return None
+
+
+def _check_card(path, card):
+  """Checks the types of what is read of a card."""
+  names, shards = card.get("classes"), card.get("shard_bytes")
+  named = isinstance(names, list) and names and all(
+      isinstance(name, str) for name in names)
+  checks = [
+      ("classes", "names", named),
+      ("classes", "each name once", named and len(set(names)) == len(names)),
+      *((key, f"a whole number from {least} on",
+         type(card.get(key)) is int and card[key] >= least)  # No bool.
+        for key, least in (("num_images", 0), ("num_shards", 1))),
+      ("shard_bytes", "a list, or nothing,",
+       shards is None or isinstance(shards, list))]
   for key, expected, holds in checks:
     if not holds:
       raise errors.InputError(
@@ -90,27 +246,17 @@ def check_card(path, card):
           f"{card.get(key)!r:.100}; convert the data again.")
 
 
-def check(card_path, card, paths, features):
-  """Checks that shards are those that a card describes.
-
-  Args:
-    card_path: for the message.
-    card: the card's content, checked; `shard_bytes` is optional.
-    paths: of all its shards.
-    features: of which the first record of each shard must have all.
-
-  Raises:
-    errors.InputError: a shard is damaged, or not the card's.
-  """
+def _check_shards(path, card, paths):
+  """Checks that shards are those that a card describes."""
   counts = [count(path) for path in paths]
   if sum(counts) != card["num_images"]:
     shown = ", ".join(
         f"{number} in {os.path.basename(path)}"
         for number, path in list(zip(counts, paths))[:8])
     raise errors.InputError(
-        f"{card_path}: expected {card['num_images']} images in its "
-        f"{len(paths)} shards. Received: {sum(counts)}, {shown}"
-        f"{', ...' if len(paths) > 8 else ''}; a shard was cut short or is of "
+        f"{path}: expected {card['num_images']} images in its {len(paths)} "
+        f"shards. Received: {sum(counts)}, {shown}"
+        f"{', ...' if len(paths) > 8 else ''}; a shard was truncated or is of "
         "another conversion; convert the data again.")
   for path, expected in zip(paths, card.get("shard_bytes") or ()):
     received = os.path.getsize(path)
@@ -119,24 +265,19 @@ def check(card_path, card, paths, features):
           f"{path}: expected the shard of {expected} bytes that its card was "
           f"written with. Received: {received} bytes, a shard of another "
           "conversion; convert the data again.")
-  for path in paths:
-    _check_first(path, features)
-
-
-def _check_first(path, features):
-  """Checks the keys of a shard's first record: who wrote it wrote them all."""
-  with open(path, "rb") as file:
-    header = file.read(_HEADER.size)
-    data = header and file.read(_HEADER.unpack(header)[0])
-  try:
-    odd = data and record_rules.odd_key(
-        tf.train.Example.FromString(data), features)
-  except protobuf.DecodeError:
-    return  # Damaged, perhaps; reading will tell.
-  if odd:
-    raise errors.InputError(
-        f"{path}: record 0 (counted from 0): expected {odd[0]}. Received: "
-        f"{odd[1]}; convert the data again.")
+  for path in paths:  # The first record only: all have the same keys.
+    with open(path, "rb") as file:
+      header = file.read(_HEADER.size)
+      data = header and file.read(_HEADER.unpack(header)[0])
+    try:
+      odd = data and records.odd_key(
+          tf.train.Example.FromString(data), records.TRAINING_FEATURES)
+    except protobuf.DecodeError:
+      continue  # Damaged, perhaps; reading it will say so.
+    if odd:
+      raise errors.InputError(
+          f"{path}: record 0 (counted from 0): expected {odd[0]}. Received: "
+          f"{odd[1]}; convert the data again.")
 
 
 def _masked_crc(data):

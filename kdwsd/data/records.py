@@ -17,68 +17,46 @@ ymax, xmax) as fractions of the upright image.
 | truth/class_ids | int64 [M] | |
 | truth/difficult, truth/crowd | int64 [M] | 0 or 1 |
 
-A class is unknown in a VOC image whose only objects of it are difficult. What
-must hold of the values is in `record_rules`. Training reads
-`TRAINING_FEATURES`, which has no `truth/` key. Beside the shards
-`SPLIT-00000-of-00004.tfrecord` lies the data set's card, `SPLIT.json`.
+A class is unknown in a VOC image whose only objects of it are difficult.
+Training reads `TRAINING_FEATURES`, which has no `truth/` key.
+
+Training and evaluation check every record that they read, for one of another
+tool, or of a bug, could silently cause a NaN loss or an ignored label. Files of
+records are in `record_files`.
 """
 
-import contextlib
 import dataclasses
-import glob
-import os
-import re
 
+from google.protobuf import message as protobuf
 import numpy as np
 import tensorflow as tf
-
-from kdwsd import errors
-from kdwsd import files
-from kdwsd.data import record_files
-from kdwsd.data import record_rules
-from kdwsd.data import texts
 
 FORMAT_VERSION = 1
 
 _BYTES = tf.io.FixedLenFeature([], tf.string)
 _INTEGER = tf.io.FixedLenFeature([], tf.int64)
+_INTEGERS = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
+_FLOATS = tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int64)
 
-
-def _integers():
-  return tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
-
-
-def _floats():
-  return tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int64)
-
-
+_LABEL_FEATURES = {
+    "image/id": _BYTES, "image/height": _INTEGER, "image/width": _INTEGER,
+    "labels/ids": _INTEGERS, "labels/unknown_ids": _INTEGERS}
 TRAINING_FEATURES = {
-    "image/encoded": _BYTES,
-    "image/id": _BYTES,
-    "image/height": _INTEGER,
-    "image/width": _INTEGER,
-    "labels/ids": _integers(),
-    "labels/unknown_ids": _integers(),
-    "proposals/boxes": _floats(),
-    "proposals/scores": _floats(),
-}
-
+    **_LABEL_FEATURES, "image/encoded": _BYTES, "proposals/boxes": _FLOATS,
+    "proposals/scores": _FLOATS}
 TRUTH_FEATURES = {
-    "image/id": _BYTES,
-    "image/height": _INTEGER,
-    "image/width": _INTEGER,
-    "labels/ids": _integers(),
-    "labels/unknown_ids": _integers(),
-    "truth/known": _INTEGER,
-    "truth/boxes": _floats(),
-    "truth/class_ids": _integers(),
-    "truth/difficult": _integers(),
-    "truth/crowd": _integers(),
-}
+    **_LABEL_FEATURES, "truth/known": _INTEGER, "truth/boxes": _FLOATS,
+    "truth/class_ids": _INTEGERS, "truth/difficult": _INTEGERS,
+    "truth/crowd": _INTEGERS}
+FEATURES = {**TRAINING_FEATURES, **TRUTH_FEATURES}
 
+# TensorFlow's type: (name in a `tf.train.Feature`, its list, NumPy's type).
+_KINDS = {tf.string: ("bytes", tf.train.BytesList, None),
+          tf.int64: ("int64", tf.train.Int64List, np.int64),
+          tf.float32: ("float", tf.train.FloatList, np.float32)}
 
-def _no_integers():
-  return np.zeros([0], np.int64)
+# Edges may miss 0 or 1 by an error of rounding; RoI pooling clips them.
+_TOLERANCE = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,97 +76,103 @@ class Truth:
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
-  """One image with what is known about it.
+class LabelledImage:
+  """What evaluation needs of a record beside the pixels.
 
   Attributes:
     image_id: unique in the data set.
-    encoded: JPEG bytes, upright.
     height: of the JPEG, pixels.
     width: likewise.
     label_ids: [L] int64, classes present.
     unknown_label_ids: [U] int64.
-    proposal_boxes: [N, 4] float32, best first.
-    proposal_scores: [N] float32.
     truth: None where the source has no boxes.
   """
   image_id: str
-  encoded: bytes
   height: int
   width: int
   label_ids: np.ndarray
   unknown_label_ids: np.ndarray = dataclasses.field(
-      default_factory=_no_integers)
-  proposal_boxes: np.ndarray = dataclasses.field(
-      default_factory=lambda: np.zeros([0, 4], np.float32))
-  proposal_scores: np.ndarray = dataclasses.field(
-      default_factory=lambda: np.zeros([0], np.float32))
+      default_factory=lambda: np.zeros([0], np.int64))
   truth: Truth = None
 
 
 @dataclasses.dataclass(frozen=True)
-class LabelledImage:
-  """What evaluation needs of a record beside the pixels.
+class Record(LabelledImage):
+  """One image with what is known about it.
 
-  Attributes: as `Record`; `truth` is None where the source has no boxes.
+  Attributes, beside those of `LabelledImage`:
+    encoded: JPEG bytes, upright.
+    proposal_boxes: [N, 4] float32, best first.
+    proposal_scores: [N] float32.
   """
-  image_id: str
-  height: int
-  width: int
-  label_ids: np.ndarray
-  unknown_label_ids: np.ndarray
-  truth: Truth
+  encoded: bytes = b""
+  proposal_boxes: np.ndarray = dataclasses.field(
+      default_factory=lambda: np.zeros([0, 4], np.float32))
+  proposal_scores: np.ndarray = dataclasses.field(
+      default_factory=lambda: np.zeros([0], np.float32))
 
 
 def serialize(record):
   """Serializes a `Record`; the same record always gives the same bytes."""
-  truth = record.truth
-  feature = {
-      "image/encoded": _bytes_feature(record.encoded),
-      "image/id": _bytes_feature(record.image_id.encode("utf-8")),
-      "image/height": _int_feature([record.height]),
-      "image/width": _int_feature([record.width]),
-      "labels/ids": _int_feature(record.label_ids),
-      "labels/unknown_ids": _int_feature(record.unknown_label_ids),
-      "proposals/boxes": _float_feature(record.proposal_boxes),
-      "proposals/scores": _float_feature(record.proposal_scores),
-      "truth/known": _int_feature([truth is not None]),
-      "truth/boxes": _float_feature([] if truth is None else truth.boxes),
-      "truth/class_ids": _int_feature(
-          [] if truth is None else truth.class_ids),
-      "truth/difficult": _int_feature(
-          [] if truth is None else truth.difficult),
-      "truth/crowd": _int_feature([] if truth is None else truth.crowd),
+  truth = record.truth or Truth(*[np.zeros([0])] * 4)
+  values = {
+      "image/encoded": record.encoded,
+      "image/id": record.image_id.encode("utf-8"),
+      "image/height": record.height, "image/width": record.width,
+      "labels/ids": record.label_ids,
+      "labels/unknown_ids": record.unknown_label_ids,
+      "proposals/boxes": record.proposal_boxes,
+      "proposals/scores": record.proposal_scores,
+      "truth/known": record.truth is not None,
+      **{f"truth/{name}": value for name, value in vars(truth).items()},
   }
+  feature = {}
+  for key, value in values.items():
+    kind, make, dtype = _KINDS[FEATURES[key].dtype]
+    value = np.asarray(value, dtype).reshape(-1) if dtype else [value]
+    feature[key] = tf.train.Feature(**{f"{kind}_list": make(value=value)})
   example = tf.train.Example(features=tf.train.Features(feature=feature))
   return example.SerializeToString(deterministic=True)
 
 
-def parse_for_training(serialized, num_classes=None):
-  """Parses one record without its ground truth.
+def parse(serialized, features, num_classes=None):
+  """Parses one record and checks the rules of its values.
 
   Args:
     serialized: scalar string tensor.
-    num_classes: C, that labels are checked against; None not to.
+    features: some of `FEATURES`.
+    num_classes: C, that labels are checked against; None for no check.
+
+  Returns:
+    Dict of tensors under the keys of `features`.
+
+  Raises:
+    tf.errors.InvalidArgumentError: when the operation runs, the record breaks
+      a rule; `record_files.naming_faults` tells the user which record.
+  """
+  parsed = tf.io.parse_single_example(serialized, features)
+  holds = tf.stack([holds for _, holds, _ in _rules(parsed, num_classes)])
+  check = tf.debugging.Assert(
+      tf.reduce_all(holds),
+      ["A record breaks the rules of its format; image", parsed["image/id"],
+       "which hold:", holds], summarize=20)
+  with tf.control_dependencies([check]):  # Eagerly, it has run already.
+    return {key: tf.identity(value) for key, value in parsed.items()}
+
+
+def parse_for_training(serialized, num_classes=None):
+  """Parses one record without its ground truth; see `parse`.
 
   Returns:
     Dict of tensors: `encoded` string, `image_id` string, `height` and `width`
     int64, `label_ids` [L] and `unknown_label_ids` [U] int64, `proposals` [N, 4]
     and `objectness` [N] float32.
-
-  Raises:
-    tf.errors.InvalidArgumentError: where it runs, over a record that breaks
-      `record_rules`; `record_faults.named` tells the user which.
   """
-  parsed = tf.io.parse_single_example(serialized, TRAINING_FEATURES)
-  rules = record_rules.for_training(parsed, num_classes)
-  with _after(record_rules.require(rules, parsed["image/id"])):
-    parsed = {key: tf.identity(value) for key, value in parsed.items()}
+  parsed = parse(serialized, TRAINING_FEATURES, num_classes)
   return {
       "encoded": parsed["image/encoded"],
       "image_id": parsed["image/id"],
-      "height": parsed["image/height"],
-      "width": parsed["image/width"],
+      "height": parsed["image/height"], "width": parsed["image/width"],
       "label_ids": parsed["labels/ids"],
       "unknown_label_ids": parsed["labels/unknown_ids"],
       "proposals": tf.reshape(parsed["proposals/boxes"], [-1, 4]),
@@ -196,38 +180,19 @@ def parse_for_training(serialized, num_classes=None):
   }
 
 
-def parse_truth(serialized, num_classes=None):
-  """Parses one record without its image and proposals; for evaluation only.
-
-  Args:
-    serialized: scalar string tensor.
-    num_classes: as `parse_for_training`.
-
-  Returns:
-    Dict of tensors under the keys of `TRUTH_FEATURES`.
-
-  Raises:
-    tf.errors.InvalidArgumentError: as `parse_for_training`.
-  """
-  parsed = tf.io.parse_single_example(serialized, TRUTH_FEATURES)
-  rules = record_rules.for_truth(parsed, num_classes)
-  with _after(record_rules.require(rules, parsed["image/id"])):
-    return {key: tf.identity(value) for key, value in parsed.items()}
-
-
 def read_labelled_images(paths, num_classes=None):
   """Reads ids, sizes, labels and ground truth of whole shards.
 
   Args:
     paths: shard files, in the order wanted.
-    num_classes: as `parse_for_training`.
+    num_classes: as `parse`.
 
   Returns:
     List of `LabelledImage`, in file order.
   """
   images = []
   dataset = tf.data.TFRecordDataset(paths).map(
-      lambda serialized: parse_truth(serialized, num_classes),
+      lambda serialized: parse(serialized, TRUTH_FEATURES, num_classes),
       tf.data.AUTOTUNE, deterministic=True)
   for parsed in dataset.as_numpy_iterator():
     truth = None
@@ -239,120 +204,103 @@ def read_labelled_images(paths, num_classes=None):
           crowd=parsed["truth/crowd"].astype(bool))
     images.append(LabelledImage(
         image_id=parsed["image/id"].decode("utf-8", "replace"),
-        height=int(parsed["image/height"]),
-        width=int(parsed["image/width"]),
+        height=int(parsed["image/height"]), width=int(parsed["image/width"]),
         label_ids=parsed["labels/ids"],
-        unknown_label_ids=parsed["labels/unknown_ids"],
-        truth=truth))
+        unknown_label_ids=parsed["labels/unknown_ids"], truth=truth))
   return images
 
 
-def shard_path(directory, split, index, num_shards):
-  """Path of one shard."""
-  return os.path.join(
-      directory, f"{split}-{index:05d}-of-{num_shards:05d}.tfrecord")
+def odd_key(example, features=FEATURES):
+  """Finds a key that is missing or of the wrong type.
 
-
-def card_path(directory, split):
-  """Path of the card that describes a split."""
-  return os.path.join(directory, f"{split}.json")
-
-
-@dataclasses.dataclass(frozen=True)
-class RecordSet:
-  """A converted split on disk.
-
-  Attributes:
-    directory: where shards and card lie.
-    split: its name.
-    paths: shard files, in order.
-    card: the card's content; see `kdwsd.data.cards`.
-  """
-  directory: str
-  split: str
-  paths: tuple
-  card: dict
-
-  @property
-  def classes(self):
-    """Class names; their order gives the label ids."""
-    return tuple(self.card["classes"])
-
-  @property
-  def num_images(self):
-    """Number of records in all shards."""
-    return int(self.card["num_images"])
-
-
-def open_split(directory, split):
-  """Opens a converted split, checking that it is whole.
-
-  Args:
-    directory: as given to the converter's `--output`.
-    split: as given to the converter's `--split`.
+  Where a list is missing, `tf.io.parse_single_example` gives an empty one.
 
   Returns:
-    A `RecordSet`.
-
-  Raises:
-    errors.InputError: no such split, another format, or shards that are
-      missing, cut short or another card's.
+    (expected, received) in words, or None where all keys are there.
   """
-  if not os.path.isdir(directory):
-    raise errors.InputError(
-        f"{directory}: expected a directory of records, as written by "
-        "`python -m kdwsd.make_records`. Received: no such directory.")
-  path = card_path(directory, split)
-  if not os.path.exists(path):
-    there = sorted(
-        re.sub(r"\.json$", "", os.path.basename(p))
-        for p in glob.glob(
-            os.path.join(glob.escape(directory), "*.json")))
-    raise errors.InputError(
-        f"{path}: expected the card of a finished conversion. Received: no "
-        f"such file; finished splits here: {', '.join(there) or 'none'}.")
-  card = files.read_json(path)
-  version = card.get("format_version") if isinstance(card, dict) else None
-  if version != FORMAT_VERSION:
-    raise errors.InputError(
-        f"{path}: expected records of format {FORMAT_VERSION}. Received: "
-        f"format {texts.quoted(version)}; convert the data again.")
-  record_files.check_card(path, card)
-  num_shards, paths = card["num_shards"], []
-  # One by one, for a damaged card may speak of any number.
-  for i in range(num_shards):
-    paths.append(shard_path(directory, split, i, num_shards))
-    if not os.path.exists(paths[-1]):
-      there = glob.glob(os.path.join(
-          glob.escape(directory),
-          f"{glob.escape(split)}-*-of-{num_shards:05d}.tfrecord"))
-      raise errors.InputError(
-          f"{path}: expected {num_shards} shards. Received: "
-          f"{num_shards - len(there)} missing, first {paths[-1]}.")
-  paths = tuple(paths)
-  record_files.check(path, card, paths, TRAINING_FEATURES)
-  return RecordSet(directory=directory, split=split, paths=paths, card=card)
+  for key, spec in sorted(features.items()):
+    kind = _KINDS[spec.dtype][0]
+    scalar = isinstance(spec, tf.io.FixedLenFeature)
+    if key not in example.features.feature:
+      came, count = "none", 0
+    else:
+      feature = example.features.feature[key]
+      came = (feature.WhichOneof("kind") or f"{kind}_list").split("_")[0]
+      count = len(getattr(feature, f"{came}_list").value)
+    if came != kind or (scalar and count != 1):
+      return (f"{'one value' if scalar else 'values'} of {kind} under {key}",
+              came if came == "none" else f"{count} {came}")
+  return None
 
 
-@contextlib.contextmanager
-def _after(operation):
-  """Lets what is made in the block wait; eagerly, it has happened already."""
-  if operation is None:
-    yield
-  else:
-    with tf.control_dependencies([operation]):
-      yield
+def fault(serialized, num_classes):
+  """Finds the rule that a record breaks.
+
+  Returns:
+    The image's id or "", and (expected, received) in words or None.
+  """
+  try:
+    example = tf.train.Example.FromString(serialized)
+  except protobuf.DecodeError:
+    return "", ("a tf.train.Example", f"{len(serialized)} bytes that are none")
+  broken = odd_key(example)
+  image_id = b" ".join(  # After `odd_key`, for it adds the key.
+      example.features.feature["image/id"].bytes_list.value)
+  if not broken:
+    parsed = tf.io.parse_single_example(serialized, FEATURES)
+    broken = next(((expected, received()) for expected, holds, received in
+                   _rules(parsed, num_classes) if not holds), None)
+  return image_id.decode("utf-8", "replace"), broken
 
 
-def _bytes_feature(value):
-  return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+def _rules(parsed, num_classes):
+  """Rules of parsed features; each presumes those before it.
 
+  A box without area, an image without proposals or labels, and scores of any
+  size and sign break none.
 
-def _int_feature(values):
-  values = np.asarray(values, np.int64).reshape(-1)
-  return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+  Returns:
+    List of (what is expected, in words; scalar bool tensor; function without
+    arguments that says what was found, where an eager tensor is False).
+  """
+  rules = []
 
+  def each(expected, values, good, what):
+    def first():
+      index = int(tf.argmin(tf.cast(good, tf.int32)))
+      value = values[index].numpy().tolist()
+      return f"{value}, {what} {index} (counted from 0)"
+    rules.append((expected, tf.reduce_all(good), first))
 
-def _float_feature(values):
-  values = np.asarray(values, np.float32).reshape(-1)
-  return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+  def count(expected, key, number, of):
+    sizes = tf.size(parsed[key]), tf.size(parsed[of])
+    rules.append((
+        f"{expected} in {key} for each of {of}", sizes[0] == number * sizes[1],
+        lambda: f"{int(sizes[0])} for {int(sizes[1])}"))
+
+  if "proposals/boxes" in parsed:
+    boxes, scores = parsed["proposals/boxes"], parsed["proposals/scores"]
+    corners = tf.reshape(boxes[:tf.size(boxes) // 4 * 4], [-1, 4])  # [N, 4]
+    ymin, xmin, ymax, xmax = tf.unstack(corners, axis=1)
+    count("4 numbers", "proposals/boxes", 4, "proposals/scores")
+    each("finite numbers in proposals/boxes", corners,
+         tf.reduce_all(tf.math.is_finite(corners), axis=1), "box")
+    each("finite numbers in proposals/scores", scores,
+         tf.math.is_finite(scores), "score")
+    each("proposals/boxes as ymin, xmin, ymax, xmax within [0, 1]", corners,
+         (ymin >= -_TOLERANCE) & (xmin >= -_TOLERANCE)
+         & (ymax <= 1 + _TOLERANCE) & (xmax <= 1 + _TOLERANCE)
+         & (ymin <= ymax) & (xmin <= xmax), "box")
+  if "truth/boxes" in parsed:
+    boxes = parsed["truth/boxes"]
+    count("4 numbers", "truth/boxes", 4, "truth/class_ids")
+    each("finite numbers in truth/boxes", boxes, tf.math.is_finite(boxes),
+         "number")
+    count("a number", "truth/difficult", 1, "truth/class_ids")
+    count("a number", "truth/crowd", 1, "truth/class_ids")
+  for key in ("labels/ids", "labels/unknown_ids", "truth/class_ids"):
+    if num_classes and key in parsed:
+      each(f"{key} from 0 to {num_classes - 1}, the classes of the card",
+           parsed[key], (parsed[key] >= 0) & (parsed[key] < num_classes),
+           "number")
+  return rules

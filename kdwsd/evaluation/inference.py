@@ -15,7 +15,7 @@ import tqdm
 
 from kdwsd import errors
 from kdwsd.data import input_pipeline
-from kdwsd.data import record_faults
+from kdwsd.data import record_files
 
 _READ = ("image", "proposals", "objectness", "valid")
 
@@ -45,7 +45,7 @@ def predict(model, record_set, *, sizes=(672,), mirror=False,
     model: function that maps a batch, see `input_pipeline.evaluation_batches`,
       to a dictionary with `image_scores` [B, C] and, if it is a detector,
       `proposal_scores` [B, R, C].
-    record_set: `records.RecordSet`.
+    record_set: `record_files.RecordSet`.
     sizes: sides S to which images are warped; scores are averaged over them.
     mirror: whether to average over the image and its mirror image.
     num_proposals: R; proposals beyond it are dropped.
@@ -63,7 +63,7 @@ def predict(model, record_set, *, sizes=(672,), mirror=False,
           record_set, size=size, num_proposals=num_proposals,
           batch_size=batch_size, mirror=mirrored)
       for size in sizes for mirrored in ((False, True) if mirror else (False,))]
-  with record_faults.named(record_set):
+  with record_files.naming_faults(record_set):
     yield from predict_views(
         model, views, record_set.num_images, progress=progress)
 

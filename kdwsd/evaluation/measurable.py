@@ -23,7 +23,7 @@ def check_figure(name, record_set, *, detector):
 
   Args:
     name: name of the metric, `--best_figure`.
-    record_set: the `records.RecordSet` of the validation.
+    record_set: the `record_files.RecordSet` of the validation.
     detector: whether the model is a detector.
 
   Raises:
@@ -62,7 +62,7 @@ def tell(record_set, *, detector):
   """Logs which metrics a split does not support.
 
   Args:
-    record_set: a `records.RecordSet`.
+    record_set: a `record_files.RecordSet`.
     detector: whether the model is a detector.
   """
   counts = label_counts.read(record_set)

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from kdwsd import boxes as box_ops
 from kdwsd import files
-from kdwsd.data import record_faults
+from kdwsd.data import record_files
 from kdwsd.data import records
 from kdwsd.evaluation import lettering
 
@@ -184,7 +184,7 @@ def read(record_set, num_images, first=0):
   The converter shuffles records, so that any stretch is a fair sample.
 
   Args:
-    record_set: a `records.RecordSet`.
+    record_set: a `record_files.RecordSet`.
     num_images: at most so many.
     first: position of the first in the split.
 
@@ -194,7 +194,7 @@ def read(record_set, num_images, first=0):
   Raises:
     errors.InputError: a record cannot be used.
   """
-  with record_faults.named(record_set):
+  with record_files.naming_faults(record_set):
     yield from _read(record_set, num_images, first)
 
 
@@ -219,7 +219,7 @@ def read_at(record_set, positions):
   """Reads the pixels of chosen records.
 
   Args:
-    record_set: a `records.RecordSet`.
+    record_set: a `record_files.RecordSet`.
     positions: of the records in the split, in any order.
 
   Returns:
@@ -232,7 +232,7 @@ def read_at(record_set, positions):
   wanted, found = set(map(int, positions)), {}
   everything = tf.data.TFRecordDataset(list(record_set.paths))
   stretch = everything.take(max(wanted, default=-1) + 1)
-  with record_faults.named(record_set):
+  with record_files.naming_faults(record_set):
     for position, serialized in enumerate(stretch):
       if position in wanted:
         parsed = records.parse_for_training(serialized)
@@ -246,7 +246,7 @@ def detection_sheet(record_set, detections, *, num_images=12, most_boxes=5,
   """Draws detections and ground truth on the first images of a split.
 
   Args:
-    record_set: a `records.RecordSet`.
+    record_set: a `record_files.RecordSet`.
     detections: detections of each record, in order: objects with `boxes`
       [K, 4], `class_ids` [K] and `scores` [K], best first.
     num_images: number of images on the sheet.
@@ -279,7 +279,7 @@ def record_sheet(record_set, *, num_images=12, num_proposals=20, first=0,
   """Draws records with their labels, ground truth and best proposals.
 
   Args:
-    record_set: a `records.RecordSet`.
+    record_set: a `record_files.RecordSet`.
     num_images: number of images on the sheet.
     num_proposals: number of proposals drawn per image, best first.
     first: position of the first record in the split.

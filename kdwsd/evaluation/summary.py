@@ -7,7 +7,7 @@ Metrics are the dictionary of `kdwsd.evaluation.metrics`, preceded by `split`,
 import os
 
 from kdwsd import files
-from kdwsd.data import record_faults
+from kdwsd.data import record_files
 from kdwsd.data import records
 from kdwsd.evaluation import classification
 from kdwsd.evaluation import detection
@@ -53,7 +53,7 @@ def measure(model, record_set, *, sizes=(672,), mirror=False,
 
   Args:
     model: see `inference.predict`.
-    record_set: `records.RecordSet`.
+    record_set: `record_files.RecordSet`.
     sizes: see `inference.predict`.
     mirror: see `inference.predict`.
     num_proposals: see `inference.predict`.
@@ -186,6 +186,6 @@ def write(metrics, results, record_set, output):
 
 
 def _labelled_images(record_set):
-  with record_faults.named(record_set):
+  with record_files.naming_faults(record_set):
     return records.read_labelled_images(
         list(record_set.paths), len(record_set.classes))

@@ -93,7 +93,7 @@ def make(record_set, predictions, classes, count=NUM_IMAGES):
   """Makes the gallery.
 
   Args:
-    record_set: the evaluated `records.RecordSet`.
+    record_set: the evaluated `record_files.RecordSet`.
     predictions: dict of stage to `prediction_files.Predictions`, all for the
       same images.
     classes: C names.

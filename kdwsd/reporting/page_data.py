@@ -12,7 +12,7 @@ import numpy as np
 
 from kdwsd import errors
 from kdwsd import files
-from kdwsd.data import records
+from kdwsd.data import record_files
 from kdwsd.evaluation import classification
 from kdwsd.evaluation import prediction_files
 from kdwsd.evaluation import summary
@@ -157,7 +157,7 @@ def _class_counts(workdir, stages, metrics, classes):
   for config in (stage.config for stage in stages):
     for directory in _data_directories(workdir, config):
       split = config.get("train_split")
-      path = records.card_path(directory, split)
+      path = record_files.card_path(directory, split)
       if split and os.path.exists(path):
         card = files.read_json(path)
         by_name = (card.get("images_per_class") if isinstance(card, dict)
@@ -185,7 +185,7 @@ def _gallery(workdir, split, stages, predictions, classes):
   for config in (stage.config for stage in stages):
     for directory in _data_directories(workdir, config):
       try:
-        record_set = records.open_split(directory, split)
+        record_set = record_files.open_split(directory, split)
       except errors.InputError as error:
         why = why or str(error)
         continue

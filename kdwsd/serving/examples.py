@@ -32,7 +32,7 @@ def from_records(record_set, count, *, num_proposals):
   """The first images of a split.
 
   Args:
-    record_set: a `records.RecordSet`.
+    record_set: a `record_files.RecordSet`.
     count: largest number of images; -1 for all.
     num_proposals: largest number of proposals of an image.
 

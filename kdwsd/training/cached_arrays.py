@@ -33,7 +33,6 @@ from kdwsd import errors
 from kdwsd import files
 from kdwsd.data import input_pipeline
 from kdwsd.data import record_files
-from kdwsd.data import records
 from kdwsd.training import strategies
 
 _FORMAT = 1
@@ -51,7 +50,7 @@ class CachedArray:
     """Names the array; reads only the lengths of the shards.
 
     Args:
-      record_set: the `records.RecordSet` whose images are the first axis.
+      record_set: the `record_files.RecordSet` whose images are the first axis.
       folder: name of the folder, beside the records, of all such arrays.
       kind: what is computed, one word.
       settings: JSON dict of all that decides the values, beside the records and
@@ -88,10 +87,9 @@ class CachedArray:
                        * self.dtype.itemsize)               # [num_shards]
     self.starts = np.cumsum([0, *self.counts])              # [num_shards + 1]
     if self.starts[-1] != record_set.num_images:
-      card = records.card_path(record_set.directory, record_set.split)
       raise errors.InputError(
-          f"{card}: expected {record_set.num_images} images in its shards. "
-          f"Received: {self.starts[-1]}; convert the data again.")
+          f"{record_set.card_path}: expected {record_set.num_images} images in "
+          f"its shards. Received: {self.starts[-1]}; convert the data again.")
 
   def fill(self):
     """Computes this worker's missing shards, then waits for other workers'.

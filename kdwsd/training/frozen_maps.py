@@ -47,7 +47,7 @@ def keep(model, record_set, config, size, key="frozen_map"):
 
   Args:
     model: of `models.build`, with its weights; the backbone has frozen stages.
-    record_set: a `records.RecordSet`.
+    record_set: a `record_files.RecordSet`.
     config: `config.Config` that the model was built by.
     size: side of the images, pixels.
     key: of the maps in batches.

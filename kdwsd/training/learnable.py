@@ -2,7 +2,6 @@
 
 from kdwsd import errors
 from kdwsd.data import label_counts
-from kdwsd.data import records
 
 
 def check(stage, record_set):
@@ -10,13 +9,13 @@ def check(stage, record_set):
 
   Args:
     stage: `wsd`, `cls`, `kd_feature` or `kd_prediction`.
-    record_set: the `records.RecordSet` to train on.
+    record_set: the `record_files.RecordSet` to train on.
 
   Raises:
     errors.InputError: the stage cannot learn any class.
   """
   classes = record_set.classes
-  where = records.card_path(record_set.directory, record_set.split)
+  where = record_set.card_path
   if stage == "wsd" and len(classes) == 1:
     raise errors.InputError(
         f"{where}: expected two classes or more, because WSDDN's softmax over "

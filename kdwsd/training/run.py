@@ -12,8 +12,7 @@ from kdwsd import system_errors
 from kdwsd.data import input_pipeline
 from kdwsd.data import label_counts
 from kdwsd.data import objectness
-from kdwsd.data import record_faults
-from kdwsd.data import records
+from kdwsd.data import record_files
 from kdwsd.evaluation import measurable
 from kdwsd.evaluation import pictures
 from kdwsd.evaluation import summary
@@ -69,7 +68,7 @@ def run(workdir, *, strategy=None, **values):
     if values["cache"] == "disk":
       stack.enter_context(input_pipeline.disk_cache_mended(
           _cache_directory(workdir)))
-    stack.enter_context(record_faults.named(train_set, eval_set))
+    stack.enter_context(record_files.naming_faults(train_set, eval_set))
     return _run(workdir, strategy, train_set, eval_set, values)
 
 
@@ -82,10 +81,10 @@ def open_sets(values):
   Raises:
     errors.InputError: no such records, or of other classes than each other.
   """
-  train_set = records.open_split(values["data"], values["train_split"])
+  train_set = record_files.open_split(values["data"], values["train_split"])
   if not values["eval_split"] or values["stage"] == "kd_feature":
     return train_set, None
-  eval_set = records.open_split(values["data"], values["eval_split"])
+  eval_set = record_files.open_split(values["data"], values["eval_split"])
   _check_same_classes(train_set, eval_set)
   return train_set, eval_set
 
@@ -267,8 +266,7 @@ def _keep_config(config, workdir, chief):
 def _check_same_classes(train_set, eval_set):
   if train_set.classes != eval_set.classes:
     raise errors.InputError(
-        f"{records.card_path(eval_set.directory, eval_set.split)}: expected "
-        f"the {len(train_set.classes)} classes of {train_set.split}. Received: "
+        f"{eval_set.card_path}: expected the {len(train_set.classes)} classes "
+        f"of {train_set.split}. Received: "
         f"{label_counts.difference(train_set.classes, eval_set.classes)}. "
-        "Convert it with --classes="
-        f"{records.card_path(train_set.directory, train_set.split)}.")
+        f"Convert it with --classes={train_set.card_path}.")

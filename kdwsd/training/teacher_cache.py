@@ -30,7 +30,7 @@ def image_scores(teacher, record_set, *, size, num_proposals, temperature):
 
   Args:
     teacher: a `teacher.Teacher`; it answers without dropout.
-    record_set: a `records.RecordSet`.
+    record_set: a `record_files.RecordSet`.
     size: side S of the image, pixels, as in the batches to join with.
     num_proposals: R, likewise.
     temperature: as for `teacher.image_scores`.

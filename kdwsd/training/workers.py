@@ -145,7 +145,7 @@ def begin(strategy, config, train_set):
   Args:
     strategy: `tf.distribute.Strategy`.
     config: `config.Config` of the run.
-    train_set: `records.RecordSet` to train on.
+    train_set: `record_files.RecordSet` to train on.
 
   Raises:
     errors.InputError: a worker has other settings or records.

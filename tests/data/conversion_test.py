@@ -23,6 +23,7 @@ from kdwsd.data import preparation
 from kdwsd.data import progress_notes
 from kdwsd.data import proposal_npz
 from kdwsd.data import proposals
+from kdwsd.data import record_files
 from kdwsd.data import records
 from kdwsd.data import sources
 from kdwsd.data.sources import csv_labels
@@ -72,7 +73,7 @@ def _bytes(output):
 
 def _ids(output, split="train"):
   return [image.image_id for image in records.read_labelled_images(
-      records.open_split(output, split).paths)]
+      record_files.open_split(output, split).paths)]
 
 
 class ConversionTest(tf.test.TestCase, parameterized.TestCase):
@@ -109,7 +110,7 @@ class ConversionTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_what_a_record_holds(self):
     self._convert(shuffle_seed=-1)
-    split = records.open_split(self.output, "train")
+    split = record_files.open_split(self.output, "train")
     self.assertEqual(split.num_images, 6)
     truth = records.read_labelled_images(split.paths)[1]
     self.assertEqual(truth.image_id, "000001")
@@ -216,7 +217,7 @@ class ConversionTest(tf.test.TestCase, parameterized.TestCase):
   def test_a_lost_shard_comes_back(self):
     self._convert()
     before = _bytes(self.output)
-    os.remove(records.shard_path(self.output, "train", 1, 3))
+    os.remove(record_files.shard_path(self.output, "train", 1, 3))
     self._convert()
     self.assertEqual(_bytes(self.output), before)
 
@@ -420,7 +421,7 @@ class ConversionTest(tf.test.TestCase, parameterized.TestCase):
     self.assertIsNone(card["num_objects"])
     self.assertIsNone(card["proposals"]["recall"])
     first, second = map(records.parse_for_training, tf.data.TFRecordDataset(
-        records.open_split(self.output, "train").paths))
+        record_files.open_split(self.output, "train").paths))
     self.assertAllClose(first["proposals"],
                         [[0, 0, 1, 1], [0, 0, 10 / 24, 10 / 32]])
     self.assertAllClose(first["objectness"], [.7, .5])

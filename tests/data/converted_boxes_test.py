@@ -10,6 +10,7 @@ import numpy as np
 from kdwsd.data import cards
 from kdwsd.data import conversion
 from kdwsd.data import proposals
+from kdwsd.data import record_files
 from kdwsd.data import records
 from kdwsd.data import sources
 from kdwsd.data.sources import voc
@@ -76,7 +77,7 @@ class ConvertedBoxesTest(parameterized.TestCase):
   def test_what_the_records_hold(self):
     self._convert()
     images = records.read_labelled_images(
-        records.open_split(self.output, "train").paths)
+        record_files.open_split(self.output, "train").paths)
     self.assertEqual([list(image.label_ids) for image in images],
                      [[0], [0, 1], [0], [0], [0], [0]])
     self.assertEqual([image.truth is None for image in images],
@@ -90,7 +91,7 @@ class ConvertedBoxesTest(parameterized.TestCase):
   def test_detections_in_an_image_of_unknown_objects_are_not_wrong(self):
     self._convert()
     images = records.read_labelled_images(
-        records.open_split(self.output, "train").paths)
+        record_files.open_split(self.output, "train").paths)
     found = [
         detection.Detections(
             boxes=np.array([[0, 0, 1, 1] if image.truth is None

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from kdwsd import files
+from kdwsd.data import record_files
 from kdwsd.data import records
 
 CLASSES = ("red", "green", "blue")
@@ -25,13 +26,13 @@ def write(directory, split, num_images, *, seed=0, objectness=1.0):
   """
   random = np.random.RandomState(seed)
   with tf.io.TFRecordWriter(
-      records.shard_path(directory, split, 0, 1)) as writer:
+      record_files.shard_path(directory, split, 0, 1)) as writer:
     for index in range(num_images):
       writer.write(records.serialize(_record(random, index, objectness)))
-  files.write_json(records.card_path(directory, split), {
+  files.write_json(record_files.card_path(directory, split), {
       "format_version": records.FORMAT_VERSION, "classes": list(CLASSES),
       "num_images": num_images, "num_shards": 1})
-  return records.open_split(directory, split)
+  return record_files.open_split(directory, split)
 
 
 def _record(random, index, objectness):

@@ -8,7 +8,7 @@ import tensorflow as tf
 from kdwsd import errors
 from kdwsd import files
 from kdwsd.data import input_pipeline
-from kdwsd.data import record_faults
+from kdwsd.data import record_files
 from tests.data import input_pipeline_case as case
 from tests.data import marked_records
 
@@ -69,7 +69,7 @@ class InputCacheTest(case.InputPipelineCase):
 
     def read():
       with input_pipeline.disk_cache_mended(cache):
-        with record_faults.named(self.record_set):
+        with record_files.naming_faults(self.record_set):
           return _take(_train(
               self.record_set, cache="disk", cache_directory=cache), 12)
 

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from kdwsd import files
+from kdwsd.data import record_files
 from kdwsd.data import records
 
 NUM_IMAGES = 11
@@ -32,14 +33,14 @@ def record(index):
 def write(directory, serialized, split="train", num_shards=2):
   parts = np.array_split(np.arange(len(serialized)), num_shards)
   for shard, part in enumerate(parts):
-    path = records.shard_path(directory, split, shard, num_shards)
+    path = record_files.shard_path(directory, split, shard, num_shards)
     with tf.io.TFRecordWriter(path) as writer:
       for index in part:
         writer.write(serialized[index])
-  files.write_json(records.card_path(directory, split), {
+  files.write_json(record_files.card_path(directory, split), {
       "format_version": records.FORMAT_VERSION, "classes": list(CLASSES),
       "num_images": len(serialized), "num_shards": num_shards})
-  return records.open_split(directory, split)
+  return record_files.open_split(directory, split)
 
 
 def is_mirrored(batch):

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from kdwsd.data import records
+from kdwsd.data import record_files
 
 _NAN, _INF = float("nan"), float("inf")
 
@@ -121,4 +121,4 @@ def flip(record_set, number, place=0.5):
 
 def reopened(record_set):
   """The split anew, whose card is still right."""
-  return records.open_split(record_set.directory, record_set.split)
+  return record_files.open_split(record_set.directory, record_set.split)

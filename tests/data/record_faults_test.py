@@ -1,4 +1,4 @@
-"""Tests of kdwsd.data.record_faults: a fault is named, wherever it shows."""
+"""Tests of faults in records: the record is named, wherever reading fails."""
 
 import functools
 import re
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd.data import input_pipeline
-from kdwsd.data import record_faults
+from kdwsd.data import record_files
 from kdwsd.data import records
 from tests.data import fake_records
 from tests.data import odd_records
@@ -37,7 +37,7 @@ def _truth(record_set):
 
 def _assert_named(record_set, number, words, read):
   with pytest.raises(errors.InputError) as caught:
-    with record_faults.named(record_set):
+    with record_files.naming_faults(record_set):
       read(record_set)
   message = str(caught.value)
   assert re.search(
@@ -103,13 +103,13 @@ def test_first_of_several_sets_is_gone_through_first(record_set, tmp_path):
   other = fake_records.write(str(tmp_path), "test", 4, seed=1)
   odd_records.flip(other, 1)
   with pytest.raises(errors.InputError, match="test-00000.*: record 1 "):
-    with record_faults.named(record_set, None, other):
+    with record_files.naming_faults(record_set, None, other):
       _truth(other)
 
 
 def test_failure_that_is_no_records_passes(record_set):
   with pytest.raises(tf.errors.InvalidArgumentError, match="mine"):
-    with record_faults.named(record_set):
+    with record_files.naming_faults(record_set):
       tf.debugging.Assert(False, ["mine"])
 
 
@@ -119,7 +119,7 @@ def test_odd_but_usable_values_are_left_as_they_are(record_set):
     feature["proposals/boxes"].float_list.value[:4] = [.5, .5, .5, .5]
     feature["labels/ids"].int64_list.value[:] = []
   odd_records.spoil(record_set, 3, change)
-  assert record_faults.find(record_set) is None
+  assert record_files.find_fault(record_set) is None
   batch = _evaluate(record_set)[3]
   np.testing.assert_array_equal(batch["objectness"][0], [9, 0, 0, 0])
   np.testing.assert_array_equal(batch["proposals"][0, 0], [.5] * 4)

@@ -8,7 +8,6 @@ import tensorflow as tf
 from kdwsd import errors
 from kdwsd import files
 from kdwsd.data import record_files
-from kdwsd.data import records
 from tests.data import fake_records
 
 
@@ -47,15 +46,15 @@ def test_damaged_length_names_the_record(tmp_path, byte):
 
 
 def _change_card(directory, **changes):
-  path = records.card_path(directory, "train")
+  path = record_files.card_path(directory, "train")
   files.write_json(path, {**files.read_json(path), **changes})
 
 
 def test_whole_split_opens(tmp_path):
   fake_records.write(str(tmp_path), "train", 3)
-  path = records.shard_path(str(tmp_path), "train", 0, 1)
+  path = record_files.shard_path(str(tmp_path), "train", 0, 1)
   _change_card(str(tmp_path), shard_bytes=[os.path.getsize(path)])
-  assert records.open_split(str(tmp_path), "train").num_images == 3
+  assert record_files.open_split(str(tmp_path), "train").num_images == 3
 
 
 @pytest.mark.parametrize("changes, message", [
@@ -76,17 +75,17 @@ def test_card_that_does_not_fit_is_refused(tmp_path, changes, message):
   fake_records.write(str(tmp_path), "train", 3)
   _change_card(str(tmp_path), **changes)
   with pytest.raises(errors.InputError, match=message):
-    records.open_split(str(tmp_path), "train")
+    record_files.open_split(str(tmp_path), "train")
 
 
 def test_shard_cut_off_between_records_is_noticed(tmp_path):
   fake_records.write(str(tmp_path), "train", 3)
-  path = records.shard_path(str(tmp_path), "train", 0, 1)
+  path = record_files.shard_path(str(tmp_path), "train", 0, 1)
   with open(path, "rb") as file:
     length = int.from_bytes(file.read(8), "little")
   os.truncate(path, length + 16)
   with pytest.raises(errors.InputError, match="Received: 1, 1 in train-00000"):
-    records.open_split(str(tmp_path), "train")
+    record_files.open_split(str(tmp_path), "train")
 
 
 def test_records_that_lack_a_list_are_refused(tmp_path):
@@ -101,4 +100,4 @@ def test_records_that_lack_a_list_are_refused(tmp_path):
       writer.write(example.SerializeToString())
   with pytest.raises(errors.InputError, match="record 0 .*expected values of "
                      "float under proposals/boxes. Received: none"):
-    records.open_split(str(tmp_path), "train")
+    record_files.open_split(str(tmp_path), "train")

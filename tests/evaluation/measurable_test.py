@@ -7,6 +7,7 @@ import pytest
 
 from kdwsd import errors
 from kdwsd.data import label_counts
+from kdwsd.data import record_files
 from kdwsd.data import records
 from kdwsd.evaluation import detection
 from kdwsd.evaluation import measurable
@@ -15,7 +16,7 @@ from kdwsd.evaluation import summary
 
 
 def _split(counts, num_objects=None):
-  return records.RecordSet("data", "test", (), {
+  return record_files.RecordSet("data", "test", (), {
       "classes": list(counts), "num_images": 10, "images_per_class": counts,
       "num_objects": num_objects})
 
@@ -78,7 +79,7 @@ def test_split_that_gives_the_figure_passes(name, counts, num_objects):
 
 
 def test_card_without_counts_passes():
-  record_set = records.RecordSet("data", "test", (), {
+  record_set = record_files.RecordSet("data", "test", (), {
       "classes": ["a", "b"], "num_images": 3})
   measurable.check_figure("detection/map", record_set, detector=True)
   assert _told(record_set, True) == []

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 import tensorflow as tf
 
+from kdwsd.data import record_files
 from kdwsd.data import records
 from kdwsd.evaluation import detection
 from kdwsd.evaluation import pictures
@@ -146,14 +147,14 @@ class RecordsTest(tf.test.TestCase):
       self.assertEqual(found, [everything[i].image_id for i in expected])
 
   def test_reads_over_shards(self):
-    twice = records.RecordSet(
+    twice = record_files.RecordSet(
         self._set.directory, "train", self._set.paths * 2, self._set.card)
     ids = [about.image_id for _, _, about in pictures.read(twice, 4, 3)]
     every = [i.image_id for i in records.read_labelled_images(self._set.paths)]
     self.assertEqual(ids, [every[3], every[4], every[0], every[1]])
 
   def test_reads_chosen_records_over_shards(self):
-    twice = records.RecordSet(
+    twice = record_files.RecordSet(
         self._set.directory, "train", self._set.paths * 2, self._set.card)
     one_by_one = [(image, about.image_id) for image, _, about
                   in pictures.read(twice, 10)]

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import files
-from kdwsd.data import records
+from kdwsd.data import record_files
 from kdwsd.evaluation import prediction_files
 from kdwsd.reporting import page_data
 from kdwsd.training import chain_report
@@ -48,7 +48,7 @@ class ReportDataTest(tf.test.TestCase):
     self.assertEqual(set(report.curves), {"cls", "wsd", "kd_prediction"})
 
   def test_without_the_card_the_measured_split_counts(self):
-    os.remove(records.card_path(self.data, "trainval"))
+    os.remove(record_files.card_path(self.data, "trainval"))
     report = self._collect()
     self.assertEqual([(row.name, row.num_images) for row in report.class_rows],
                      [("red", 5), ("green", 5), ("blue", 4)])
@@ -100,7 +100,7 @@ class ReportDataTest(tf.test.TestCase):
       self._collect()
 
   def test_a_broken_card_of_another_data_set_is_passed_over(self):
-    files.write_json(records.card_path(self.data, "trainval"),
+    files.write_json(record_files.card_path(self.data, "trainval"),
                      {"images_per_class": {"cat": 1}})
     self.assertIn("evaluated split", self._collect().counts_of)
 

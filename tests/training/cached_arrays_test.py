@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from kdwsd import errors
-from kdwsd.data import records
+from kdwsd.data import record_files
 from kdwsd.training import cached_arrays
 from kdwsd.training import strategies
 
@@ -48,11 +48,12 @@ class CachedArrayTest(parameterized.TestCase):
   def _write_records(self, directory, split, counts):
     paths = []
     for shard, count in enumerate(counts):
-      paths.append(records.shard_path(directory, split, shard, len(counts)))
+      paths.append(
+          record_files.shard_path(directory, split, shard, len(counts)))
       with tf.io.TFRecordWriter(paths[-1]) as writer:
         for index in range(count):
           writer.write(b"x" * (100 * index))
-    return records.RecordSet(
+    return record_files.RecordSet(
         directory, split, tuple(paths), {"num_images": sum(counts)})
 
   def _array(self, settings="a", *, kind="scores", record_set=None,
@@ -293,7 +294,7 @@ class CachedArrayTest(parameterized.TestCase):
     self.assertEqual(os.listdir(self._array().folder), ["about.json"])
 
   def test_shards_that_do_not_fit_their_card(self):
-    other = records.RecordSet(
+    other = record_files.RecordSet(
         self.records.directory, "train", self.records.paths[:1],
         self.records.card)
     with self.assertRaisesRegex(

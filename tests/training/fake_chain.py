@@ -7,6 +7,7 @@ import os
 import numpy as np
 
 from kdwsd import files
+from kdwsd.data import record_files
 from kdwsd.data import records
 from kdwsd.evaluation import detection
 from kdwsd.evaluation import metrics as metrics_lib
@@ -38,11 +39,11 @@ def write(workdir, stages=STAGES, *, classes=fake_records.CLASSES, **changes):
   os.makedirs(data, exist_ok=True)
   for split, count in (("trainval", 4), ("test", NUM_IMAGES)):
     record_set = fake_records.write(data, split, count)
-    files.write_json(records.card_path(data, split), {
+    files.write_json(record_files.card_path(data, split), {
         **record_set.card, "classes": list(classes), "images_per_class": dict(
             zip(classes, (10, 30, 20)))})
   images = records.read_labelled_images(
-      records.open_split(data, "test").paths)
+      record_files.open_split(data, "test").paths)
   for stage in stages:
     directory = os.path.join(workdir, stage)
     config = fake_config.make(

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kdwsd import files
-from kdwsd.data import records
+from kdwsd.data import record_files
 from kdwsd.modeling import wsddn
 from kdwsd.training import models
 from kdwsd.training import teacher as teacher_lib
@@ -53,10 +53,10 @@ def write_records(directory, split, counts, *, seed=0):
       tf.data.TFRecordDataset(list(whole.paths)).as_numpy_iterator()))
   os.remove(whole.paths[0])
   for shard, count in enumerate(counts):
-    path = records.shard_path(directory, split, shard, len(counts))
+    path = record_files.shard_path(directory, split, shard, len(counts))
     with tf.io.TFRecordWriter(path) as writer:
       for _ in range(count):
         writer.write(next(serialized))
-  files.write_json(records.card_path(directory, split),
+  files.write_json(record_files.card_path(directory, split),
                    {**whole.card, "num_shards": len(counts)})
-  return records.open_split(directory, split)
+  return record_files.open_split(directory, split)

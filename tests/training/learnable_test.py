@@ -7,7 +7,7 @@ import pytest
 
 from kdwsd import errors
 from kdwsd.data import label_counts
-from kdwsd.data import records
+from kdwsd.data import record_files
 from kdwsd.training import learnable
 
 
@@ -15,7 +15,7 @@ def _split(counts, num_images=10, unknown=None):
   """A split by its card alone; `counts` are images by class."""
   card = {"classes": list(counts), "num_images": num_images,
           "images_per_class": counts, "unknown_per_class": unknown or {}}
-  return records.RecordSet("data", "train", (), card)
+  return record_files.RecordSet("data", "train", (), card)
 
 
 def _warnings(stage, record_set):
@@ -86,7 +86,7 @@ def test_each_line_is_told_once():
     {"images_per_class": {"a": 1, "b": 2}, "unknown_per_class": [3]},
     {"images_per_class": {"a": -1, "b": 2}}])
 def test_card_without_counts_says_nothing(card):
-  record_set = records.RecordSet("data", "train", (), {
+  record_set = record_files.RecordSet("data", "train", (), {
       "classes": ["a", "b"], "num_images": 3, **card})
   assert label_counts.read(record_set) is None
   learnable.check("wsd", record_set)

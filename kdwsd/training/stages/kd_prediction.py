@@ -26,7 +26,7 @@ def make(config, train_set):
 
   Args:
     config: `config.Config`.
-    train_set: `records.RecordSet` to train on.
+    train_set: `record_files.RecordSet` to train on.
 
   Returns:
     A `stage.Stage`.

@@ -36,7 +36,7 @@ def add_images(dataset, config, student, train_set, *, augmented,
     dataset: of batches of the input pipeline.
     config: `config.Config`.
     student: `student.Student` that is to see them.
-    train_set: the `records.RecordSet` that they come from.
+    train_set: the `record_files.RecordSet` that they come from.
     augmented: whether RandAugment and cutout may change them.
     for_teacher: whether the teacher needs its own images too.
 

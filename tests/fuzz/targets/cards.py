@@ -4,7 +4,7 @@ import os
 import tempfile
 
 from kdwsd import files
-from kdwsd.data import records
+from kdwsd.data import record_files
 from tests.data import fake_records
 from tests.fuzz import grammar as g
 from tests.fuzz import oracle
@@ -41,7 +41,7 @@ def grammar():
 
 def check(folder):
   """As many shards, and as many classes, as the card says."""
-  found = records.open_split(folder, "train")
+  found = record_files.open_split(folder, "train")
   oracle.demand(found.num_images >= 0, f"{found.num_images} images")
   oracle.demand(len(set(found.classes)) == len(found.classes)
                 and found.classes, f"classes {found.classes!r}")

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from kdwsd.data import input_pipeline
-from kdwsd.data import record_faults
+from kdwsd.data import record_files
 from kdwsd.data import records
 from tests.fuzz import grammar as g
 from tests.fuzz import oracle
@@ -93,8 +93,8 @@ def grammar():
 
 def check(folder):
   """Batches of the shapes promised, and as many truths as images."""
-  found = records.open_split(folder, "train")
-  with record_faults.named(found):
+  found = record_files.open_split(folder, "train")
+  with record_files.naming_faults(found):
     _check(found)
 
 
