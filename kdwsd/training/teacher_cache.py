@@ -131,7 +131,10 @@ def _keep(teacher, record_set, kind, compute, size, num_proposals, settings,
           "teacher": {
               "sha256": digest.hexdigest(),
               "dtype": teacher.model.compute_dtype,
-              **{name: getattr(config, name) for name in _SHAPING}},
+              **{name: getattr(config, name) for name in _SHAPING},
+              # Caches from before `max` truncated pixels as the release does
+              # hold other features.
+              **({"max_pool": 2} if config.roi_pooling == "max" else {})},
           "num_proposals": int(num_proposals), "from_maps": from_maps,
           **settings},
       compute=compute_from_maps if from_maps else compute,
