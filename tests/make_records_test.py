@@ -115,7 +115,7 @@ class MakeRecordsTest(parameterized.TestCase):
     printed = self._run(
         format="csv", input=path, csv_separator="^", path_column="p",
         label_column=["l"], label_separator=":", ignore_columns=["x"])
-    for part in ("odd.csv: separator '^'", "column 'l', parted by ':'",
+    for part in ("odd.csv: separator '^'", "column 'l', separated by ':'",
                  "ignored columns: image, x", "cat (1), dog (1)"):
       self.assertIn(part, printed)
     self.assertEqual(self._ids("train"), ["a.jpg"])
@@ -218,7 +218,7 @@ class MakeRecordsTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.InputError, "csv:3: .*--on_error=skip"):
       self._run(**arguments)
     printed = self._run(on_error="skip", **arguments)
-    self.assertIn("1 lines of labels are passed over", printed)
+    self.assertIn("1 lines of labels are ignored", printed)
     self.assertIn("Cat (1)", printed)
 
   def test_tensorflow_datasets_that_are_not_there(self):

@@ -1,10 +1,10 @@
-"""Where images and labels come from; one module a format.
+"""Sources of images and labels; one module for each format.
 
 Every module has `read(..., classes=None, problems)`, which lists the images of
 one split and their labels without opening an image, and returns a `Source`.
-Boxes stay in the pixels of the frame they were written in, because the size of
-the image is known only when it is opened; `kdwsd.data.preparation` turns them
-into `kdwsd.boxes` fractions.
+Boxes remain in the pixels of their annotation, because the size of an image is
+known only when it is opened; `kdwsd.data.preparation` converts them to
+`kdwsd.boxes` fractions.
 """
 
 import collections
@@ -22,7 +22,7 @@ ON_ERROR = ("stop", "skip")
 
 _CLASS_FILES = (".txt", ".json", ".yaml", ".yml", ".names", ".pbtxt")
 
-# No image has so many; what is beyond would not be finite in float32.
+# No image has so many pixels; larger numbers might overflow float32.
 MOST_PIXELS = 1e9
 
 
@@ -36,9 +36,9 @@ class Objects:
     class_ids: [M] int64.
     difficult: [M] bool.
     crowd: [M] bool.
-    frame: (height, width) the annotation says the image has, or None.
-    dropped: boxes the source left out: without area, or not four numbers.
-    fault: what was wrong with the first of these, in words.
+    frame: (height, width) of the image according to the annotation, or None.
+    dropped: boxes that the source dropped: without area, or not four numbers.
+    fault: message on the first of these.
     fractions: whether the boxes are fractions of the upright image.
   """
   boxes: np.ndarray
@@ -53,14 +53,14 @@ class Objects:
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-  """Where the proposals of an image are written: a line of a datalist.
+  """Position of an image's proposals: a line of a datalist.
 
   Attributes:
     path: of the datalist.
     offset: of the line's first byte.
     where: file and line number, for messages.
-    num_classes: how many labels stand before the proposals.
-    frame: (height, width) the boxes live in; None for the image's own.
+    num_classes: number of labels before the proposals.
+    frame: (height, width) of the boxes' frame; None for the image itself.
   """
   path: str
   offset: int
@@ -77,14 +77,14 @@ class Item:
     image_path: the file.
     image_id: unique in the split.
     label_ids: classes present, ascending.
-    unknown_label_ids: classes of which it is not known, ascending.
+    unknown_label_ids: classes of unknown presence, ascending.
     objects: `Objects`, or None where the source has no boxes.
     proposals: `Line`, or None where the source has no proposals.
-    where: what lists the image, for messages: `train.txt:17`.
+    where: file and line that list the image, for messages: `train.txt:17`.
     span: (offset, length) of the image in the file, bytes; None for all of it.
 
   Raises:
-    errors.InputError: a name that no file can have, or no record hold.
+    errors.InputError: a name that no file or record can have.
   """
   image_path: str
   image_id: str
@@ -106,12 +106,11 @@ class Source:
   Attributes:
     classes: names; their order gives the label ids.
     items: list of `Item`, in the source's order.
-    description: what the card says of the source: format, name and the
-      arguments it was read with.
-    notices: lines to tell the user: what was found by looking, left out,
-      clipped or passed over, each with its count.
-    image_folder: what relative paths of images start from, where `--images`
-      can name another; a message about a missing file tells it.
+    description: entry of the card: format, name and the arguments of `read`.
+    notices: lines for the user on what was inferred, left out, clipped or
+      ignored, each with its count.
+    image_folder: base of relative image paths, where `--images` can name
+      another; messages about missing files show it.
   """
   classes: tuple
   items: list
@@ -121,15 +120,15 @@ class Source:
 
 
 class Problems:
-  """What happens to a bad item: the first one stops, or all are collected.
+  """Policy on bad items: the first one is an error, or all are collected.
 
   Attributes:
-    on_error: what was asked for, `stop` or `skip`.
+    on_error: `stop` or `skip`.
     messages: one line for each skipped item so far.
   """
 
   def __init__(self, on_error="stop", collect=False):
-    """Takes `--on_error`; `collect` notes all faults, whatever that says."""
+    """Takes `--on_error`; `collect` collects all faults regardless of it."""
     if on_error not in ON_ERROR:
       raise errors.InputError(
           f"--on_error: expected one of {', '.join(ON_ERROR)}. Received: "
@@ -139,24 +138,24 @@ class Problems:
     self.messages = []
 
   def add(self, error):
-    """Raises the `InputError` of an item, or notes that it is skipped."""
+    """Raises the `InputError` of an item, or adds it to the messages."""
     if not self._collects:
       raise error
     self.messages.append(" ".join(str(error).split()))
 
 
 def read_text(path, what):
-  """Reads a UTF-8 text file of the user; `texts.lines` parts it.
+  """Reads a UTF-8 text file of the user; `texts.lines` splits it.
 
   Args:
     path: of the file.
-    what: what it should be, for the message.
+    what: expected content, for the message.
 
   Raises:
     errors.InputError: the file is missing, unreadable or not UTF-8.
   """
   try:
-    # As bytes: a file opened as text loses the beginning of a mark of UTF-8.
+    # As bytes: a file opened as text loses part of an incomplete BOM.
     with open(path, "rb") as file:
       text = file.read().decode("utf-8-sig")
     return text.replace("\r\n", "\n").replace("\r", "\n")
@@ -177,24 +176,24 @@ def read_text(path, what):
 
 
 def read_classes(value):
-  """Turns `--classes` into names.
+  """Reads the names that `--classes` gives.
 
   Args:
-    value: a list of names; or one string: a file of names (`class_files` has
-      its layouts), the card (.json) of a converted split, or names separated
+    value: a list of names; or one string: a file of names (for its layouts see
+      `class_files`), the card (.json) of a converted split, or names separated
       by commas.
 
   Returns:
-    Tuple of names, or None where nothing was given.
+    Tuple of names, or None if `value` is None or empty.
 
   Raises:
-    errors.InputError: no name, an empty name, or one that comes twice.
+    errors.InputError: no name, an empty name, or a name that occurs twice.
   """
   if not value:
     return None
   where = "--classes"
   if not isinstance(value, str):
-    # A path may have commas too.
+    # A path may contain commas.
     value = next(filter(os.path.isfile, (",".join(value), ", ".join(value))),
                  value[0] if len(value) == 1 else value)
   if isinstance(value, str) and (os.path.isfile(value)
@@ -234,22 +233,22 @@ def check_classes(names, where):
 
 
 def choose_classes(classes, there, where):
-  """Settles the class list: the one asked for, or that of the data.
+  """Chooses the class list: the requested one, or that of the data.
 
-  A list that was asked for is taken as it is, so that every split of a data
-  set numbers its classes alike: its classes may be missing in this split.
+  A requested list is not changed, even if this split has none of some class, so
+  that label ids agree between the splits of a data set.
 
   Args:
-    classes: names asked for, or None for those of the data.
-    there: names the data has, in its order.
-    where: what names them, for the message.
+    classes: requested names, or None for those of the data.
+    there: names in the data, in its order.
+    where: source of these names, for the message.
 
   Returns:
     Tuple of names.
 
   Raises:
-    errors.InputError: no class asked for is in data that has classes, or an
-      unfit name.
+    errors.InputError: the data has classes, but none of the requested ones; or
+      a name is invalid.
   """
   if classes is None:
     check_classes(tuple(there), where)
@@ -262,7 +261,7 @@ def choose_classes(classes, there, where):
 
 
 def left_out_notice(counts):
-  """Says which names of the data a class list leaves out.
+  """Lists the names of the data that a class list leaves out.
 
   Args:
     counts: images, or objects, by name; only names that are left out.

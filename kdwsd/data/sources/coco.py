@@ -1,17 +1,17 @@
-"""MS-COCO: an instances json and a folder of images; 2014, 2017, or alike.
+"""MS-COCO 2014, 2017 and similar: an instances json and a folder of images.
 
     annotations/instances_train2017.json    train2017/000000000009.jpg
 
 Label ids follow the category ids in ascending order, so that the 80 categories
-numbered 1 to 90 become 0 to 79. Images without annotations are kept, with no
-labels. A crowd counts as presence of its class; it is flagged, because COCO's
-metrics ignore it. Boxes of no area, of which COCO has a few, count as presence
-too but are no objects to find. A class of which an image has only annotations
-with `ignore` is unknown in it, as with VOC's difficult objects.
+numbered 1 to 90 become 0 to 79. Images without annotations are kept, without
+labels. A crowd makes its class present; it is flagged, because COCO's metrics
+ignore it. A box without area, of which COCO has a few, makes its class present
+too, but is not an object for detection. A class whose annotations in an image
+all have `ignore` is unknown there, like the class of VOC's difficult objects.
 
-Annotations need no `bbox`: one without it gives its image the label. The
-objects of an image are known where each has a box; where no annotation of the
-file has one, they are known of no image.
+Annotations need no `bbox`: one without it still gives its image the label. The
+objects of an image are known where each annotation has a box. If no annotation
+of the file has a box, the objects of all images are unknown.
 
 Source: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV
 2014, and the data format page of cocodataset.org.
@@ -38,7 +38,7 @@ def read(root=None, *, image_set=None, annotations=None, images=None,
   """Reads one split.
 
   Args:
-    root: COCO's folder; not needed where the next two paths are given.
+    root: COCO's folder; not needed if `annotations` and `images` are given.
     image_set: such as train2017; names json and folder inside `root`.
     annotations: path of the json, if it is elsewhere.
     images: folder of the images, if it is elsewhere.
@@ -49,7 +49,7 @@ def read(root=None, *, image_set=None, annotations=None, images=None,
     A `sources.Source`; image ids are COCO's, as text.
 
   Raises:
-    errors.InputError: a path, the json or an entry is not right.
+    errors.InputError: a path, the json or an entry is invalid.
   """
   path = annotations or os.path.join(
       root or "", "annotations", f"instances_{image_set}.json")
@@ -92,10 +92,10 @@ def read(root=None, *, image_set=None, annotations=None, images=None,
 
 
 def _image_folder(root, path, image_set, entries):
-  """The folder that goes with an instances json.
+  """The image folder of an instances json.
 
-  Of those where the data sets have it, the first that holds the first image;
-  if none does, the first that is there.
+  Of the usual folders, the first that contains the first image; if none does,
+  the first that exists.
   """
   name = os.path.splitext(os.path.basename(path))[0]
   name = name[len("instances_"):] if name.startswith("instances_") else (
@@ -136,8 +136,8 @@ def _annotations_by_image(entries, path, problems):
 def _list_images(entries, of_image, images, path, problems):
   """Finds the files of the images.
 
-  Some tools write an entry for each annotation of a file. Each alone would lack
-  the labels of the others, so those of one file are joined, under the first id.
+  Some tools write several entries for one file, one for each annotation. They
+  are joined under the first id, so that the image has all of its labels.
 
   Args:
     entries: the list `images`.
@@ -148,7 +148,7 @@ def _list_images(entries, of_image, images, path, problems):
     problems: `sources.Problems`.
 
   Returns:
-    List of `_Image`, the keys of all entries, and lines to tell.
+    List of `_Image`, the keys of all entries, and notices.
   """
   listed, seen, of_file, joined = [], set(), {}, []
   names = paths.Names(images)
@@ -173,7 +173,7 @@ def _list_images(entries, of_image, images, path, problems):
                            *of_image.get(image_id, ())]
     except errors.InputError as error:
       problems.add(error)
-    if image_id is not None:  # A bad image's annotations are its own too.
+    if image_id is not None:  # Also of a bad image.
       seen.add(image_id)
   return listed, seen, [
       f"{path}: {len(joined)} entries of `images` name a file that an earlier "
@@ -185,7 +185,7 @@ def _image(entry, image_id, images, where):
   """File name, and (height, width) or None, of an entry under `images`."""
   name = entry.get("file_name") if isinstance(entry, dict) else None
   if name is None and isinstance(entry, dict) and isinstance(
-      entry.get("coco_url"), str):  # LVIS has nothing else.
+      entry.get("coco_url"), str):  # LVIS gives only this.
     folder, name = entry["coco_url"].split("/")[-2:]
     if os.path.isdir(os.path.join(images, folder)):
       name = f"{folder}/{name}"
@@ -202,7 +202,7 @@ def _image(entry, image_id, images, where):
 
 
 class _Reader:
-  """Makes items of images and their annotations, and counts as it goes."""
+  """Makes items of images and their annotations, counting faults."""
 
   def __init__(self, path, entries, names, classes, has_boxes):
     self._path, self._entries, self._names = path, entries, names
@@ -250,7 +250,7 @@ class _Reader:
         fault=next((thing.fault for thing in things if thing.fault), ""))
 
   def notices(self, images, num_annotated):
-    """Yields what to tell: after all items are made.
+    """Yields the notices, after all items are made.
 
     Args:
       images: the list `images`.

@@ -12,7 +12,7 @@ from kdwsd.data import sources
 from kdwsd.data import texts
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
-_NUMBERS = {int, float}  # And no bool.
+_NUMBERS = {int, float}  # But not a bool.
 _NO_SUPERCATEGORY = ("", "none", "null")
 
 
@@ -25,7 +25,7 @@ class Thing(typing.NamedTuple):
       box.
     ignored: whether metrics leave it out, as VOC's difficult objects.
     crowd: whether it is a crowd.
-    fault: what is wrong with the box it has, in words; "" for nothing.
+    fault: message on a faulty box; "" for none.
   """
   category: object
   rectangle: list
@@ -40,7 +40,7 @@ class Categories(typing.NamedTuple):
   Attributes:
     names: by key.
     there: the names, each once, by ascending id.
-    notices: what was left out or joined.
+    notices: lines on what was left out or joined.
   """
   names: dict
   there: list
@@ -48,7 +48,7 @@ class Categories(typing.NamedTuple):
 
 
 def key(value):
-  """What an id is told by, an int or a text; None if it is no id."""
+  """Normalises an id to an int or a text; None if it is not an id."""
   if type(value) is int:  # Not a bool.
     return value
   if isinstance(value, float) and value.is_integer():
@@ -152,7 +152,7 @@ def thing(entry, index, names, path):
 
   Args:
     entry: a dict of the list `annotations`.
-    index: its place there.
+    index: its index there.
     names: of the categories, by key.
     path: of the json, for messages.
 
@@ -160,7 +160,7 @@ def thing(entry, index, names, path):
     A `Thing`.
 
   Raises:
-    errors.InputError: it does not say which category it is of.
+    errors.InputError: it has no valid category.
   """
   category = entry.get("category_id")
   if type(category) is not int:
@@ -183,7 +183,7 @@ def thing(entry, index, names, path):
 
 
 def _flag(value):
-  """A truth value, missing ones false; None for anything else."""
+  """A boolean, False if missing; None for anything else."""
   if value is None:
     return False
   if value in ("0", "1"):
@@ -192,7 +192,7 @@ def _flag(value):
 
 
 def _is_rectangle(value):
-  """Whether a value is x, y, width and height, with an area; NaN is nothing."""
+  """Whether a value is x, y, width, height, finite and with an area."""
   if type(value) is not list or len(value) != 4 or not (
       {*map(type, value)} <= _NUMBERS):
     return False

@@ -1,10 +1,10 @@
-"""Boxes in a table of labels: a row an object, as TensorFlow's detectors have.
+"""Boxes in a table of labels: one row per object, as in TensorFlow's tools.
 
     filename,width,height,class,xmin,ymin,xmax,ymax
 
-Boxes are pixel edges of the image as `width` and `height` give it. One that is
-no box is dropped and counted; its label stays. An image with a label whose row
-has no box has unknown objects.
+Boxes are pixel edges in an image of size `width` x `height`. An invalid box is
+dropped and counted, but its label is kept. The objects of an image are unknown
+if a row with a label has no box.
 """
 
 import math
@@ -19,11 +19,11 @@ def columns(there):
   """Finds the columns of boxes.
 
   Args:
-    there: numbers of columns by their plain names.
+    there: indices of columns by their plain names.
 
   Returns:
-    Numbers of xmin, ymin, xmax, ymax, and of height and width; each None where
-    not all are there.
+    Indices of xmin, ymin, xmax, ymax, and of height and width; None for either
+    group that is incomplete.
   """
   box = tuple(there.get(name) for name in _BOX)
   frame = there.get("height"), there.get("width")
@@ -35,7 +35,7 @@ class Boxes:
   """Collects the boxes of images, where a table has any.
 
   Attributes:
-    how: what the table has, in words, for a notice.
+    how: text for a notice on the table's columns.
   """
 
   def __init__(self, table, columns, frame):
@@ -43,8 +43,8 @@ class Boxes:
 
     Args:
       table: a `csv_tables.Table`.
-      columns: numbers of the columns xmin, ymin, xmax, ymax; None for no boxes.
-      frame: numbers of the columns height and width, or None.
+      columns: indices of the columns xmin, ymin, xmax, ymax; None for no boxes.
+      frame: indices of the columns height and width, or None.
     """
     self._table, self._columns, self._frame = table, columns, frame
     self._rows, self._frames, self._faults = {}, {}, {}
@@ -59,7 +59,7 @@ class Boxes:
       image_id: of the image.
       line: number of the row's line.
       row: its fields.
-      label_ids: of the labels that the box has.
+      label_ids: of the labels of the box.
     """
     if self._columns is None:
       return
@@ -73,7 +73,7 @@ class Boxes:
       self._unknown.add(image_id)
       return
     xmin, ymin, xmax, ymax = map(_number, fields)
-    if xmin < xmax and ymin < ymax:  # False of what is no number.
+    if xmin < xmax and ymin < ymax:  # False for NaN.
       self._largest = max(self._largest, xmax, ymax)
       rows += [((ymin, xmin, ymax, xmax), label, False, False)
                for label in label_ids]
@@ -87,7 +87,7 @@ class Boxes:
 
     Args:
       image_id: of the image.
-      label_ids: wanted; objects of other labels are left out.
+      label_ids: labels to include.
     """
     if (self._columns is None or image_id in self._unknown
         or self._are_fractions()):
@@ -99,7 +99,7 @@ class Boxes:
         fault=faults[0] if faults else "")
 
   def notice(self):
-    """What was left out, in a line; None if nothing."""
+    """A line on what was left out; None if nothing was."""
     if self._columns is not None and self._are_fractions():
       return "Left out all boxes: expected pixels, received fractions."
     return None
@@ -109,7 +109,7 @@ class Boxes:
 
 
 def _frame(sides):
-  """(height, width) of two texts; None if they are none."""
+  """(height, width) of two texts; None if they are not sizes."""
   numbers = tuple(_number(side) for side in sides)
   if all(number >= 1 and number == int(number) for number in numbers):
     return tuple(map(int, numbers))
@@ -117,7 +117,7 @@ def _frame(sides):
 
 
 def _number(field):
-  """A number of pixels; NaN if a text is none."""
+  """A number of pixels; NaN if a text is not a number."""
   try:
     number = float(field)
   except ValueError:

@@ -1,8 +1,8 @@
-"""What the columns of a table mean: labels by name, one a class, or neither.
+"""Infers the columns of a table: names of labels, a class each, or neither.
 
-A column of a class has one of the values of `label_values` for every image. A
-file that never says 0 may mean "absent" by -1 or by a blank; it is refused
-until a flag tells. Other columns are left out and named.
+The column of a class has a value of `label_values` for every image. In a file
+without any 0, -1 or a blank may mean "absent" or "unknown"; such a file is
+refused unless a flag gives the meaning. Other columns are ignored and reported.
 """
 
 import dataclasses
@@ -21,38 +21,38 @@ _LABEL_NAMES = frozenset(
     "tags category categories categoryname target targets classlabel "
     "classlabels imagelabel imagelabels imagetags finding findings "
     "findinglabels".split())
-# Hold numbers that could be taken for labels, or for classes' names.
+# Columns of numbers that could be mistaken for labels or class names.
 _OTHER_NAMES = frozenset(
     "width height depth imagewidth imageheight xmin ymin xmax ymax x y w h x1 "
     "y1 x2 y2 split subset set fold partition id index idx valid isvalid "
     "istrain istest train val validation test difficult truncated occluded "
     "iscrowd isgroupof isoccluded istruncated isdepiction isinside pose source "
     "size".split())
-# Of those, the ones that are no class's name even if all values are 0 and 1.
+# Those that are not classes even if all values are 0 and 1.
 _NEVER_CLASSES = frozenset(
     "width height depth imagewidth imageheight xmin ymin xmax ymax x1 y1 x2 y2 "
     "difficult iscrowd isgroupof".split())
-# Of labels, where there is no column of their names.
+# Columns of label ids, used if there is no column of label names.
 _LABEL_IDS = frozenset("labelid classid categoryid targetid".split())
 _SAID_OF_LABELS = frozenset(
     "confidence present presence ispresent value score probability".split())
-_ONLY_CLASSES = "_classes.csv"  # Roboflow's: no column but those of classes.
+_ONLY_CLASSES = "_classes.csv"  # Roboflow's: all other columns are classes.
 _UNNAMED = re.compile(r"unnamed:\d+")
-_MOST_KEPT = 1000  # Distinct values of a column that is not of labels.
+_MOST_KEPT = 1000  # Distinct values kept of a column without labels.
 _CHUNK = 5000  # Rows.
-_MOST_ODD = 3  # Different values in the column of a class; more are no slips.
+_MOST_ODD = 3  # Invalid values in a class's column that may be mistakes.
 
 
 @dataclasses.dataclass(frozen=True)
 class Hints:
-  """What flags say of a table; None is found by looking.
+  """Flags that describe a table; None for what is to be inferred.
 
   Attributes:
     csv_separator: of the fields.
-    label_separator: of the labels in a field; `none` for one label a field.
+    label_separator: of the labels in a field; `none` for one label per field.
     path_column: name of the column of image paths.
-    label_columns: names of the columns of labels by name.
-    ignore_columns: names of columns to leave out.
+    label_columns: headers of the columns of label names.
+    ignore_columns: headers of the columns to ignore.
     minus_one: meaning of -1, `absent` or `unknown`.
     blank: likewise, of a blank in the column of a class.
   """
@@ -67,15 +67,15 @@ class Hints:
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-  """What the columns mean.
+  """The meaning of the columns.
 
   Attributes:
-    labels: numbers of the columns of labels by name.
-    fields: the different fields of those.
-    classes: numbers of the columns of classes, if there are no such columns.
-    box: numbers of the columns xmin, ymin, xmax, ymax, or None.
-    frame: numbers of the columns height and width, or None.
-    ignored: names of all others.
+    labels: indices of the columns of label names.
+    fields: the distinct fields of those.
+    classes: indices of the columns of classes, if `labels` is empty.
+    box: indices of the columns xmin, ymin, xmax, ymax, or None.
+    frame: indices of the columns height and width, or None.
+    ignored: headers of all others.
     meanings: `label_values.Meanings` of the values in columns of classes.
   """
   labels: tuple
@@ -88,13 +88,13 @@ class Columns:
 
 
 class _Seen:
-  """Values of a column: all different ones, or the first so many.
+  """Distinct values of a column, up to a maximal number.
 
   Attributes:
     values: set of texts.
-    kinds: those of `label_values.kind`.
-    is_binary: whether every value is one of a label, not all of them blank.
-    is_mixed: whether some values are.
+    kinds: their kinds by `label_values.kind`.
+    is_binary: whether all values are label values and not all are blank.
+    is_mixed: whether some values are label values.
   """
 
   def __init__(self, keep_all):
@@ -109,32 +109,32 @@ class _Seen:
       self._full = self._most is not None and len(self.values) > self._most
 
   def close(self):
-    """To be called when all rows were added."""
+    """Call this when all rows have been added."""
     self.kinds = {label_values.kind(value) for value in self.values}
     known = bool(self.kinds - {None, label_values.BLANK})
     self.is_binary = known and None not in self.kinds
     self.is_mixed = known and None in self.kinds
 
   def others(self):
-    """Values that are none of a label."""
+    """Values that are not label values."""
     return sorted(value for value in self.values
                   if label_values.kind(value) is None)
 
 
 def decide(table, hints, classes):
-  """Finds out what the columns of a table mean.
+  """Infers the meaning of the columns of a table.
 
   Args:
     table: a `csv_tables.Table`.
     hints: a `Hints`.
-    classes: names asked for, or None.
+    classes: requested names, or None.
 
   Returns:
     A `Columns`.
 
   Raises:
-    errors.InputError: it is not certain; the message names the flag that
-      settles it.
+    errors.InputError: the meaning is ambiguous; the message names the flag
+      that resolves it.
   """
   header = table.header
   left_out = {table.column(name, "--ignore_columns")
@@ -167,7 +167,7 @@ def decide(table, hints, classes):
 
 
 def _look(table, labels):
-  """Returns a `_Seen` for each column; rows of a wrong length do not count."""
+  """Returns a `_Seen` for each column; ignores rows of a wrong length."""
   seen = [_Seen(i in labels) for i in range(len(table.header))]
   rows = table.rows()
   first, empty = None, True
@@ -193,7 +193,7 @@ def _look(table, labels):
 
 
 def _by_name(table, seen, rest, named, classes):
-  """Numbers of the columns of labels by name; none where there are none."""
+  """Indices of the columns of label names."""
   header = table.header
   if classes and any(header[i] in classes and seen[i].is_binary for i in named):
     return ()
@@ -224,7 +224,7 @@ def _by_name(table, seen, rest, named, classes):
 
 
 def _by_column(table, seen, rest, classes):
-  """Numbers of the columns of classes."""
+  """Indices of the columns of classes."""
   header, found = table.header, []
   are_all = os.path.basename(table.path) == _ONLY_CLASSES
   for i in rest:
@@ -264,12 +264,12 @@ def _by_column(table, seen, rest, classes):
 
 
 def _stem(name):
-  """A column's name without a number: `label_2` is `label`."""
+  """A column's header without a number: `label` for `label_2`."""
   return csv_tables.plain(name).rstrip("0123456789")
 
 
 def _is_index(header, i, seen):
-  """Whether a column without a name numbers the rows, or is empty."""
+  """Whether a column without a header holds row numbers, or is empty."""
   if header[i] and not _UNNAMED.fullmatch(csv_tables.plain(header[i])):
     return False
   if seen[i].kinds <= {label_values.BLANK}:
@@ -279,7 +279,7 @@ def _is_index(header, i, seen):
 
 
 def _check_certainties(table, seen, rest):
-  """Refuses a column that says that labels of other columns do not hold."""
+  """Refuses a column that marks the labels of others as absent or doubtful."""
   for i in rest:
     if (csv_tables.plain(table.header[i]) in _SAID_OF_LABELS
         and not seen[i].kinds <= {label_values.PRESENT, label_values.BLANK}):
@@ -292,7 +292,7 @@ def _check_certainties(table, seen, rest):
 
 
 def _check_values(table, columns, hints):
-  """Refuses values that may mean absent as well as unknown."""
+  """Refuses values that may mean either absent or unknown."""
   kinds = set().union(*(column.kinds for column in columns))
   told = {label_values.MINUS_ONE: hints.minus_one,
           label_values.BLANK: hints.blank}

@@ -1,27 +1,27 @@
-"""People's own images: a table of image paths and labels.
+"""CSV: a table of image paths and labels, for images of any origin.
 
-Labels by name, several to a field or one row a label:
+Label names, several in a field or one per row:
 
     path,labels
     holiday/beach.jpg,person;boat
     holiday/empty.jpg,
 
-or a column for each class (`label_values` has what may stand in it):
+or a column for each class (for its values see `label_values`):
 
     path,person,boat
     holiday/beach.jpg,1,1
     holiday/sea.jpg,0,?
 
-Separators and columns are found by looking (`csv_tables`, `csv_columns`,
-`csv_names`), and what was found is told. Rows of the same image are joined: a
-class is present if any of them says so, else absent if any says so. Columns
-xmin, ymin, xmax, ymax beside labels by name are boxes in pixels.
+Separators and columns are inferred (`csv_tables`, `csv_columns`, `csv_names`)
+and reported. Rows of the same image are joined: a class is present if it is in
+any row, else absent if it is in any row. Columns xmin, ymin, xmax, ymax beside
+label names are boxes in pixels.
 
-Paths start from the folder of the file, or from `--images`; a name without an
-image ending means the file that has one. In the first form the classes are
-those of `--classes`, or all names found, sorted: give another split the same
-list, or its labels get other numbers. In the second they are the columns, in
-their order.
+Paths are relative to the folder of the file, or to `--images`; a name without
+an image extension stands for the file with one. In the first form the classes
+are those of `--classes`, or all names found, sorted; another split needs the
+same list to have the same label ids. In the second form the classes are the
+columns, in order.
 """
 
 import collections
@@ -41,7 +41,7 @@ from kdwsd.data.sources import paths
 
 _USUAL = (".jpg", ".JPG", ".png")  # Told at once to be images.
 _NO_LABELS = ("unlabeled", "unlabelled")  # Roboflow's column, hardly a class.
-_MOST_KNOWN = 100_000  # Rows of columns of classes that are kept in memory.
+_MOST_KNOWN = 100_000  # Rows of class columns that are kept in memory.
 
 
 def read(path, *, images=None, classes=None, hints=None, problems):
@@ -49,18 +49,16 @@ def read(path, *, images=None, classes=None, hints=None, problems):
 
   Args:
     path: of the file, UTF-8.
-    images: folder that paths start from; the file's own if None.
+    images: base folder of the paths; None for the file's folder.
     classes: names, in order; None for those of the file.
-    hints: a `csv_columns.Hints`, or None; what it leaves open is found by
-      looking.
-    problems: `sources.Problems`; a bad row takes its image away whole.
+    hints: a `csv_columns.Hints`, or None; the rest is inferred.
+    problems: `sources.Problems`; a bad row removes its whole image.
 
   Returns:
     A `sources.Source`; image ids are the paths as written.
 
   Raises:
-    errors.InputError: the file, its header or a row is not right, or what it
-      means is not certain.
+    errors.InputError: the file, its header or a row is invalid or ambiguous.
   """
   hints = hints or csv_columns.Hints()
   table = csv_tables.read(path, separator=hints.csv_separator,
@@ -86,12 +84,12 @@ def read(path, *, images=None, classes=None, hints=None, problems):
 
 
 class _ByName:
-  """Labels by name; those that the class list leaves out have numbers too.
+  """Label names; those that the class list leaves out are numbered too.
 
   Attributes:
     classes: names of the source.
     names: those, then names that are left out.
-    how: what was found, in words.
+    how: text for a notice on what was inferred.
   """
 
   def __init__(self, table, columns, classes, hints):
@@ -142,7 +140,7 @@ class _ByName:
 
 
 class _ByColumn:
-  """A column for each class; attributes as of `_ByName`."""
+  """A column for each class; attributes as for `_ByName`."""
 
   def __init__(self, table, columns, classes):
     there = tuple(table.header[i] for i in columns.classes)
@@ -184,11 +182,11 @@ class _ByColumn:
 
 
 class _Listed:
-  """Images in order, the rows of each joined.
+  """Images in order, with their rows joined.
 
   Attributes:
     images: [path, line of the first row, present, unknown] by image id.
-    num_joined: rows that joined one before.
+    num_joined: rows that were joined with an earlier one.
     num_odd: labels that are present in one row and absent in another.
   """
 
@@ -198,7 +196,7 @@ class _Listed:
     self.num_joined = self.num_odd = 0
 
   def add(self, image_id, path, line, present, unknown):
-    """Adds what a row says."""
+    """Adds the labels of a row."""
     image = self.images.get(image_id)
     if image is None:
       self.images[image_id] = [path, line, present, unknown]
@@ -213,7 +211,7 @@ class _Listed:
     image[3] = tuple(sorted(unknown_before & set(unknown) - either))
 
   def notice(self):
-    """What joining did, in a line; None if nothing."""
+    """A line on the joined rows; None if there are none."""
     if not self.num_joined:
       return None
     odd = (f"; {self.num_odd} labels are 1 in one row and 0 in another, and "
@@ -242,7 +240,7 @@ def _join(table, columns, images, form, found, problems):
       listed.add(name, path, line, *labels)
     except errors.InputError as error:
       if name and name in bad:
-        continue  # One message an image.
+        continue  # One message per image.
       problems.add(error)
       bad.add(name)
   for name in bad:
@@ -251,7 +249,7 @@ def _join(table, columns, images, form, found, problems):
 
 
 def _image(table, row, images, where):
-  """File and id of the image that a row is about, as `paths.locate` does."""
+  """File and id of the image of a row, by `paths.locate`."""
   name = (row[table.path_column].strip()
           if len(row) > table.path_column else "")
   if not name:
@@ -264,12 +262,12 @@ def _image(table, row, images, where):
 
 
 def _items(table, listed, form, found):
-  """Returns the items, and images by name of labels that are left out."""
+  """Returns the items, and numbers of images by left-out label."""
   wanted, left_out = {(): ()}, collections.Counter()
   num_classes = len(form.classes)
 
   def choose(numbers):
-    """Those of the class list; few different tuples for many images."""
+    """Ids in the class list; shares equal tuples to save memory."""
     if numbers not in wanted:
       wanted[numbers] = tuple([n for n in numbers if n < num_classes])
     return wanted[numbers]

@@ -1,12 +1,12 @@
-"""Labels by name: what parts those that share a field of a table.
+"""Infers the separator of several label names in a field of a table.
 
-Lists as Python or JSON write them are certain, and then all fields must be
-lists. Otherwise labels are parted by `;` or `|` where either occurs. A comma
-may belong to a name ("bow, decorative") and a space often does ("stop sign"):
-they part labels only where the parts prove to be labels of their own, each
-alone in another field, or first in one and last in another, or in the class
-list. What is not certain is refused, as are words in more combinations than
-names have: "clear primary", "haze primary", "clear primary water".
+Lists in the syntax of Python or JSON are unambiguous; then all fields must be
+lists. Otherwise `;` or `|` is a separator wherever it occurs. A comma may
+belong to a name ("bow, decorative") and a space often does ("stop sign"). They
+are separators only if the parts occur as labels: alone in another field, first
+in one field and last in another, or in the class list. Ambiguous fields are
+refused, as are words in more combinations than names would have: "clear
+primary", "haze primary", "clear primary water".
 """
 
 import ast
@@ -19,28 +19,28 @@ from kdwsd.data import texts
 _WORDS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t",
           "pipe": "|", "space": " "}
 _QUOTED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
-# Strings parted by commas; or by spaces, as NumPy writes them.
+# Strings separated by commas, or by spaces as NumPy writes them.
 _LIST = re.compile(
     rf"(?:{_QUOTED}(?:\s*,\s*{_QUOTED})*\s*,?|{_QUOTED}(?:\s+{_QUOTED})*)?")
 _STRING = re.compile(_QUOTED)
-# What share of the fields with a mark must prove that it parts labels; others
-# never do without being asked to.
+# Share of the fields with a character that must show that it is a separator;
+# other characters need a flag.
 _NEEDED = {",": 0.5, " ": 1.0}
 _MOST_COMPARED = 500
 _ODD = re.compile(r"""[\[\]{}"]|^'|'$|^\(['"]""")
 
 
 class NotAListError(ValueError):
-  """A field that is no list of labels, in a column of such lists."""
+  """A field is not a list of labels, in a column of such lists."""
 
 
 class UncertainError(ValueError):
-  """What parts the labels of a column is not certain.
+  """The separator of the labels in a column is ambiguous.
 
   Attributes:
-    field: where it shows.
-    expected: and
-    received: in words.
+    field: an ambiguous field.
+    expected: for the message.
+    received: for the message.
   """
 
   def __init__(self, field, expected, received):
@@ -49,19 +49,19 @@ class UncertainError(ValueError):
 
 
 def find(fields, classes, separator):
-  """Finds out how to part the labels of a column.
+  """Infers how to split the labels of a column.
 
   Args:
-    fields: the different fields.
-    classes: names asked for, or None; a field that is one of them is a label.
+    fields: the distinct fields.
+    classes: requested names, or None; a field that is one of them is a label.
     separator: value of `--label_separator`, or None.
 
   Returns:
-    (how, part): in words, and a function from a field to a list of names, which
-    raises `NotAListError`.
+    (how, split): text for a notice, and a function from a field to a list of
+    names, which raises `NotAListError`.
 
   Raises:
-    UncertainError: it is not certain.
+    UncertainError: the separator is ambiguous.
   """
   classes = frozenset(classes or ())
   fields = sorted({field.strip() for field in fields} - classes - {""})
@@ -73,13 +73,13 @@ def find(fields, classes, separator):
   part = _names(classes, _parted(mark))
   unfit = "" if separator is not None or mark == "," else ","
   _check(fields, classes, part, unfit)
-  return (f"parted by {' or '.join(map(repr, mark))}"
+  return (f"separated by {' or '.join(map(repr, mark))}"
           if separator is None and mark else
-          f"parted by {mark!r}" if mark else "one a field"), part
+          f"separated by {mark!r}" if mark else "one a field"), part
 
 
 def _look(fields, classes):
-  """Returns the characters that part labels; none where each field is one."""
+  """Returns the separators of labels, or "" if each field is one label."""
   for mark in (";|", ";", "|", ",", " ") if classes else ():
     split = _parted(mark)
     parts = [_clean(split(field)) for field in fields]
@@ -106,7 +106,7 @@ def _look(fields, classes):
       field = (proved or half or sorted(parts))[0]
       raise UncertainError(
           field, f"to know whether {'a space' if mark == ' ' else repr(mark)} "
-          "parts labels or belongs to a name; give "
+          "separates labels or belongs to a name; give "
           f"{texts.flag('label_separator', 'space' if mark == ' ' else mark)}"
           ", or none if a field is one "
           "label, or --classes", texts.quoted(field))
@@ -119,7 +119,7 @@ def _those_used(marks, fields):
 
 
 def _recur(parts):
-  """Whether words come in so many combinations that they are hardly names."""
+  """Whether words occur in too many combinations to be parts of names."""
   sets = [frozenset(some) for some in parts.values()]
   if len(set(sets)) < len(sets) or len(sets) > len(frozenset().union(*sets)):
     return True
@@ -128,14 +128,14 @@ def _recur(parts):
 
 
 def _free(parts, alone):
-  """Parts that stand alone elsewhere, or first here and last there."""
+  """Parts that occur alone, or first in one field and last in another."""
   first = {some[0] for some in parts if some}
   last = {some[-1] for some in parts if some}
   return alone | first & last
 
 
 def _check(fields, classes, part, unfit):
-  """Refuses names that look like several, or like code."""
+  """Refuses names that look like several names, or like code."""
   checked = set(classes)
   for field in fields:
     for name in part(field):
@@ -145,11 +145,11 @@ def _check(fields, classes, part, unfit):
       if unfit and unfit in name:
         raise UncertainError(
             field, "to know whether a comma belongs to a name; give "
-            "--label_separator with what parts labels, or --classes",
+            "--label_separator of the labels, or --classes",
             texts.quoted(name))
       if _ODD.search(name):
         raise UncertainError(
-            field, "names without brackets or quotes; part labels with "
+            field, "names without brackets or quotes; split labels with "
             "--label_separator, or give the names as they are with --classes",
             texts.quoted(name))
 
@@ -169,9 +169,9 @@ def _clean(parts):
 
 
 def _parted(mark):
-  """A function that parts a field at any of some characters.
+  """Returns a function that splits a field at any of some characters.
 
-  A mark of the user's that is longer, such as ` - `, parts as a whole.
+  A longer separator from a flag, such as ` - `, is used as a whole.
   """
   if not mark:
     return lambda field: [field]
@@ -197,7 +197,7 @@ def _is_list_of_strings(field):
 
 
 def _parts_of_list(field):
-  """Names in a list as JSON, Python, NumPy or a person writes it."""
+  """Names in a list in the syntax of JSON, Python, NumPy, or by hand."""
   if field == "set()":
     return []
   try:

@@ -1,9 +1,9 @@
-"""Tables of text as people have them: CSV with any separator.
+"""Tables of text: CSV with any separator.
 
-The separator is the one that sets the column of image paths apart in the
-header; the header's names, or the image endings in a column, tell which column
-that is. Excel's first line `sep=;` is obeyed. Rows are read anew each time they
-are asked for, so that a million of them need no memory.
+The separator is inferred as the one by which the header has a column of image
+paths. That column is recognised by its header or by image extensions in its
+fields. Excel's first line `sep=;` is respected. Rows are parsed again on each
+use, so that a million of them need no memory.
 """
 
 import csv
@@ -23,7 +23,7 @@ _PATH_NAMES = frozenset(
     "path paths file files filename filenames filepath filepaths fname image "
     "images imagefile imagefilename imageid imagename imagepath img imgfile "
     "imgid imgname imgpath photo picture".split())
-_SAMPLE = 200  # Rows that are looked at to find the column of paths.
+_SAMPLE = 200  # Rows that are read to find the column of paths.
 _EXCEL = re.compile(r'\s*"?sep=(.)"?\s*$')
 
 
@@ -36,7 +36,7 @@ class Table:
     text: all of it.
     separator: of the fields.
     header: names of the columns, without the spaces around them.
-    path_column: which of them has the images' paths.
+    path_column: index of the one with the images' paths.
     first: number of records before the header.
   """
   path: str
@@ -49,7 +49,7 @@ class Table:
   def rows(self):
     """Yields (line number, fields) of the rows; blank ones are left out.
 
-    Blank fields beyond those of the header do not count.
+    Blank fields beyond those of the header are ignored.
     """
     length = len(self.header)
     for line, row in itertools.islice(
@@ -61,16 +61,16 @@ class Table:
   def wrong_length(self, line, row):
     """The `errors.InputError` of a row with too few or too many fields."""
     return errors.InputError(
-        f"{self.path}:{line}: expected {len(self.header)} fields parted by "
+        f"{self.path}:{line}: expected {len(self.header)} fields separated by "
         f"{texts.quoted(self.separator)}, those that contain it in double "
         f"quotes. Received: {len(row)}, "
         f"{texts.quoted(self.separator.join(row))}.")
 
   def column(self, name, flag):
-    """Number of a column that a flag names.
+    """Index of a column that a flag names.
 
     Raises:
-      errors.InputError: no column, or several, of that name.
+      errors.InputError: no column or several columns have that name.
     """
     return _column(self.header, name, flag, self.path)
 
@@ -80,15 +80,15 @@ def read(path, *, separator=None, path_column=None):
 
   Args:
     path: of the file, UTF-8.
-    separator: of the fields, or a word for it; None to find it.
-    path_column: name of the column with the paths of images; None to find it.
+    separator: of the fields, or a word for it; None to infer it.
+    path_column: header of the column of image paths; None to infer it.
 
   Returns:
     A `Table`.
 
   Raises:
-    errors.InputError: no such file, no header, or separator or column of paths
-      are not certain.
+    errors.InputError: no such file, no header, or the separator or the column
+      of paths is ambiguous.
   """
   text = sources.read_text(path, "a CSV file")
   first = 0
@@ -124,10 +124,10 @@ def read(path, *, separator=None, path_column=None):
 
 
 def separator_of(value):
-  """Turns the value of `--csv_separator` into a character.
+  """Converts the value of `--csv_separator` to a character.
 
   Raises:
-    errors.InputError: neither one character nor a word for one.
+    errors.InputError: neither a character nor a word for one.
   """
   value = _WORDS.get(value, value)
   if len(value) != 1 or value in "\"\r\n\0":
@@ -138,7 +138,7 @@ def separator_of(value):
 
 
 def plain(name):
-  """A column's name as names are compared: `Image_ID` is `imageid`."""
+  """Normalised header of a column: `imageid` for `Image_ID`."""
   return re.sub(r"[\s_\-]+", "", name).casefold()
 
 
@@ -150,12 +150,12 @@ def listed(names, most=12):
 
 
 def _only(tables, samples, path):
-  """The one way to read a table, or why there is none."""
+  """The only valid candidate; raises if there is none, or several."""
   if len(tables) == 1:
     return tables[0]
   if tables:
     raise errors.InputError(
-        f"{path}: expected one way to part the header; name the separator with "
+        f"{path}: expected one way to split the header; give the separator by "
         "--csv_separator. Received: "
         + " or ".join(texts.quoted(table.separator) for table in tables)
         + ", with image paths in the column "
@@ -174,7 +174,7 @@ def _only(tables, samples, path):
 
 
 def _path_column(header, rows, wanted, path):
-  """Number of the column with the paths of images, or None."""
+  """Index of the column of image paths, or None."""
   if wanted is not None:
     same = [name for name in header if plain(name) == plain(wanted)]
     return (_column(header, wanted, "--path_column", path) if same else None)
@@ -190,7 +190,7 @@ def _path_column(header, rows, wanted, path):
 
 
 def _all_images(rows, column):
-  """Whether a column has names of images and nothing else."""
+  """Whether all fields of a column are names of images."""
   fields = [row[column].strip() for row in rows if len(row) > column]
   fields = [field for field in fields if field]
   return bool(fields) and all(map(image_names.is_image, fields))
@@ -217,13 +217,13 @@ def _records(text, separator, path):
         yield reader.line_num, row
   except csv.Error as error:
     raise errors.InputError(
-        f"{path}:{reader.line_num}: expected fields parted by "
+        f"{path}:{reader.line_num}: expected fields separated by "
         f"{texts.quoted(separator)}, those that contain it in double quotes. "
         f"Received: {texts.shown(str(error))}.") from error
 
 
 def _lines(text):
-  """Yields the lines of a text with their ends.
+  """Yields the lines of a text with their line endings.
 
   `io.StringIO` would hold four bytes for every character.
   """

@@ -2,14 +2,14 @@
 
     image_path y_1 ... y_C  xmin ymin xmax ymax score  xmin ymin xmax ...
 
-Blanks between fields, labels 0 or 1, boxes in inclusive pixels from 0, any
-number of proposals. The line does not say where the labels end: the class list
-does. Nor does it say which frame the boxes are in: `--datalist_frame` does,
-`original` for the image as it is looked at, or `warped672`, the reference
-code's own, for the image warped to 672 x 672.
+Fields are separated by blanks. Labels are 0 or 1, boxes are inclusive pixels
+counted from 0, and the number of proposals is arbitrary. The class list gives
+the number of labels. `--datalist_frame` gives the frame of the boxes:
+`original` for the upright image, or `warped672`, as in the reference code, for
+the image warped to 672 x 672.
 
-Lines are checked when read. The boxes are read again by the worker that needs
-them, so that those of a whole data set never lie in memory.
+Lines are checked when the list is read. A worker reads the boxes of its images
+again, so that the boxes of a whole data set are never in memory.
 
 Source: github.com/Yochengliu/MLIC-KD-WSD, its data layer and README.
 """
@@ -26,7 +26,7 @@ from kdwsd.data.sources import paths
 
 FRAMES = {"original": None, "warped672": (672, 672)}
 
-# Exporters that count from 1, or scale an exclusive edge, are a pixel off.
+# Exporters that count from 1, or scale an exclusive edge, err by a pixel.
 _TOLERANCE_PIXELS = 1.0
 
 # Scores are kept in float32.
@@ -38,7 +38,7 @@ def read(path, *, images=None, classes=None, frame="original", problems):
 
   Args:
     path: of the text file.
-    images: folder that image paths start from; the datalist's own if None.
+    images: base folder of image paths; None for the datalist's folder.
     classes: names, in the order of the labels.
     frame: one of `FRAMES`.
     problems: `sources.Problems`.
@@ -47,7 +47,7 @@ def read(path, *, images=None, classes=None, frame="original", problems):
     A `sources.Source`.
 
   Raises:
-    errors.InputError: the file, an argument or a line is not right.
+    errors.InputError: the file, an argument or a line is invalid.
   """
   if frame not in FRAMES:
     raise errors.InputError(
@@ -80,7 +80,7 @@ def read(path, *, images=None, classes=None, frame="original", problems):
           proposals=line, where=where))
     except errors.InputError as error:
       problems.add(error)
-  # Which of its lines has the right labels is not known.
+  # It is unknown which of its lines has the right labels.
   items = [item for item in items if item.image_id not in repeated]
   return sources.Source(
       classes=tuple(classes), items=items, image_folder=images, description={
@@ -93,14 +93,14 @@ def read_proposals(line, height, width):
 
   Args:
     line: a `sources.Line`.
-    height: of the upright image, pixels; matters for the frame `original`.
+    height: of the upright image, pixels; used for the frame `original`.
     width: likewise.
 
   Returns:
     boxes [N, 4] float32 and scores [N] float32, in the line's order.
 
   Raises:
-    errors.InputError: the line is not right, or a box is outside the image.
+    errors.InputError: the line is invalid, or a box is outside the image.
   """
   try:
     with open(line.path, "rb") as file:
@@ -179,9 +179,9 @@ def _is_number(text):
 
 
 def _to_boxes(rows, frame, where):
-  """Checks [N, 5] numbers and turns them into boxes and scores.
+  """Checks [N, 5] numbers and converts them to boxes and scores.
 
-  Without a frame only what needs none is checked, and nothing is returned.
+  Without a frame, only checks that need none are made, and None is returned.
   """
   xmin, ymin, xmax, ymax = rows[:, :4].T
   bad = (xmax < xmin) | (ymax < ymin)

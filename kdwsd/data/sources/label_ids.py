@@ -1,19 +1,19 @@
-"""Label ids that are most of a long list, kept as the few that are not."""
+"""A compact sequence of label ids that are most of a long list."""
 
 import collections.abc
 
 
 class AllBut(collections.abc.Sequence):
-  """All ids below a number but some, ascending; equal to the tuple of them.
+  """All ids below a number except some, ascending; equals the tuple of them.
 
-  Of 20,000 classes people have verified a dozen in each image, and the others
-  are unknown: a tuple of those would take 160 KB an image.
+  In Open Images people have verified a dozen of 20,000 classes for each image.
+  The others are unknown, and a tuple of them would take 160 KB an image.
   """
 
   __slots__ = ("_count", "_without")
 
   def __init__(self, count, without):
-    """Takes the number of ids, and those below it that are left out."""
+    """Takes the number of ids, and the ids below it that are left out."""
     self._count = count
     self._without = tuple(sorted(set(without)))
 

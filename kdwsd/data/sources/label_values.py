@@ -1,4 +1,4 @@
-"""What the value of an image's label says; one meaning wherever it is read.
+"""The meaning of a label's value, the same for every table.
 
 | value | meaning |
 |---|---|
@@ -16,14 +16,14 @@ _NUMBER = re.compile(r"([+-]?)([01])(?:\.0*)?(?:e[+-]?0+)?", re.IGNORECASE)
 
 
 def kind(value):
-  """Reads a value as it is written.
+  """Classifies a value as written.
 
   Args:
     value: text.
 
   Returns:
-    `PRESENT`, `ABSENT`, `UNKNOWN` (of a ?), `MINUS_ONE` or `BLANK`, which some
-    files mean otherwise; None of any other text.
+    `PRESENT`, `ABSENT`, `UNKNOWN` (for ?), or `MINUS_ONE` or `BLANK`, whose
+    meaning differs between files; None for any other text.
   """
   value = value.strip()
   if value in ("", "?"):
@@ -40,10 +40,10 @@ def kind(value):
 
 
 class Meanings(dict):
-  """`PRESENT`, `ABSENT` or `UNKNOWN` by value; None of any other text."""
+  """Maps values to `PRESENT`, `ABSENT` or `UNKNOWN`; other text to None."""
 
   def __init__(self, minus_one=None, blank=None):
-    """Settles what -1 and a blank mean; `UNKNOWN` if None."""
+    """Sets the meanings of -1 and of a blank; `UNKNOWN` if None."""
     super().__init__()
     self._settled = {MINUS_ONE: minus_one or UNKNOWN, BLANK: blank or UNKNOWN}
 

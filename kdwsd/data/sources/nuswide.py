@@ -1,4 +1,4 @@
-r"""NUS-WIDE: 81 concepts of Flickr photographs, labels one file a concept.
+r"""NUS-WIDE: Flickr photographs with 81 concepts, one label file per concept.
 
     ImageList/TrainImagelist.txt     actor\0001_2124494179.jpg, one a line
     ConceptsList/Concepts81.txt      airport, one a line
@@ -6,11 +6,11 @@ r"""NUS-WIDE: 81 concepts of Flickr photographs, labels one file a concept.
     Flickr/actor/0001_2124494179.jpg
 
 Line n of every label file belongs to line n of the image list. The archives
-unpack into different folders, so a file is also looked for in the root and in
-a folder of its archive's name. There are no boxes.
+unpack into different folders, so a file is also searched for in the root and in
+a folder named like its archive. There are no boxes.
 
-Many photographs have gone from Flickr: `--on_error=skip` leaves out those that
-are not there.
+Many photographs have been deleted from Flickr: `--on_error=skip` leaves out
+missing files.
 
 Source: T.-S. Chua et al., "NUS-WIDE: A Real-World Web Image Database from
 National University of Singapore", CIVR 2009, and its web page.
@@ -31,11 +31,11 @@ def read(root, *, image_set="train", images=None, classes=None, problems):
   """Reads one split.
 
   Args:
-    root: folder the archives were unpacked in.
+    root: folder that the archives were unpacked in.
     image_set: one of `IMAGE_SETS`.
-    images: folder of the images; `Flickr`, `images` or `Images` of the root,
-      whichever is there, if None.
-    classes: concepts wanted, in order; all in the list's order if None. One
+    images: folder of the images; None for `Flickr`, `images` or `Images` in the
+      root, whichever exists.
+    classes: concepts wanted, in order; None for all, in the list's order. One
       that is not in the list is absent in every image.
     problems: `sources.Problems`.
 
@@ -111,7 +111,7 @@ def _items(names, columns, images, list_path, problems):
           where=where))
     except errors.InputError as error:
       problems.add(error)
-  # Which of its lines has the right labels is not known.
+  # It is unknown which of its lines has the right labels.
   return [item for item in items if item.image_id not in repeated]
 
 
@@ -154,7 +154,7 @@ def _labels(root, name, kind, num_images, list_path):
 
 
 def _left_out(names, root, kind, num_images, list_path):
-  """Images of each concept that is not wanted, where it has any."""
+  """Numbers of images of the concepts that the class list leaves out."""
   counts = {}
   for name in names:
     try:

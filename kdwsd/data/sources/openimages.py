@@ -6,13 +6,14 @@
 
 People have verified only some labels of an image: confidence 1 is present, 0 is
 absent, and a class without a line is unknown for the image. A confidence
-between, as of machines' labels, is present from `min_confidence` up and unknown
-below it. Where lines of one image and label contradict each other, the label is
-unknown. What has a box is present.
+between these, of a machine-generated label, is present from `min_confidence` up
+and unknown below. If lines of an image contradict each other about a label, the
+label is unknown. A label with a box is present.
 
 Names come from `class-descriptions.csv` (`/m/0bt9lr,Dog`). The files list whole
-splits, of which people have a part of the images: with `--on_error=skip` lines
-of images that are not in the folder are counted and passed over.
+splits, and often only some of the images have been downloaded: with
+`--on_error=skip`, lines of images that are not in the folder are counted and
+ignored.
 
 Source: storage.googleapis.com/openimages/web, "Data Formats"; A. Kuznetsova et
 al., "The Open Images Dataset V4", IJCV 2020, sec. 3.2, on verification.
@@ -34,7 +35,7 @@ _LABELS = ("ImageID", "LabelName", "Confidence")
 _BOXES = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax")
 _PRESENT, _ABSENT, _UNKNOWN = 1, 0, -1
 
-# So many classes make the list of unknown ones as long as an image.
+# With so many classes, the list of unknown ones is as large as an image.
 _MANY_CLASSES = 5000
 
 
@@ -56,8 +57,8 @@ def read(path, *, images, class_descriptions=None, boxes=None,
     A `sources.Source`; image ids are those of the file.
 
   Raises:
-    errors.InputError: a file, its header or a line is not right, or images are
-      missing and nothing is to be skipped.
+    errors.InputError: a file, its header or a line is invalid, or images are
+      missing and none is to be skipped.
   """
   sources.check_directory(images, "the folder of the images (--images)")
   names = _descriptions(class_descriptions)
@@ -106,14 +107,14 @@ def read(path, *, images, class_descriptions=None, boxes=None,
 
 
 class _Labels:
-  """What the file of labels says of the images that are there.
+  """The labels of the images that exist.
 
   Attributes:
     states: {image id: {label: state}}.
     places: {image id: file and line that name it first}.
-    missing: lines of images that are not there.
+    missing: number of lines of images that do not exist.
     missing_boxes: likewise, of the file of boxes.
-    contradictions: labels of images that became unknown.
+    contradictions: number of labels that became unknown.
   """
 
   def __init__(self, path, files, min_confidence, problems):
@@ -141,11 +142,11 @@ class _Labels:
       if before != state and before != _UNKNOWN:
         states[label] = _UNKNOWN
         self.contradictions += 1
-    for image_id in bad:  # Not with half its labels.
+    for image_id in bad:  # An image must not keep half its labels.
       self.states.pop(image_id, None)
 
   def check_images(self, folder):
-    """Refuses missing images where nothing is to be skipped."""
+    """Refuses missing images unless they are to be skipped."""
     if self.missing and self._problems.on_error == "stop":
       line, image_id = self._first
       self._problems.add(errors.InputError(
@@ -154,12 +155,12 @@ class _Labels:
           "--on_error=skip converts the images that are there."))
 
   def notices(self, folder, num_files, others):
-    """What was passed over, in lines."""
+    """Lines on what was ignored."""
     lines = []
     for count, what in ((self.missing, "labels"),
                         (self.missing_boxes, "boxes")):
       if count:
-        lines.append(f"{count} lines of {what} are passed over: their images "
+        lines.append(f"{count} lines of {what} are ignored: their images "
                      f"are not in {folder}.")
     silent = num_files - len(self.states)
     if silent:
@@ -169,15 +170,15 @@ class _Labels:
       lines.append(f"{self.contradictions} labels are unknown because their "
                    "lines contradict each other.")
     if others:
-      lines.append(f"{others} files in {folder} that are no images are passed "
-                   "over.")
+      lines.append(f"{others} files in {folder} that are no images are "
+                   "ignored.")
     return lines
 
 
 def _rows(path, wanted, problems, optional=()):
   """Yields line number and the wanted fields of each row, streaming.
 
-  A column that is optional and not there gives empty fields.
+  A missing optional column gives empty fields.
   """
   try:
     with open(path, encoding="utf-8-sig", newline="") as file:
@@ -212,7 +213,7 @@ def _rows(path, wanted, problems, optional=()):
 
 
 def _state(confidence, min_confidence):
-  """What a confidence says, or None if it says nothing."""
+  """State of a label with a confidence, or None if that is invalid."""
   try:
     value = float(confidence)
   except ValueError:
@@ -234,7 +235,7 @@ def _bad_label(where, label, confidence, min_confidence):
 
 
 def _boxes(path, files, table, problems):
-  """Boxes of each image that is there; what has one is present.
+  """Boxes of each image that exists; labels with a box become present.
 
   Returns:
     {image id: list of (label, box, crowd)}.
@@ -248,7 +249,7 @@ def _boxes(path, files, table, problems):
     try:
       xmin, xmax, ymin, ymax = map(float, values)
     except ValueError:
-      xmin = xmax = ymin = ymax = np.nan  # Dropped and counted later.
+      xmin = xmax = ymin = ymax = np.nan  # It is dropped and counted later.
     rows.setdefault(image_id, []).append(
         (label, (ymin, xmin, ymax, xmax), group == "1", f"{path}:{line}"))
     if image_id in table.states:
@@ -270,7 +271,7 @@ def _objects(rows, numbers):
 
 
 def _files(folder):
-  """{image id: path} of a folder, and how many files are no images."""
+  """{image id: path} of a folder, and the number of other files."""
   found, others = {}, 0
   for where, folders, names in os.walk(folder):
     folders.sort()
@@ -289,7 +290,7 @@ def _files(folder):
 
 
 def _descriptions(path):
-  """{label: name}; a name that several labels have gets the label behind it."""
+  """{label: name}; a name of several labels gets the label appended."""
   if not path:
     return {}
   found = {}

@@ -1,10 +1,10 @@
-"""Where an image listed in a data set lies: one rule for every format.
+"""Resolves the path of an image in a data set, by one rule for all formats.
 
-A path is taken as it is written, from the folder of the images. If no such file
+A path is used as written, relative to the folder of the images. If no such file
 exists, its backslashes are read as separators: lists written on Windows have
-them, and a file name on Linux hardly ever does. Absolute paths of Windows name
-no file here and are refused. `./a.jpg` and `x//a.jpg` are read as `a.jpg` and
-`x/a.jpg`, so that all that is said of a file is said of one image.
+them, and file names on Linux hardly ever do. Absolute Windows paths are
+refused. `./a.jpg` and `x//a.jpg` are read as `a.jpg` and `x/a.jpg`, so that all
+labels of a file belong to one image.
 """
 
 import os
@@ -18,19 +18,19 @@ _ABSOLUTE_ON_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
 def locate(folder, name, where):
-  """Finds the file that a path in a data set means; it may be missing.
+  """Resolves a path in a data set to a file, which may be missing.
 
   Args:
-    folder: of the images; what relative paths start from.
+    folder: of the images; base of relative paths.
     name: the path as written.
-    where: what lists it, for messages: `train.csv:17`.
+    where: file and line of the path, for messages: `train.csv:17`.
 
   Returns:
-    (path, name): the file, and the path as it was read, which is `name` with
-    forward slashes where backslashes were separators, and without `./`.
+    (path, name): the file, and `name` normalised: with forward slashes where
+    backslashes were separators, and without `./`.
 
   Raises:
-    errors.InputError: an absolute path of Windows.
+    errors.InputError: an absolute Windows path.
   """
   name = _without_dots(name)
   path = os.path.join(folder, name)
@@ -46,7 +46,7 @@ def locate(folder, name, where):
 
 
 def _without_dots(name):
-  """A path without `./` and repeated slashes; `..` may lead through a link."""
+  """Removes `./` and repeated slashes; keeps `..`, which may follow a link."""
   if "./" not in name and "//" not in name or "://" in name:  # Most.
     return name
   parts = [part for part in name.split("/") if part not in ("", ".")]
@@ -54,25 +54,25 @@ def _without_dots(name):
 
 
 class Names:
-  """Tells which names mean one file, so that its labels are not parted.
+  """Recognises different names of one file, so that its labels are joined.
 
-  A file has the name that it was given first: `a.jpg`, or `/photos/a.jpg`,
-  `../photos/a.jpg`, or `a` where the ending is left out.
+  The first name of a file is used: `a.jpg`, `/photos/a.jpg`, `../photos/a.jpg`,
+  or `a` where the extension is left out.
   """
 
   def __init__(self, folder):
-    """Takes the folder that relative paths start from."""
+    """Takes the base folder of relative paths."""
     self._folder = folder
     self._prefixes = {}  # By folder, which are few.
     self._first = {}  # By path from the folder; plain names only if used.
 
   def first(self, name, path, *known):
-    """Returns the name that a file was given first.
+    """Returns the first name of a file.
 
     Args:
-      name: as `locate` returns it, perhaps without its ending.
+      name: as `locate` returns it, perhaps without its extension.
       path: of the file.
-      *known: containers of the names that came before.
+      *known: containers of the earlier names.
     """
     plain = name
     if path[-len(name):] != name:
@@ -89,7 +89,7 @@ class Names:
     return self._first.setdefault(plain, name)
 
   def _prefix(self, directory):
-    """A folder's path from the folder of the images, or else its own."""
+    """A folder's path relative to that of the images, or else absolute."""
     start, real = map(os.path.realpath, (self._folder, directory))
     if real == start:
       return ""
@@ -99,9 +99,9 @@ class Names:
 
 
 class Endings:
-  """Finds files of which a data set leaves out the ending.
+  """Finds files whose extension a data set leaves out.
 
-  The ending that was found last is tried first: one folder has mostly one kind.
+  The last extension found is tried first: a folder usually has only one.
   """
 
   def __init__(self):
@@ -110,7 +110,7 @@ class Endings:
         for ending in (lower, lower.upper())]
 
   def complete(self, path):
-    """Returns the path with its ending; as it is if there is no such file."""
+    """Returns the path with its extension; unchanged if there is no file."""
     if os.path.exists(path):
       return path
     for i, ending in enumerate(self._endings):

@@ -1,15 +1,15 @@
-"""TensorFlow Datasets: a data set that is prepared already, in `data_dir`.
+"""TensorFlow Datasets: a data set that is already prepared in `data_dir`.
 
 Nothing is downloaded, and the code of the data set is not run: features and
-splits are read from the files beside the records. Labels are, in this order:
+splits are read from the files beside the records. Labels are the first of:
 
-- boxes with labels (`objects` of voc and coco): an object that is difficult
-  alone makes its class unknown, as in VOC; crowds are presence.
+- boxes with labels (`objects` of voc and coco). A class with only difficult
+  objects is unknown, as in VOC; a crowd makes its class present.
 - a sequence of labels (`labels`).
-- one label an image (`label`); no label (-1) is a bad item.
+- one label per image (`label`); no label (-1) is a bad item.
 
-Where a data set has several of a kind, `label_feature` chooses. Images stay
-where they are, and the converter's processes read each from its TFRecord file.
+Where a data set has several of one kind, `label_feature` chooses. Images are
+not copied: the converter's processes read each from its TFRecord file.
 
 Source: tensorflow.org/datasets, "Feature connectors", "FeatureDecoders" and
 "Loading data sets from files".
@@ -47,11 +47,12 @@ def read(name, *, data_dir=None, image_set="train", label_feature=None,
     problems: `sources.Problems`.
 
   Returns:
-    A `sources.Source`; image ids are the file names that the data set has, or
-    else the names and numbers of the records.
+    A `sources.Source`; image ids are the file names in the data set, or else
+    the names and numbers of the records.
 
   Raises:
-    errors.InputError: not prepared, no such split, or other features.
+    errors.InputError: the data set is not prepared, lacks the split, or has
+      other features.
   """
   folder = _folder(name, data_dir)
   with _quiet():
@@ -60,7 +61,7 @@ def read(name, *, data_dir=None, image_set="train", label_feature=None,
 
 @contextlib.contextmanager
 def _quiet():
-  """Keeps the library from telling each step, and what it deprecates."""
+  """Suppresses the library's log of its steps and its deprecations."""
   logger = logging.getLogger("absl")
   level = logger.level
   logger.setLevel(logging.ERROR)
@@ -165,7 +166,7 @@ def _version(path):
 
 @dataclasses.dataclass(frozen=True)
 class _Feature:
-  """Where an example has its image and labels.
+  """Names of the image and the labels in an example.
 
   Attributes:
     image: name of the image.
@@ -222,13 +223,13 @@ def _feature(library, features, label_feature, folder):
 
 
 def _only(features, kind, usual):
-  """The one feature of a kind, or that with the usual name, or None."""
+  """The only feature of a kind, or the one with the usual name, or None."""
   names = [name for name, one in features.items() if isinstance(one, kind)]
   return usual if usual in names else names[0] if len(names) == 1 else None
 
 
 def _examples(library, builder, split, wanted, folder):
-  """Yields what is wanted of each example, images encoded, and its id."""
+  """Yields the wanted features of each example, images encoded, and its id."""
   features = builder.info.features
   keys = {*wanted, *(key for key in _IDS if key in features)}
   try:

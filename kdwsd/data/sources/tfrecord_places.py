@@ -1,8 +1,8 @@
-"""Where images lie inside TFRecord files, so that workers read them there.
+"""Finds the positions of images inside TFRecord files.
 
-A TFRecord file is a row of records: the length of the data as 8 bytes, a
-checksum of 4, the data, and a checksum of 4. What is stored in an example is
-stored as it is, so that a worker can read an image without TensorFlow.
+A TFRecord file is a sequence of records: the length of the data as 8 bytes, a
+checksum of 4, the data, and a checksum of 4. An example contains an image's
+bytes unchanged, so that a worker can read them without TensorFlow.
 
 Source: tensorflow.org, "TFRecord and tf.train.Example", "TFRecords format
 details".
@@ -17,7 +17,7 @@ _HEAD, _TAIL = 12, 4
 
 
 class Places:
-  """Places of records in files, and of bytes in records."""
+  """Positions of records in files, and of bytes in records."""
 
   def __init__(self):
     self._offsets = {}  # Of the file read last.
@@ -34,7 +34,7 @@ class Places:
       Offset in the file.
 
     Raises:
-      errors.InputError: the file is damaged or compressed, or another one.
+      errors.InputError: the file is damaged, compressed or of another kind.
     """
     try:
       if path not in self._offsets:

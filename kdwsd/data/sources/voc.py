@@ -1,20 +1,19 @@
-"""PASCAL VOC: a VOCdevkit tree of any year, any image set; and its likes.
+"""PASCAL VOC: a VOCdevkit tree of any year and image set, or a similar one.
 
     VOCdevkit/VOC2007/ImageSets/Main/trainval.txt   one image id a line
     VOCdevkit/VOC2007/Annotations/000005.xml        boxes, inclusive, from 1
     VOCdevkit/VOC2007/JPEGImages/000005.jpg
 
-Where there are no image sets, as in a folder of images and XML files side by
-side, every image with an annotation is read: `voc_layout` says which layouts
-there are, `voc_image_sets` what image sets and class lists are.
+Without image sets, as in a folder of images and XML files side by side, every
+image with an annotation is read. For the layouts see `voc_layout`, for image
+sets and class lists `voc_image_sets`.
 
-The classes are those with a class list and those that annotations name,
-whichever image set they belong to; sorted by name, which is VOC's own order,
-and the same for every image set of the tree.
+The classes are those of class lists and of annotations in all image sets,
+sorted by name. This is VOC's own order, and the same for every image set.
 
 A class is present where it has an object that is not difficult, and unknown
-where all its objects are: VOC scores such images neither way. The objects of
-an image are known where each has a <bndbox>.
+where all its objects are difficult: VOC excludes such images from the class's
+AP. The objects of an image are known where each has a <bndbox>.
 
 Source: M. Everingham et al., "The PASCAL Visual Object Classes (VOC)
 Challenge", IJCV 2010, and the development kit's documentation.
@@ -55,7 +54,7 @@ def read(root, *, year=None, image_set="trainval", images=None, classes=None,
     A `sources.Source`.
 
   Raises:
-    errors.InputError: the tree, the image set or an annotation is not right.
+    errors.InputError: the tree, the image set or an annotation is invalid.
   """
   tree = voc_layout.find(root, year=year, image_set=image_set, images=images)
   found = _find_images(tree, image_set, problems)
@@ -100,8 +99,8 @@ def _find_images(tree, image_set, problems):
   """Reads the annotations of an image set, or all, and finds their images.
 
   Returns:
-    List of `_Found`. Its `image` is a name in the tree's folder of images;
-    None, only where an image set names the id, for an image that is not there.
+    List of `_Found`. Its `image` is a name in the tree's folder of images, or
+    None for a missing image that an image set names.
   """
   path = None
   if tree.set_folder is not None:
@@ -126,7 +125,7 @@ def _find_images(tree, image_set, problems):
       found.append(_Found(image_id, where, annotation, image))
     except errors.InputError as error:
       problems.add(error)
-  # Of two annotations of one image, each may lack what the other names.
+  # Each of two annotations of one image may lack objects of the other.
   for one in found:
     same = owners[one.image or one.image_id]
     if len(same) > 1:
@@ -146,7 +145,7 @@ def _annotation_path(tree, image_id, where):
 
 
 def _layout_notices(tree, found):
-  """Says what was found by looking; takes images that are not there out."""
+  """Yields notices on the layout; removes annotations without an image."""
   if tree.set_folder is None:
     alone = [one.image_id for one in found if one.image is None]
     found[:] = [one for one in found if one.image is not None]
@@ -184,7 +183,7 @@ def _counted(things, one, many):
 
 
 def _classes_of(tree, found, notices):
-  """Class names of the tree, sorted; appends to `notices` what is odd.
+  """Class names of the tree, sorted; appends oddities to `notices`.
 
   Raises:
     errors.InputError: no annotation and no list names any class.
@@ -194,7 +193,7 @@ def _classes_of(tree, found, notices):
       name for of_image in names.values() for name in of_image)
   lists, others = (voc_image_sets.class_lists(tree) if tree.set_folder
                    else ({}, []))
-  # A list that says an image has a class which its annotation does not name
+  # A list by which an image has a class that its annotation does not name
   # is no class list, or a list of another data set.
   strange = [name for name, positives in lists.items()
              if name not in annotated and not positives.isdisjoint(names)]
@@ -221,7 +220,7 @@ def _classes_of(tree, found, notices):
 
 
 def _names_in(tree, found):
-  """Names of objects by id, of all sound annotations; and others' faults."""
+  """Names of objects by id in all valid annotations, and faults of others."""
   names = {one.image_id: {thing.name for thing in one.annotation.things}
            for one in found}
   faults = []

@@ -1,8 +1,8 @@
-"""VOC's XML: one annotation file, read as far as labels and boxes need it.
+"""VOC's XML: reads labels and boxes of one annotation file.
 
-What says which classes an image has must be right: the file as XML, its
-objects' names and their `difficult` flags. What only evaluation needs, boxes
-and the size of the image, may be at fault: see `kdwsd.data.annotated_boxes`.
+All that decides the labels must be valid: the XML, the names of the objects and
+their `difficult` flags. Boxes and the size of the image, used in evaluation
+only, may be faulty: see `kdwsd.data.annotated_boxes`.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ class Thing(typing.NamedTuple):
     corners: (xmin, ymin, xmax, ymax), inclusive pixels from 1; None where
       there is no usable box.
     difficult: whether VOC's metrics leave it out.
-    fault: what is wrong with the box it has, in words; "" for nothing.
+    fault: message on a faulty box; "" for none.
   """
   name: str
   corners: tuple
@@ -59,8 +59,8 @@ def parse(path):
     An `Annotation`.
 
   Raises:
-    errors.InputError: the file is not a VOC annotation, or does not say which
-      class an object has.
+    errors.InputError: the file is not a VOC annotation, or an object has no
+      class.
   """
   try:
     tree = safe_xml.parse(path)
@@ -70,7 +70,7 @@ def parse(path):
         f"{path}: expected a VOC annotation. Received: "
         f"{texts.shown(str(error))}.") from error
   entries = tree.findall("object")
-  # What lies elsewhere would be lost, as would all of a page that some server
+  # Objects elsewhere would be lost, as would all of an HTML page that a server
   # sent instead of the file.
   if tree.getroot().tag != "annotation" or (
       len(entries) != sum(1 for _ in tree.iter("object"))):
@@ -121,9 +121,9 @@ def _number(text):
 
 
 def _flag(text):
-  """A truth value; no text is false, and None stands for anything else.
+  """A boolean, False for no text and None for anything else.
 
-  VOC writes "Unspecified" where nobody has looked; so do tools that copy it.
+  VOC and tools that copy it write "Unspecified" where nobody has checked.
   """
   text = (text or "").strip().lower()
   value = _number(text)

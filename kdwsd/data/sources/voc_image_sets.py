@@ -4,13 +4,13 @@
     cat_trainval.txt    000005 -1       an id and a number: -1 absent, 0 only
                                         difficult objects, 1 present
 
-A file is a class list only by what is in it: a number in every line, and every
-image of the set its name ends in. `small_trainval.txt`, without numbers, is an
-image set of its own.
+A file is a class list only if its content is that of one: a number in every
+line, and every image of the set that its name ends with. Without numbers,
+`small_trainval.txt` is an image set.
 
-An id may be in quotes, may have spaces, an image's ending, backslashes or the
-path of its folder. What is meant is decided by which images there are: the
-line `photo 1` is the image `photo 1` if there is one, or else `photo`.
+An id may be in quotes, and may have spaces, an image extension, backslashes or
+the path of its folder. The existing images decide its meaning: the line
+`photo 1` is the image `photo 1` if it exists, or else `photo`.
 """
 
 import collections
@@ -72,8 +72,8 @@ def class_lists(tree):
     tree: a `voc_layout.Tree` with image sets.
 
   Returns:
-    Ids of which a list says that they have the class, a set, by class; and
-    the names of the files that are called like class lists but are none.
+    {class: set of the ids in which it is present}; and the names of files that
+    are named like class lists but are none.
   """
   positives, others, sets = collections.defaultdict(set), [], {}
   names = _names(tree)
@@ -105,13 +105,13 @@ def _names(tree):
 
 
 def _parted(name):
-  """(class, image set) of every underscore; the longest set's name first."""
+  """(class, image set) by each underscore; the longest set's name first."""
   return [(name[:found.start()], name[found.end():])
           for found in re.finditer("_", name) if found.start()]
 
 
 def _entries_or_none(tree, name):
-  """The entries of a list; None if a line, or the file, is not right."""
+  """The entries of a list; None if a line or the file is invalid."""
   found = []
 
   def stop(error):
@@ -126,10 +126,10 @@ def _entries_or_none(tree, name):
 
 
 def _part(line, tree, where):
-  """Parts a line into an id, known or not, and a number or None."""
+  """Splits a line into an id, known or not, and a number or None."""
   text = line.strip()
   numbered = _NUMBERED.fullmatch(text)
-  # Quick for most lines of class lists.
+  # A fast path for most lines of class lists.
   if numbered and numbered.group(1) in tree.annotations and not (
       text in tree.annotations or text in tree.images):
     return numbered.groups()
@@ -156,7 +156,7 @@ def _part(line, tree, where):
 
 
 def _known(name, tree):
-  """The id of an annotation or image that a name means, or None."""
+  """The id of the annotation or image with a name, or None."""
   if name in tree.annotations or name in tree.images:
     return name
   name = name.replace("\\", "/")

@@ -1,4 +1,4 @@
-"""Where a VOC data set keeps its annotations and images.
+"""Finds the annotations and images of a VOC data set.
 
 Three layouts are read:
 
@@ -6,9 +6,9 @@ Three layouts are read:
     data/{annotations,images}                    the same without image sets
     data/0001.jpg data/0001.xml                  images and XML side by side
 
-All folders are listed once, with what lies in folders within them, so that
-nothing is looked for file by file. An id is the path of an annotation within
-its folder, without its ending, with forward slashes: `000005`, `cam1/000005`.
+All folders are listed once, with their subfolders, instead of a search for each
+file. An id is the path of an annotation relative to its folder, without its
+extension and with forward slashes: `000005`, `cam1/000005`.
 """
 
 import collections
@@ -24,7 +24,7 @@ from kdwsd.data import texts
 _ANNOTATION_FOLDERS = ("annotations", "annotation", "xmls", "xml", "labels")
 _IMAGE_FOLDERS = ("jpegimages", "images", "image", "imgs", "img")
 
-# Folders of these names beside each other are parts that must not be mixed.
+# Sibling folders of these names are splits that must not be mixed.
 _PARTS = ("train", "training", "trainval", "val", "valid", "validation", "dev",
           "test", "testing")
 
@@ -34,7 +34,7 @@ class Tree:
   """A data set's files.
 
   Attributes:
-    folder: that holds it all.
+    folder: that contains all others.
     annotation_folder: path.
     annotations: paths by id.
     image_folder: path.
@@ -53,19 +53,19 @@ class Images:
   """The image files of a folder, by listing.
 
   Attributes:
-    ambiguous: names of the files taken, by id, where a folder has several
-      files of that id.
-    elsewhere: likewise, where the id's own folder has no file of its name.
+    ambiguous: names of the chosen files, by id, where a folder has several
+      files with that id.
+    elsewhere: likewise, where the id's own folder has no file with its name.
   """
 
   def __init__(self, names, ids):
-    """Takes the names of all images, and the ids of all annotations."""
+    """Takes names of all images and ids of all annotations."""
     self.ambiguous, self.elsewhere = {}, {}
     self.names = set(names)
     self._of_stem = collections.defaultdict(list)
     for name in names:
       self._of_stem[os.path.splitext(name)[0]].append(name)
-    # By name without folders: images that are no other annotation's own.
+    # By name without folders: images that match no other annotation.
     self._free = collections.defaultdict(list)
     for stem, found in self._of_stem.items():
       if stem not in ids:
@@ -79,12 +79,12 @@ class Images:
   def find(self, image_id, file_name=""):
     """Name of an id's file, or None.
 
-    The file of the id's own name comes first, then the only image of that
-    name in another folder, then what the annotation calls its image.
+    The file with the id as its name has precedence, then the only image with
+    that name in another folder, then the file name in the annotation.
 
     Args:
       image_id: path without ending.
-      file_name: in the annotation; its folders are not trusted.
+      file_name: in the annotation; its folders are ignored.
     """
     called = os.path.basename(file_name.replace("\\", "/"))
     if image_id in self._of_stem:
@@ -119,14 +119,14 @@ def find(root, *, year=None, image_set=None, images=None):
     root: the VOCdevkit folder, one year's folder inside it, or a folder of
       images and XML files.
     year: such as 2007; may be left out where the tree has only one.
-    image_set: names the part of a data set that has a folder for each.
+    image_set: names the part of a data set with a folder for each part.
     images: folder of the images, if it is elsewhere.
 
   Returns:
-    A `Tree`; where parts have folders of their own, that of one part.
+    A `Tree`, of one part if parts have their own folders.
 
   Raises:
-    errors.InputError: there is no such data set, or more than one.
+    errors.InputError: there is no such data set, or several.
   """
   sources.check_directory(root, "a VOCdevkit folder, or one of images and XML")
   if images:
@@ -167,7 +167,7 @@ def find(root, *, year=None, image_set=None, images=None):
 
 
 def _year_folder(root, year):
-  """VOC's own folder of a year; None where there is nothing like it."""
+  """VOC's own folder of a year, or None."""
   if os.path.isdir(os.path.join(root, "Annotations")):
     name = os.path.basename(root)
     if year and name != f"VOC{year}":
@@ -207,7 +207,7 @@ def _folders_with_sets(root):
 
 
 def _part(folder, names, image_set):
-  """The folder of one part and a slash, where each part has a folder; or ""."""
+  """Folder of one part with a slash if each part has a folder, or ""."""
   tops = {name.split("/")[0] for name in names if "/" in name}
   if image_set in tops:
     return os.path.join(image_set, "")
@@ -228,7 +228,7 @@ def _annotation_folder(folder):
 
 
 def _folder_of(folder, names):
-  """Path of the first folder of some names, whatever their case; or None."""
+  """Path of the first folder with one of some names in any case, or None."""
   there = sorted(os.listdir(folder))
   for wanted in names:
     for name in there:
@@ -238,7 +238,7 @@ def _folder_of(folder, names):
 
 
 def _set_folder(folder):
-  """Folder of the lists of images, whatever its case; or None."""
+  """Folder of the image sets, in any case, or None."""
   above = _folder_of(folder, ("imagesets",))
   for path in (above and _folder_of(above, ("main",)), above):
     if path and any(name.endswith(".txt") for name in os.listdir(path)):
@@ -253,8 +253,8 @@ def _is_xml(name):
 def _files(folder, matches):
   """Names of files below a folder, sorted, with forward slashes.
 
-  Hidden files are passed over, as are those a Mac packs into archives. Links
-  to folders are followed, each folder once.
+  Hidden files are ignored, as are those that macOS adds to archives. Links to
+  folders are followed, each folder once.
   """
   found, seen = [], set()
   for directory, inner, names in os.walk(folder, followlinks=True):

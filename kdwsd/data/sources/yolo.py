@@ -1,13 +1,13 @@
-"""YOLO: a label file an image, of class ids and boxes, as annotators write it.
+"""YOLO: one label file per image, with class ids and boxes.
 
     0 0.5 0.4 0.2 0.1            class, centre x, centre y, width, height
     0 0.1 0.1 0.4 0.1 0.3 0.6    class and a polygon, x and y of its corners
 
-All but the class are fractions of the upright image. Of a polygon, also of a
-box that is turned, the box around it counts; of keypoints (`kpt_shape` in
-`data.yaml`) the box before them. A class is present where the image has a line
-of it. An empty label file, or none, is an image without objects; a split where
-no image has a label file is refused. `yolo_layout` says where files lie.
+All numbers but the class are fractions of the upright image. A polygon or
+rotated box gives the box around it. Keypoints (`kpt_shape` in `data.yaml`)
+after a box are ignored. A class is present in an image if it has a line. An
+image with an empty label file, or without one, has no objects; a split without
+any label file is refused. For the positions of the files see `yolo_layout`.
 
 Source: docs.ultralytics.com, "Object Detection Datasets Overview", "Instance
 Segmentation", "Oriented Bounding Boxes" and "Pose Estimation Datasets
@@ -29,17 +29,17 @@ def read(path, *, image_set="train", images=None, classes=None, problems):
   Args:
     path: of a `data.yaml`, or of the folder of the data set.
     image_set: train, val or test, or another that `data.yaml` names.
-    images: folder that the paths of `data.yaml` start from, or, without one,
-      the folder of the images.
+    images: base folder of the paths in `data.yaml`; without such a file, the
+      folder of the images.
     classes: names wanted, in order; other objects are left out. None for all.
     problems: `sources.Problems`.
 
   Returns:
-    A `sources.Source`; image ids are paths from the root of the data set, or
-    from the folder that has all images where some lie elsewhere.
+    A `sources.Source`; image ids are paths relative to the root of the data
+    set, or to the common folder of all images if some are outside the root.
 
   Raises:
-    errors.InputError: the layout, a list or a label file is not right.
+    errors.InputError: the layout, a list or a label file is invalid.
   """
   layout = yolo_layout.find(path, image_set, images)
   chosen = sources.choose_classes(classes, layout.names, layout.where)
@@ -86,7 +86,7 @@ def read(path, *, image_set="train", images=None, classes=None, problems):
 
 
 def _common_root(root, image_paths):
-  """The folder that image ids start from: `root`, if all images are in it."""
+  """Base folder of the image ids: `root` if all images are in it."""
   root = os.path.abspath(root)
   folders = {os.path.dirname(os.path.abspath(one)) for one in image_paths}
   if not folders or os.path.commonpath([root, *folders]) == root:
@@ -129,7 +129,7 @@ def _number(field):
 
 
 def _box(values, keypoints):
-  """(ymin, xmin, ymax, xmax) of centre and size, or around a polygon."""
+  """(ymin, xmin, ymax, xmax) from centre and size, or around a polygon."""
   if len(values) == 4 or keypoints:
     x, y, width, height = values[:4]
     return y - height / 2, x - width / 2, y + height / 2, x + width / 2
@@ -155,7 +155,7 @@ def _item(image_path, root, rows, labels, where):
 
 
 def _notices(layout, counts, others, left_out, image_set, orphans):
-  """What was found by looking, and what was passed over."""
+  """Lines on what was inferred and what was ignored."""
   more = f" and {len(layout.listed) - 4} more" if layout.listed[4:] else ""
   lines = [f"--image_set={image_set}: images of "
            + ", ".join(texts.shown(one) for one in layout.listed[:4]) + more
@@ -167,11 +167,11 @@ def _notices(layout, counts, others, left_out, image_set, orphans):
         "images have none.")
   if orphans:
     lines.append(
-        f"{len(orphans)} label files are passed over, as their images are "
+        f"{len(orphans)} label files are ignored, as their images are "
         f"missing, first {texts.shown(orphans[0])}.")
   if others:
     lines.append(
-        f"{sum(others.values())} files that are no images are passed over: "
+        f"{sum(others.values())} files that are no images are ignored: "
         + ", ".join(f"{count} {texts.shown(ending) or 'without ending'}"
                     for ending, count in sorted(others.items())[:8]) + ".")
   notice = sources.left_out_notice(left_out)

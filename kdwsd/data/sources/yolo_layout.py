@@ -1,4 +1,4 @@
-"""Where the parts of a YOLO data set lie: its class names, images and labels.
+"""Finds the class names, images and labels of a YOLO data set.
 
 Three layouts are common, with a `data.yaml` or without:
 
@@ -6,12 +6,12 @@ Three layouts are common, with a `data.yaml` or without:
     train/images/a.jpg  train/labels/a.txt      Roboflow
     obj_train_data/a.jpg  obj_train_data/a.txt  train.txt  obj.names    CVAT
 
-The labels of an image lie where its path has `labels` in place of the last
-folder `images`, or beside the image. In `data.yaml`, `path` is the root of the
-data set, and `train`, `val` and `test` each name a folder, a list of image
-paths (.txt), or several of these. A root on another machine is replaced by the
-folder of the file; a leading `../`, of which Roboflow writes one too many, is
-left out where there is nothing else.
+The label file of an image is at the image's path with `labels` in place of the
+last folder `images`, or beside the image. In `data.yaml`, `path` is the root of
+the data set, and `train`, `val` and `test` each name a folder, a list of image
+paths (.txt), or several of these. A root that does not exist here is replaced
+by the folder of the file. A leading `../`, of which Roboflow writes one too
+many, is dropped if the path exists only without it.
 
 Source: docs.ultralytics.com, "Object Detection Datasets Overview", and
 ultralytics/ultralytics, `check_det_dataset` and `img2label_paths`, for how
@@ -37,14 +37,14 @@ _ALIKE = (("train", "training"), ("val", "valid", "validation"),
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-  """A data set as its folder or `data.yaml` describes it.
+  """A data set according to its folder or `data.yaml`.
 
   Attributes:
-    root: folder that image ids start from.
+    root: base folder of the image ids.
     names: of the classes, in the order of their ids.
-    where: what lists the names, for messages.
+    where: file with the names, for messages.
     listed: folders and lists (.txt) of the images of the split.
-    keypoints: numbers of keypoints behind each box; 0 for none.
+    keypoints: count of numbers for keypoints after each box; 0 for none.
   """
   root: str
   names: tuple
@@ -59,8 +59,8 @@ def find(path, image_set, images=None):
   Args:
     path: of a `data.yaml`, or of the folder of the data set.
     image_set: such as train.
-    images: folder that the paths of `data.yaml` start from; None for what it
-      says itself.
+    images: base folder of the paths in `data.yaml`; None for the one that it
+      names.
 
   Returns:
     A `Layout`.
@@ -95,8 +95,8 @@ def images_of(layout, problems):
     problems: `sources.Problems`, for lines of lists.
 
   Returns:
-    List of (path, what lists it); and how many files that are no images lie in
-    the folders, by ending.
+    List of (path, what lists it); and numbers of other files in the folders, by
+    extension.
   """
   found, others = [], {}
   for place in layout.listed:
@@ -120,21 +120,21 @@ def images_of(layout, problems):
                           where))
           except errors.InputError as error:
             problems.add(error)
-  for ending in (".txt", ".cache", ".npy"):  # Labels, and what trainers leave.
+  for ending in (".txt", ".cache", ".npy"):  # Labels and caches.
     others.pop(ending, None)
   return found, others
 
 
 def labels_without_image(layout, listed):
-  """Finds label files of images that are not there.
+  """Finds label files whose images are missing.
 
   Args:
     layout: a `Layout`.
     listed: what `images_of` found.
 
   Returns:
-    Sorted paths. Those of lists of images are not looked for, because the label
-    files of several splits may share a folder.
+    Sorted paths. Lists of images are not checked, because the label files of
+    several splits may share a folder.
   """
   known = {os.path.splitext(image)[0] for image, _ in listed}
   known |= {os.path.splitext(label_path(image))[0] for image, _ in listed}
@@ -150,7 +150,7 @@ def labels_without_image(layout, listed):
 
 
 def _starts_like_labels(path):
-  """Whether a text file starts with a class and a box; no README does."""
+  """Whether a text file starts with a class and a box, unlike a README."""
   try:
     with open(path, encoding="utf-8-sig", errors="replace") as file:
       fields = file.read(200).lstrip().partition("\n")[0].split()
@@ -161,7 +161,7 @@ def _starts_like_labels(path):
 
 
 def label_path(image_path):
-  """The file that may hold an image's labels."""
+  """Path of an image's label file, which may be missing."""
   stem = os.path.splitext(image_path)[0] + ".txt"
   head, middle, tail = stem.rpartition(f"{os.sep}images{os.sep}")
   if middle:
@@ -172,9 +172,9 @@ def label_path(image_path):
 
 
 def _listed(name, place, root, where):
-  """Path of an image in a list: from the list's folder, or from the root."""
+  """Path of an image in a list, relative to the list's folder or the root."""
   folder = os.path.dirname(os.path.abspath(place))
-  # Lists of Darknet start one folder higher: data/obj_train_data/a.jpg.
+  # Paths of Darknet have one folder more: data/obj_train_data/a.jpg.
   for base, rest in ((folder, name), (root, name),
                      (folder, name.partition("/")[2])):
     path, _ = paths.locate(base, rest, where)
@@ -264,6 +264,6 @@ def _of_folder(root, image_set, images):
 
 
 def _spellings(image_set):
-  """An image set, and what else it is called."""
+  """An image set and its other names."""
   alike = next((one for one in _ALIKE if image_set in one), ())
   return (image_set, *(name for name in alike if name != image_set))

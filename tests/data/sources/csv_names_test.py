@@ -1,4 +1,4 @@
-"""Tests of what parts labels that share a field."""
+"""Tests of what separates labels that share a field."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -16,11 +16,11 @@ class CsvNamesTest(parameterized.TestCase):
 
   @parameterized.parameters(
       # Each alone, or first here and last there.
-      (["person,boat", "person", "boat, dog", "dog"], "parted by ','",
+      (["person,boat", "person", "boat, dog", "dog"], "separated by ','",
        [["person", "boat"], ["person"], ["boat", "dog"], ["dog"]]),
-      (["person boat", "person", "boat dog", "dog"], "parted by ' '",
+      (["person boat", "person", "boat dog", "dog"], "separated by ' '",
        [["person", "boat"], ["person"], ["boat", "dog"], ["dog"]]),
-      (["a,b,c", "a", "b", "c", "d,a"], "parted by ','",
+      (["a,b,c", "a", "b", "c", "d,a"], "separated by ','",
        [["a", "b", "c"], ["a"], ["b"], ["c"], ["d", "a"]]),
       # A space belongs to a name unless all prove otherwise.
       (["stop sign", "person", ""], "one a field",
@@ -31,7 +31,7 @@ class CsvNamesTest(parameterized.TestCase):
        [["black cat"], ["white cat"], ["black dog"], ["cat/kitten"]]),
       (["fire truck", "truck", "fire hydrant"], "one a field",
        [["fire truck"], ["truck"], ["fire hydrant"]]),
-      (["stop sign; person", "|a"], "parted by ';' or '|'",
+      (["stop sign; person", "|a"], "separated by ';' or '|'",
        [["stop sign", "person"], ["a"]]),
       (["$5 & $10 bill", "café"], "one a field", [["$5 & $10 bill"], ["café"]]),
       (["bow (decorative ribbons)", "it's"], "one a field",

@@ -102,7 +102,7 @@ class OpenImagesTest(parameterized.TestCase):
     source = self._read(content, on_error="skip")
     self.assertLen(source.items, 3)
     told = " ".join(source.notices)
-    self.assertIn("2 lines of labels are passed over", told)
+    self.assertIn("2 lines of labels are ignored", told)
     self.assertIn("1 images in", told)
     self.assertIn("1 files in", told)
     self.assertEmpty(self.problems.messages)  # Millions of lines, otherwise.
@@ -145,7 +145,7 @@ class OpenImagesTest(parameterized.TestCase):
     self.assertRegex(objects.fault, r"boxes\.csv:4: a box without area")
     self.assertEqual(source.items[0].label_ids, (1, 2))  # A box of it is there.
     self.assertEmpty(source.items[1].objects.boxes)
-    self.assertIn("1 lines of boxes are passed over", " ".join(source.notices))
+    self.assertIn("1 lines of boxes are ignored", " ".join(source.notices))
     with self.assertRaisesRegex(errors.InputError, "No such file"):
       self._read(boxes=os.path.join(self.root, "gone.csv"))
 

@@ -64,7 +64,7 @@ class YoloTest(parameterized.TestCase):
     # A folder of labels is shared by the splits that lists name.
     self._write(**{"train.txt": "train/images/a.jpg\n",
                    "data.yaml": "train: train.txt\n" + _NAMES})
-    self.assertNotIn("passed over", " ".join(self._read().notices))
+    self.assertNotIn("ignored", " ".join(self._read().notices))
 
   def _check_told(self, source, message):
     self.assertRegex(" ".join(source.notices), message)
