@@ -1,17 +1,17 @@
-"""Where annotated boxes lie in the image that is recorded.
+"""Converts annotated boxes to fractions of the recorded image.
 
-Boxes serve evaluation only, so that a fault in one never costs an image or its
-labels. A box that sticks out of the image is clipped; a box that has no area,
-none within the image, or no valid coordinates is dropped. Both are counted.
+Boxes are used for evaluation only, so a faulty box never removes an image or
+its labels. A box that extends beyond the image is clipped. A box without valid
+coordinates, without area or outside the image is dropped. Both are counted.
 
-An annotation may give the size of another image than the file is. Where the
-two differ by a common factor, the image was resized after it was annotated, and
-the boxes are scaled with it. Otherwise nothing says where the boxes lie, and
-all of the image are dropped.
+An annotation may give another size than that of the file. Where height and
+width differ by a common factor, the image was resized after it was annotated,
+and its boxes are scaled. Otherwise the position of its boxes is unknown, and
+all of them are dropped.
 
-An image that loses its every box has unknown objects, like one whose source
-has no boxes: detections in it would all count as wrong. An image that keeps
-some stays in the metrics of boxes.
+An image that loses all its boxes has unknown objects, like an image of a source
+without boxes, because all detections in it would count as wrong. An image that
+keeps some of them remains in the detection metrics.
 """
 
 import dataclasses
@@ -21,27 +21,26 @@ import numpy as np
 from kdwsd import boxes as box_ops
 from kdwsd.data import images
 
-# A box that sticks out less is within its annotation's rounding.
+# A box that extends less beyond its frame does so by rounding.
 _ROUNDING_PIXELS = 0.5
 
-# Boxes that stick out of the frame further than another convention's pixel or
-# two were not made for the frame, so the factor to scale them by is not known.
+# Conventions differ by a pixel or two. Boxes that extend further beyond the
+# frame belong to another frame, so the factor to scale them by is not known.
 _OTHER_CONVENTION_PIXELS = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Placed:
-  """The objects of one image as recorded, and what became of the others.
+  """The objects of one image as recorded, and counts of the others.
 
   Attributes:
     boxes: [K, 4] float32 `kdwsd.boxes` fractions of the upright image; None
       where the objects are not known.
     kept: [K] indices into the `sources.Objects`.
-    clipped: boxes that stuck out of the image, among `boxes`.
-    dropped: boxes left out, by the source or here.
-    scaled: boxes of an annotation made for the image in another size, among
-      `boxes`.
-    fault: the first thing that was wrong, in words; "" for nothing.
+    clipped: how many of `boxes` were clipped to the image.
+    dropped: boxes that the source or this module dropped.
+    scaled: how many of `boxes` were annotated at another size of the image.
+    fault: message on the first fault; "" for none.
   """
   boxes: np.ndarray
   kept: np.ndarray
@@ -52,11 +51,11 @@ class Placed:
 
 
 def place(item, image):
-  """Brings the objects of an image into fractions of the upright image.
+  """Converts the boxes of an image to fractions of the upright image.
 
-  The frame of an annotation is the upright image, or the image as stored where
-  only that has the size the annotation gives. Where the annotation's height
-  and width are merely exchanged, its pixels are those of the image.
+  The frame of an annotation is the upright image, or the image as stored if
+  only that has the annotated size. Where height and width of an annotation are
+  merely swapped, its coordinates are those of the image.
 
   Args:
     item: a `sources.Item` with objects.
@@ -111,8 +110,8 @@ def _frame(objects, image):
   """The frame of the boxes, in pixels, and how it relates to the image.
 
   Returns:
-    (height, width) or None if it cannot be told; whether the frame is the image
-    as stored, to be turned upright; whether it is the image in another size.
+    (height, width) or None if unknown; whether the frame is the image as
+    stored, before EXIF rotation; whether it is the image at another size.
   """
   upright = image.height, image.width
   stored = upright[::-1] if image.orientation in (5, 6, 7, 8) else upright
@@ -128,14 +127,14 @@ def _frame(objects, image):
 
 
 def _same_shape(first, second):
-  """Whether two sizes are one image's, up to the rounding of its sides."""
+  """Whether two sizes have one aspect ratio, up to rounding of the sides."""
   (height, width), (other_height, other_width) = sorted((first, second))
   return min(abs(height * other_width / other_height - width),
              abs(width * other_height / other_width - height)) < 1
 
 
 def _outside(edges, frame, slack):
-  """[M] whether a box sticks out of a frame by more than `slack` pixels."""
+  """[M] whether a box extends beyond a frame by more than `slack` pixels."""
   limit = np.array([*frame] * 2, np.float32)                      # [4]
   return np.any((edges < -slack) | (edges > limit + slack), axis=1)
 

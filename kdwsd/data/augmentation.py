@@ -2,7 +2,7 @@
 
 Every draw is a function of the image's seed, so that a run can be repeated and
 resumed bit for bit. The RandAugment class of tf-models-official draws from a
-stateful generator; its operations are used here, and its choices are made anew.
+stateful generator; this module uses its operations with draws of its own.
 
 Source: Cubuk et al., "RandAugment: Practical automated data augmentation with a
 reduced search space", NeurIPS 2020; DeVries & Taylor, "Improved Regularization
@@ -29,21 +29,21 @@ _ROW, _COLUMN, _LAYERS = range(3)
 
 @tf.autograph.experimental.do_not_convert
 def augment(image, seed, *, num_layers, magnitude, cutout_size):
-  """Draws `num_layers` operations one after the other, then cuts a square out.
+  """Applies `num_layers` random operations in sequence, then cutout.
 
-  Shapes and places change but proposals do not: not for a student whose RoIs
-  are pooled. With any layer the image is rounded to whole numbers, as the
-  operations need it.
+  The image is transformed but the proposals are not, so this does not suit a
+  student that pools RoIs. If num_layers > 0, the image is rounded to integers,
+  which the operations need.
 
   Args:
     image: [S, S, 3] uint8 or float, RGB 0..255; S may be unknown.
-    seed: [2] int32 or int64, of this image at this time.
+    seed: [2] int32 or int64, of this image in this epoch.
     num_layers: N of RandAugment; 0 is off.
     magnitude: M of RandAugment, 0 to `MAX_MAGNITUDE`; see `distort`.
     cutout_size: side of the square, pixels; 0 is off.
 
   Returns:
-    [S, S, 3] float32, RGB 0..255; the image as it was when both are off.
+    [S, S, 3] float32, RGB 0..255; the unchanged image when both are off.
 
   Raises:
     errors.InputError: a setting is out of range.
@@ -58,7 +58,7 @@ def augment(image, seed, *, num_layers, magnitude, cutout_size):
           f"{name}: expected {expected}. Received: {received!r}.")
   image = tf.convert_to_tensor(image)
   shape = image.shape
-  seed = tf.cast(seed, tf.int64)  # Draws differ between kinds of integer.
+  seed = tf.cast(seed, tf.int64)  # Draws differ between integer types.
   if num_layers:
     image = _to_uint8(image)
     for layer in range(num_layers):
@@ -79,14 +79,14 @@ def augment(image, seed, *, num_layers, magnitude, cutout_size):
 def distort(image, name, *, magnitude, sign=1.0):
   """Applies one operation.
 
-  Magnitudes are those of the official class, where 10 is not always the most:
-  color, contrast, brightness and sharpness leave the image alone at 5 (factor
-  0.1 + 0.18 M) and weaken below; posterize keeps floor(0.4 M) bits, at least
-  one, and solarize inverts from 25.6 M on, so that both do more the smaller M
-  is. rotate turns by 3 M degrees; shear slants by 0.03 M; solarize_add adds
-  11 M to what is below 128. What comes in at an edge is mirrored at it.
+  Magnitudes are those of the official class, where 10 is not always strongest:
+  color, contrast, brightness and sharpness have the factor 0.1 + 0.18 M, which
+  changes nothing at 5 and weakens below. posterize keeps floor(0.4 M) bits, at
+  least one, and solarize inverts values from 25.6 M on, so both are stronger
+  for smaller M. rotate turns by 3 M degrees; shear slants by 0.03 M;
+  solarize_add adds 11 M to values below 128. Borders are filled by reflection.
 
-  Where this parts from the official ones: translate shifts by 10 M pixels at a
+  Differences from the official operations: translate shifts by 10 M pixels at a
   side of 224 and in proportion at others; contrast is about the mean grey, as
   in Pillow, not about the number of pixels over 256; solarize at 10 changes
   nothing instead of inverting all, because 256 does not wrap to 0; cutout is
@@ -101,11 +101,11 @@ def distort(image, name, *, magnitude, sign=1.0):
   Returns:
     [S, S, 3] uint8.
   """
-  # Here, because it brings half of tf-models-official with it.
+  # Imported here, because it imports much of tf-models-official.
   from official.vision.ops import augment as ops
 
   share = magnitude / MAX_MAGNITUDE
-  fill = [GREY] * 3  # Asked for, never seen: edges are mirrored.
+  fill = [GREY] * 3  # Required but unused: borders are reflected.
   if name == "identity":
     return tf.identity(image)
   if name in ("autocontrast", "equalize", "invert"):

@@ -1,8 +1,8 @@
 """Edge maps for EdgeBoxes: from image gradients, or a learned forest.
 
-EdgeBoxes wants two maps: a thinned edge strength in [0, 1] and the direction
+EdgeBoxes needs two maps: a thinned edge strength in [0, 1] and the direction
 ACROSS each edge, in [0, pi), x to the right and y down. Learned structured
-edges need a model file that users must fetch; gradients need nothing.
+edges need a model file that users must download; gradients need no file.
 
 Sources: C. L. Zitnick, P. Dollar, "Edge Boxes: Locating Object Proposals from
 Edges", ECCV 2014 (thinning by non-maximum suppression across the edge);
@@ -26,15 +26,15 @@ _LEARNED_EDGES = ("OpenCV's structured-edge model (model.yml or model.yml.gz "
 def gradient_edges(image, sigma=2.5, percentile=99.0):
   """Thinned edges from colour gradients.
 
-  The image is taken to CIE Lab, where distances are those the eye sees,
-  smoothed, and differentiated; each pixel takes the channel of the strongest
-  gradient, so that an edge of colour alone counts as one of brightness.
+  The image is converted to CIE Lab, where distances approximate perceived
+  differences, smoothed, and differentiated. Each pixel takes the channel of the
+  strongest gradient, so that an edge in colour counts like one in brightness.
 
   Args:
     image: [H, W, 3] uint8 RGB.
     sigma: of the Gaussian that smooths it, pixels.
-    percentile: of the thinned strengths, which becomes 1; stronger edges are
-      cut to 1, so that one hard contour does not fade all others.
+    percentile: of the thinned strengths, which is scaled to 1; stronger edges
+      are clipped to 1, so that a single hard edge does not weaken all others.
 
   Returns:
     strength [H, W] float32 in [0, 1], 0 off the edges, and orientation [H, W]

@@ -1,4 +1,4 @@
-"""Which image formats can be read here, and what to do about the others.
+"""Readable image formats, and advice for files of the others.
 
 Pillow reads most by itself; HEIC needs the plugin `pillow-heif`, and AVIF a
 Pillow of 11.3 or later. Neither is required.
@@ -28,7 +28,7 @@ def readable():
 
 
 def advice(content):
-  """What can be done about a file that could not be read; "" for nothing.
+  """Advice to the user on a file that could not be read, or "".
 
   Args:
     content: bytes of the file.
@@ -70,7 +70,7 @@ def _box_size(content):
 
 
 def _tiff_advice(content):
-  """Says what a TIFF holds where that is no kind of samples Pillow takes."""
+  """Advice on a TIFF whose type of samples Pillow does not read."""
   tags = _first_directory(content)
   bits, kind = tags.get(_BITS, 1), tags.get(_KIND, 1)
   samples = tags.get(_SAMPLES, 1)
@@ -82,7 +82,7 @@ def _tiff_advice(content):
 
 
 def _first_directory(content):
-  """First value of the short and long tags of a TIFF's first directory."""
+  """First values of the short and long tags in a TIFF's first directory."""
   order = _TIFF[content[:4]]
   tags = {}
   try:

@@ -1,8 +1,7 @@
-"""From the modes of Pillow's images to 8 bits of RGB.
+"""Converts Pillow's images of any mode to 8-bit RGB.
 
-Pillow keeps 16 bits of grey images only; of others it gives the upper byte,
-which is black where the samples use the lower bits. Those are read again by
-OpenCV.
+Pillow keeps 16 bits only of grey images. Of others it returns the upper byte,
+which is black where samples use only the lower bits. OpenCV reads those again.
 """
 
 import cv2
@@ -27,8 +26,8 @@ def to_rgb(image, content, name):
     name: for messages.
 
   Returns:
-    (RGB image, what the samples of a container of more than 8 bits were taken
-    for, as `sample_ranges.to_bytes` says; "" where all bits are used).
+    (RGB image, assumed range of samples of more than 8 bits, as
+    `sample_ranges.to_bytes` names it; "" where all bits are used).
 
   Raises:
     errors.InputError: see `sample_ranges`.
@@ -55,10 +54,10 @@ def to_rgb(image, content, name):
 
 
 def _deep_grey(image, name):
-  """8 bits of grey, with alpha where a PNG names a transparent level."""
+  """8-bit grey, with alpha where a PNG declares a transparent level."""
   samples = np.array(image)                                       # [H, W]
   if image.format == "PPM" and image.mode == "I":
-    # Pillow has brought the range that the file states to 16 bits.
+    # Pillow has scaled the range that the file states to 16 bits.
     stated = 65535
   else:
     stated = _stated(image)
@@ -75,9 +74,9 @@ def _deep_grey(image, name):
 
 
 def _deep_colours(samples, stated, name):
-  """[H, W, 3 or 4] uint16, RGB or RGBA, as an image of 8 bits.
+  """Converts [H, W, 3 or 4] uint16, RGB or RGBA, to an 8-bit image.
 
-  Colours and alpha have a depth each, by which either may fill 16 bits.
+  Colours and alpha each have a depth of their own within the 16 bits.
   """
   levels, taken_for = sample_ranges.to_bytes(
       samples[..., :3], stated=stated, name=name)
@@ -94,7 +93,7 @@ def _is_deep_tiff(image):
 
 
 def _deep_tiff(image, content, name):
-  """As Pillow has it where all 16 bits are used, else scaled."""
+  """Pillow's image where all 16 bits are used, else OpenCV's, scaled."""
   samples = _by_opencv(content, image, name)
   stated = _stated(image)
   _, taken_for = sample_ranges.to_bytes(
@@ -113,7 +112,7 @@ def _deep_tiff(image, content, name):
 
 
 def _by_opencv(content, image, name):
-  """[H, W, 3 or 4] samples of all bits, RGB or RGBA."""
+  """Reads [H, W, 3 or 4] samples with all bits, RGB or RGBA."""
   samples = cv2.imdecode(
       np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
   if samples is None or samples.ndim != 3 or (
@@ -130,7 +129,7 @@ def _tags(image):
 
 
 def _stated(image):
-  """Largest value that a TIFF says its samples have; 0 where it does not."""
+  """Maximum of the samples that a TIFF declares; 0 if it declares none."""
   tags = _tags(image)
   values = [value for tag in (_MOST, _MOST_SIGNED)
             for value in _several(tags.get(tag))
@@ -141,7 +140,7 @@ def _stated(image):
 
 
 def _several(value):
-  """What a tag holds, as a tuple: nothing, one value or several."""
+  """The value of a tag as a tuple, empty where there is none."""
   if value is None:
     return ()
   return value if isinstance(value, tuple) else (value,)

@@ -1,7 +1,6 @@
-"""Which files are images, by their names: the one list of endings.
+"""Recognises image files by name: the one list of extensions.
 
-What a file really holds is `kdwsd.data.images`'s business; here nothing is
-opened.
+No file is opened; `kdwsd.data.images` checks what a file holds.
 """
 
 import os
@@ -14,5 +13,5 @@ EXTENSIONS = (
 
 
 def is_image(name):
-  """Whether a file name, or path, ends like one of an image."""
+  """Whether a file name or path has an image's extension."""
   return os.path.splitext(name)[1].lower() in EXTENSIONS

@@ -1,10 +1,10 @@
-"""Decoding people's images, so that what is recorded is upright JPEG.
+"""Decodes image files of many formats, and records them as upright JPEG.
 
-A record's JPEG is decoded by TensorFlow in training, which knows nothing of
-EXIF, CMYK conventions, palettes or transparency. Files that need no knowledge
-(baseline JPEG, RGB or grey, upright) are recorded as they are; all others are
-decoded here, by Pillow, and encoded again. Samples of more than 8 bits are
-scaled as `sample_ranges` says; metadata stops no reading, however large.
+In training, TensorFlow decodes the JPEG of a record without regard to EXIF,
+CMYK conventions, palettes or transparency. Baseline JPEG files that are RGB or
+grey, and upright, are recorded unchanged. All others are decoded by Pillow and
+encoded again. Samples of more than 8 bits are scaled by `sample_ranges`. Large
+metadata does not prevent reading.
 """
 
 import contextlib
@@ -24,25 +24,25 @@ from kdwsd.data import png_chunks
 DEFAULT_MAX_PIXELS = 100_000_000
 JPEG_QUALITY = 95
 
-# An image is called dark whose brightest sample, of 255, is below this: most
-# likely one whose range was not understood.
+# An image is dark if its brightest sample, of 255, is below this. Probably the
+# range of its samples was misinterpreted.
 DARK = 20
 
 _ORIENTATION = 0x0112
-_MOST_SIDE = 65500  # libjpeg's; no record could hold more.
+_MOST_SIDE = 65500  # The limit of libjpeg, and so of every record.
 _END_OF_IMAGE = b"\xff\xd9"
 
 
 @dataclasses.dataclass(frozen=True)
 class DecodedImage:
-  """An image as it is looked at.
+  """A decoded, upright image.
 
   Attributes:
     pixels: [H, W, 3] uint8 RGB, upright.
     encoded: JPEG of the same pixels, upright, RGB or grey.
     orientation: EXIF orientation the file had, 1 to 8.
-    taken_for: what the samples of a deeper container were taken for and scaled
-      from, as `12 bits`; "" where the file leaves no question.
+    taken_for: assumed range of samples of more than 8 bits, such as `12 bits`;
+      "" where the file states it.
   """
   pixels: np.ndarray
   encoded: bytes
@@ -61,7 +61,7 @@ class DecodedImage:
 
   @property
   def is_dark(self):
-    """Whether no sample reaches `DARK`."""
+    """Whether all samples are below `DARK`."""
     return int(self.pixels.max(initial=0)) < DARK
 
 
@@ -78,7 +78,8 @@ def read(path, *, max_pixels=DEFAULT_MAX_PIXELS, where="", span=None):
     A `DecodedImage`.
 
   Raises:
-    errors.InputError: missing, empty, truncated, too large, or no image.
+    errors.InputError: the file is missing, empty, truncated, too large, or not
+      an image.
   """
   name = f"{where}: {path}" if where else str(path)
   return decode(read_bytes(path, name, span), max_pixels=max_pixels, name=name)
@@ -88,7 +89,7 @@ def read_bytes(path, name, span=None):
   """Reads an image file, or a span of one, without decoding it.
 
   Raises:
-    errors.InputError: missing or unreadable; it begins with `name`.
+    errors.InputError: missing or unreadable; the message starts with `name`.
   """
   try:
     offset, length = span or (0, -1)
@@ -104,9 +105,9 @@ def read_bytes(path, name, span=None):
 def decode(content, *, max_pixels=DEFAULT_MAX_PIXELS, name="image"):
   """Decodes the bytes of an image file; see `read`.
 
-  Grey images become RGB. CMYK files with Adobe's marker hold inverted inks, all
-  others plain ones, as libjpeg's users have it. Transparent pixels are laid on
-  white. Of an animation or a multi-picture file the first frame counts.
+  Grey images become RGB. As in other users of libjpeg, CMYK files with Adobe's
+  marker have inverted inks, and others do not. Transparent pixels are composed
+  over white. The first frame of an animation or multi-picture file is used.
   """
   if not content:
     raise errors.InputError(
@@ -143,7 +144,7 @@ def decode(content, *, max_pixels=DEFAULT_MAX_PIXELS, name="image"):
         f"Received: {error}") from error
   except MemoryError:
     raise
-  except Exception as error:  # Pillow's decoders raise nearly anything.
+  except Exception as error:  # Pillow's decoders raise almost any type.
     received = str(error).splitlines()[0] if str(error) else repr(error)
     received = received.split(" <_io")[0]
     raise errors.InputError(
@@ -165,7 +166,7 @@ def encode(image):
 
 
 def missing(path):
-  """Says what is wrong with a file before it is opened, or None."""
+  """Says why a path is not a file with content, or None if it is one."""
   try:
     size = os.stat(path).st_size
   except (OSError, ValueError) as error:  # ValueError: a NUL in the path.
@@ -176,7 +177,7 @@ def missing(path):
 
 
 def turn_boxes(boxes, orientation):
-  """Turns [M, 4] boxes of the stored image as EXIF turns the image.
+  """Rotates [M, 4] boxes of the stored image like EXIF does the image.
 
   Args:
     boxes: (ymin, xmin, ymax, xmax), fractions of the image as stored.
@@ -197,7 +198,7 @@ def turn_boxes(boxes, orientation):
 
 @contextlib.contextmanager
 def _pixel_limit(max_pixels):
-  """Makes Pillow's own limit, which is global, agree with ours."""
+  """Sets Pillow's own limit, which is global, to ours."""
   before = Image.MAX_IMAGE_PIXELS
   Image.MAX_IMAGE_PIXELS = max_pixels
   try:
@@ -211,7 +212,7 @@ def _pixel_limit(max_pixels):
 def _orientation(image):
   try:
     value = image.getexif().get(_ORIENTATION, 1)
-  except Exception:  # Broken EXIF of a sound image: as other viewers do.
+  except Exception:  # Damaged EXIF is ignored, as in viewers.
     return 1
   return value if value in range(1, 9) else 1
 
@@ -238,8 +239,8 @@ def _lacks_end(content):
 def _has_own_tables(content):
   """Whether a JPEG defines the Huffman tables of its first scan.
 
-  Frames of Motion JPEG do not. Decoders that read them all the same take the
-  usual tables (ITU-T T.81, annex K.3); whether all do is not left to chance.
+  Frames of Motion JPEG do not. Some decoders then use the tables of ITU-T T.81,
+  annex K.3, others fail; such frames are therefore encoded again.
   """
   at, tables = 2, set()
   while content[at:at + 1] == b"\xff" and at + 4 <= len(content):

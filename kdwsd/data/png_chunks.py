@@ -1,9 +1,9 @@
-"""PNG files without the metadata that can keep their pixels from being read.
+"""Removes metadata from PNG files that can prevent their pixels' decoding.
 
-Readers of PNG limit what compressed text and colour profiles may unpack to, and
-refuse the whole file beyond it. Neither says anything about the pixels as they
-are looked at here, so both are taken out before a reader sees them, unpacked
-only where they may hold the orientation.
+PNG decoders limit the decompressed size of texts and colour profiles, and
+reject the whole file beyond the limit. The pixels do not depend on either here,
+so both are removed before decoding. Text is decompressed only where it may hold
+the orientation.
 
 Source: PNG, third edition, sec. 5.3 (chunks), 11.3.3 (text, profiles).
 """
@@ -18,20 +18,20 @@ _KEPT = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")
 # Keywords of the texts that can hold an orientation.
 _ORIENTED = (b"XML:com.adobe.xmp", b"Raw profile type exif")
-_MOST_TEXT = 1 << 20  # Bytes unpacked; Pillow's own limit of a text.
+_MOST_TEXT = 1 << 20  # Decompressed bytes; Pillow's own limit for a text.
 _BIT_DEPTH_AT = 24
 
 
 def bit_depth(content):
-  """Bits a sample of a PNG file, as its header says; 0 where there is none."""
+  """Bits per sample according to a PNG file's header; 0 without a header."""
   return content[_BIT_DEPTH_AT] if len(content) > _BIT_DEPTH_AT else 0
 
 
 def without_metadata(content):
-  """Leaves out the chunks of a PNG file that do not decide its pixels.
+  """Removes the chunks of a PNG file that its pixels do not depend on.
 
-  The orientation stays: in `eXIf`, and in text of less than a megabyte. What
-  follows a chunk whose end is missing is kept, for a reader to complain of.
+  The orientation is kept, in `eXIf` and in text of less than a megabyte. All
+  bytes after a chunk without an end are kept, so that the decoder reports it.
 
   Args:
     content: bytes of a PNG file, whole or damaged.
@@ -44,17 +44,17 @@ def without_metadata(content):
 
 
 def pixels_alone(content):
-  """As `without_metadata`, without the orientation either.
+  """Like `without_metadata`, but removes the orientation as well.
 
-  A chunk that does not end is left out as well: OpenCV would make room for all
-  that its header promises.
+  A chunk without an end is removed too: OpenCV would allocate the length that
+  its header declares.
   """
   *parts, rest = _kept(content, lambda kind, _: kind == b"tRNS")
   return b"".join(parts + [rest] * (rest[4:8] == b"IEND"))
 
 
 def _kept(content, is_kept):
-  """Parts of a file: critical chunks, and those that `is_kept` wants."""
+  """Yields the critical chunks of a file and those that `is_kept` accepts."""
   view = memoryview(content)
   at, texts = len(SIGNATURE), set()
   parts = [view[:at]]
@@ -76,7 +76,7 @@ def _kept(content, is_kept):
 
 
 def _may_orient(kind, data):
-  """Whether a text can name an orientation and is not too large to look."""
+  """Whether a text may hold the orientation and is small enough to check."""
   keyword, _, rest = bytes(data[:80]).partition(b"\0")
   if keyword not in _ORIENTED:
     return False
@@ -94,7 +94,7 @@ def _may_orient(kind, data):
 
 
 def _unpacks(packed):
-  """Whether compressed text is sound and of less than `_MOST_TEXT`."""
+  """Whether text decompresses without error to less than `_MOST_TEXT`."""
   unpacker = zlib.decompressobj()
   try:
     unpacker.decompress(packed, _MOST_TEXT)

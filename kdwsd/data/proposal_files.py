@@ -1,9 +1,9 @@
-"""Proposals that people bring: .npz in our layout, .mat and .pkl as shared.
+"""Reads files of precomputed proposals: .npz, .mat and .pkl.
 
-The layouts are described in `proposal_npz`, `proposal_matlab`, also of folders,
-and `proposal_pickles`. Whoever knows that a file has its four numbers in
-another order says so (`order`): no look at them can tell, as long as both
-readings are within the image.
+The layouts are described in `proposal_npz`, `proposal_matlab` (also folders)
+and `proposal_pickles`. If a file has the four numbers of a box in another
+order, `order` must say so: it cannot be inferred where both readings are within
+the image.
 """
 
 import os
@@ -28,8 +28,8 @@ _UNIT_WORDS = {
     "inclusive": "pixels from 0, both ends inside",
     "matlab": "pixels from 1, both ends inside"}
 
-# Boxes that were rounded may stick out by a pixel, and a little more after
-# their division in float32; they are clipped.
+# Rounded boxes may extend beyond the image by a pixel, and slightly more after
+# division in float32; they are clipped.
 _TOLERANCE_PIXELS = 1.001
 
 
@@ -37,11 +37,11 @@ class ProposalFile:
   """The proposals of many images, looked up one at a time.
 
   Attributes:
-    by_order: whether only the order of the images tells whose they are.
+    by_order: whether proposals belong to images by order, without names.
   """
 
   def __init__(self, path, image_ids, entries, order, unit, by_order=False):
-    """Takes what a file holds; use `open_file`.
+    """Wraps the content of a file; use `open_file`.
 
     Args:
       path: of the file, for messages.
@@ -50,7 +50,7 @@ class ProposalFile:
       order: of the four numbers of a box, one of `ORDERS`.
       unit: "fraction", "pixel", "inclusive" (from 0, both ends inside), or
         "matlab" (from 1, both ends inside).
-      by_order: whether the names are those of the split, in its order.
+      by_order: whether `image_ids` are those of the split, in its order.
     """
     self._path = path
     self._names = proposal_names.Names(path, image_ids)
@@ -68,7 +68,7 @@ class ProposalFile:
     return self._names
 
   def describe(self):
-    """How the file is read, for people to check."""
+    """Describes how the file is read, for the user to check."""
     return (f"boxes are read as {_ORDER_WORDS[self._order]} (--proposals_order="
             f"{self._order}), {_UNIT_WORDS[self._unit]}")
 
@@ -110,7 +110,7 @@ class ProposalFile:
     return box_ops.clip(boxes)[order], scores[order]
 
   def _other_order(self, rows, height, width):
-    """Says which other order would do for all boxes of an image, if one."""
+    """Names another order in which all boxes are within the image, if any."""
     for order in ORDERS:
       if order != self._order and np.all(_good(
           _as_boxes(rows, order, self._unit, height, width), height, width)):
@@ -123,26 +123,25 @@ def open_file(path, *, order=None, image_ids=None):
   """Opens a file of proposals.
 
   Args:
-    path: of a `.npz`, `.mat` or `.pkl` file, or of a folder of `.mat` files;
-      see above.
+    path: of a `.npz`, `.mat` or `.pkl` file, or of a folder of `.mat` files.
     order: of the four numbers of a box, one of `ORDERS`; None for the order
-      that belongs to the file's layout.
+      of the file's layout.
     image_ids: of the split, in its order, for files without names.
 
   Returns:
     A `ProposalFile`.
 
   Raises:
-    errors.InputError: missing, of another kind, not laid out as above, or
-      without names or an order where nothing was given.
+    errors.InputError: the file is missing, of another type or layout, or has
+      neither names nor an order and none was given.
   """
   ids, entries, own_order, unit = _read(path)
   order = order or own_order
   if order is None:
     raise errors.InputError(
         f"{path}: expected --proposals_order={'|'.join(ORDERS)}, the order of "
-        "the four numbers of a box. Received: none, and nothing in the file "
-        "tells.")
+        "the four numbers of a box, which this layout does not fix. "
+        "Received: none.")
   by_order = ids is None
   if by_order:
     if image_ids is None or len(image_ids) != len(entries):
@@ -156,7 +155,7 @@ def open_file(path, *, order=None, image_ids=None):
 
 
 def match(path, image_ids, *, order=None):
-  """Checks a file of proposals against a split before the work begins.
+  """Checks a file of proposals against a split before a conversion.
 
   Args:
     path: see `open_file`.
@@ -164,12 +163,12 @@ def match(path, image_ids, *, order=None):
     order: see `open_file`.
 
   Returns:
-    A line for people, how the file is read; and what `open_file` needs as
-    `image_ids`: None where the file has names.
+    A line on how the file is read, for the user; and `image_ids` for
+    `open_file`: None where the file has names.
 
   Raises:
-    errors.InputError: as `open_file`; none of the images is in the file; or two
-      would get the same proposals.
+    errors.InputError: as `open_file`; the file has none of the images; or two
+      images would get the same proposals.
   """
   file = open_file(path, order=order, image_ids=image_ids)
   found = file.names.check_split(image_ids)
@@ -200,7 +199,7 @@ def _read(path):
 
 
 def _as_boxes(rows, order, unit, height, width):
-  """Rows of a file as [n, 4] boxes, which may yet be none."""
+  """Converts rows of a file to [n, 4] boxes, not checked."""
   inclusive = unit in ("inclusive", "matlab")
   if order == "yxyx":
     rows = rows[:, [1, 0, 3, 2]]

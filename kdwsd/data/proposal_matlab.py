@@ -1,16 +1,16 @@
-"""Proposals as `.mat`: Selective Search's, EdgeBoxes' and MCG's files.
+"""Reads proposals in `.mat` files of Selective Search, EdgeBoxes and MCG.
 
-The layouts are told apart by the names of the variables. The first and the last
-hold ymin, xmin, ymax, xmax, pixels counted from 1, both ends inside:
+The names of the variables identify the layout. Boxes of the first and the last
+are ymin, xmin, ymax, xmax, pixels counted from 1, both ends inside:
 
 - cells `images`, of names, and `boxes`, and perhaps `boxScores`: Selective
   Search's files for Fast R-CNN (`voc_2007_trainval.mat`, R. Girshick) and
   EdgeBoxes' for WSDDN (`EdgeBoxesVOC2007trainval.mat`, H. Bilen).
 - a cell `all_boxes` or `boxes` without `images`, in the order of the images,
-  [n, 4], or [n, 5] with the score. Scripts named selective_search_rcnn.m and
-  edge_boxes_wrapper.m write it, some as above, some with x first, from 0, or
-  with width and height: the order must be given. The numbers count from 1
-  unless one is smaller.
+  [n, 4], or [n, 5] with the score. Variants of the scripts
+  selective_search_rcnn.m and edge_boxes_wrapper.m differ in order, origin and
+  in whether they write width and height, so the order must be given. Pixels
+  count from 1 unless a number is below 1.
 - an array `bboxes` or `boxes`, and perhaps `scores` or `bboxes_scores`: one
   image, whose name is that of the file. P. Arbelaez et al., "Multiscale
   Combinatorial Grouping", CVPR 2014, share a folder of such files; R.
@@ -38,12 +38,12 @@ def read(path):
     path: of a `.mat` file.
 
   Returns:
-    image ids, or None where only the order of the images tells; a list of
-    (boxes [n, 4], scores or None); the order of a box, or None where it must be
-    given; and its unit.
+    Image ids, or None where the file has no names; a list of (boxes [n, 4],
+    scores or None); the order of a box, or None where it must be given; and its
+    unit.
 
   Raises:
-    errors.InputError: not laid out as above.
+    errors.InputError: the file has another layout.
   """
   found = matlab_files.read(path, _VARIABLES)
   boxes = [name for name in ("boxes", "all_boxes", "bboxes") if name in found]
@@ -82,16 +82,16 @@ def read(path):
 
 
 def read_folder(path):
-  """Reads the names of a folder of files, one an image; and the files later.
+  """Lists a folder with one file for each image; files are read on access.
 
   Args:
-    path: of the folder; folders inside are looked through as well.
+    path: of the folder; subfolders are included.
 
   Returns:
-    As `read`; the entries are read from their file when they are asked for.
+    As `read`; each entry is read from its file on access.
 
   Raises:
-    errors.InputError: no `.mat` file there.
+    errors.InputError: the folder has no `.mat` file.
   """
   paths, others = [], 0
   for folder, _, names in sorted(os.walk(path)):
@@ -109,7 +109,7 @@ def read_folder(path):
 
 
 class _Entries(collections.abc.Sequence):
-  """Boxes and scores in files, read when asked for."""
+  """Boxes and scores of files, read on access."""
 
   def __init__(self, paths):
     self._paths = paths

@@ -1,10 +1,11 @@
-"""Which images of a data set the names in a file of proposals mean.
+"""Matches names in a file of proposals to the image ids of a data set.
 
-People's files name `000012.jpg`, `VOC2007/JPEGImages/000012`, or the number 12
-for the image `000012`. The name as a whole decides; then the name without
-folder and ending of an image; then the number it spells: `2008_000008` spells
-2008000008, as in COCO's json files of VOC, and `COCO_val2014_000000000042` 42.
-What several entries of the file share decides nothing.
+Files name the image `000012` as `000012.jpg`, `VOC2007/JPEGImages/000012`, or
+the number 12. The whole name is compared first, then the name without folder
+and image extension, then the number in the name: that of `2008_000008` is
+2008000008, as in COCO's json files of VOC, and that of
+`COCO_val2014_000000000042` is 42. A stem or number that several entries of the
+file share is not used.
 """
 
 import os
@@ -19,7 +20,7 @@ _SHARED = -1
 
 
 class Names:
-  """Places of the images of a file, found by name."""
+  """Finds the entries of a file by image id."""
 
   def __init__(self, path, image_ids):
     """Takes the names of a file.
@@ -29,7 +30,7 @@ class Names:
       image_ids: text, in the file's order.
 
     Raises:
-      errors.InputError: a name that comes twice.
+      errors.InputError: a name occurs twice.
     """
     self._path = path
     self._first = next(iter(image_ids), None)
@@ -49,10 +50,10 @@ class Names:
     return len(self._steps[0][1])
 
   def place(self, image_id):
-    """Place of an image in the file.
+    """Index of an image in the file.
 
     Raises:
-      errors.InputError: the file does not have it, or not just once.
+      errors.InputError: the file has no such image, or several.
     """
     for key, places in self._steps:
       place = places.get(key(image_id))
@@ -81,11 +82,11 @@ class Names:
       image_ids: as in the data set.
 
     Returns:
-      How many of the images the file has.
+      Number of the images that the file has.
 
     Raises:
-      errors.InputError: two images that would get the proposals of one, or none
-        that gets any.
+      errors.InputError: two images would get the same proposals, or none would
+        get any.
     """
     taken, refused = {}, None
     for image_id in image_ids:
@@ -105,13 +106,13 @@ class Names:
 
 
 def _stem(image_id):
-  """What is the same in `JPEGImages/000005.jpg` and `000005`."""
+  """Name without folder and extension: `000005` of `JPEGImages/000005.jpg`."""
   name = os.path.basename(image_id.strip().replace("\\", "/"))
   return os.path.splitext(name)[0] if image_names.is_image(name) else name
 
 
 def _number(image_id):
-  """The number a name spells, or None."""
+  """The number formed by the digits of a name, or None."""
   stem = _stem(image_id)
   match = _NUMBER.fullmatch(stem) if len(stem) <= 60 else None
   return int(match[1].replace("_", "")) if match else None

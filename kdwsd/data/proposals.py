@@ -2,8 +2,8 @@
 
 EdgeBoxes (C. L. Zitnick, P. Dollar, ECCV 2014), as in the paper and in WSDDN,
 or Selective Search (J. Uijlings et al., "Selective Search for Object
-Recognition", IJCV 2013), both as OpenCV's contributed modules have them. No
-TensorFlow here: the converter calls this from many small processes.
+Recognition", IJCV 2013), both from OpenCV's contributed modules. This module
+does not import TensorFlow: the converter calls it from many small processes.
 """
 
 import ctypes
@@ -21,12 +21,12 @@ from kdwsd.data import edges
 METHODS = ("edge_boxes", "selective_search", "file", "datalist")
 SEARCH_MODES = ("fast", "quality", "single")
 
-# In images smaller than this OpenCV's windows do not fit.
+# OpenCV's sliding windows do not fit in smaller images.
 _LEAST_SIDE = 16
 
-# Gradients find more edges than a forest does, and weaker ones between the
-# strong: set by recall on 100 photographs, see RESULTS.md. The forest's are
-# OpenCV's own, which are the paper's.
+# Gradients give more edges than a forest, with weak ones between strong ones.
+# Their values were chosen by recall on 100 photographs, see RESULTS.md. Those
+# of the forest are OpenCV's defaults, which are the paper's.
 _EDGE_DEFAULTS = {
     "gradients": {"min_score": 0.02, "edge_min_mag": 0.15, "kappa": 1.7},
     "forest": {"min_score": 0.01, "edge_min_mag": 0.1, "kappa": 1.5},
@@ -35,30 +35,30 @@ _EDGE_DEFAULTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """How proposals are made; written into the data set's card.
+  """Settings of the proposals; written into the data set's card.
 
   Attributes:
-    method: one of `METHODS`; the last two are looked up, not computed.
-    max_proposals: at most so many are kept, best first.
+    method: one of `METHODS`; the last two read proposals from files.
+    max_proposals: maximal number kept, best first.
     min_side_pixels: shorter side of the smallest proposal kept, in pixels of
-      the image. WSDDN drops those under 20; a tenth of the objects of our
-      photographs is between.
-    longest_side: a larger image is reduced to this longer side before edges
-      or segments are sought; boxes are fractions and need no scaling back.
-      0 never reduces.
+      the image. WSDDN drops those under 20, but a tenth of the objects in our
+      photographs is between this value and 20.
+    longest_side: a larger image is downscaled to this longer side before edges
+      or segments are computed; boxes are fractions and need no scaling back.
+      0 never downscales.
     file: path of the proposals, for method `file`.
     order: of a box in that file; see `proposal_files.open_file`.
     image_ids: of the split, in its order, where that file has no names.
     edge_model: path of OpenCV's structured-edge model; gradients if None.
     edge_sigma: smoothing of the gradient edges, pixels.
-    edge_percentile: of the gradient edges, becomes strength 1.
+    edge_percentile: percentile of the gradient edges that gets strength 1.
     alpha: EdgeBoxes' step of the sliding window.
-    beta: IoU above which the worse of two boxes goes.
-    eta: factor of beta after each kept box, down to 0.5: the later, the more
-      apart. 0.9996 found 2 % more objects with 500 boxes than 1 did.
-    min_score: boxes below it are not refined; None chooses by the edges, as
-      for the two below.
-    edge_min_mag: weaker edges do not count.
+    beta: IoU threshold of non-maximum suppression.
+    eta: factor of beta after each kept box, down to 0.5, so that later boxes
+      must overlap less. With 500 boxes, 0.9996 found 2 % more objects than 1.
+    min_score: boxes below it are not refined. None for a value that suits the
+      edges, also for the next two settings.
+    edge_min_mag: weaker edges are ignored.
     kappa: exponent of a box's perimeter, by which its edges are divided.
     edge_merge_thr: turn, in half circles, at which a group of edges ends.
     cluster_min_mag: weaker groups of edges join their neighbours.
@@ -115,7 +115,7 @@ class Settings:
         object.__setattr__(self, name, value)  # The dataclass is frozen.
 
   def as_dict(self):
-    """The settings that bear on this method, for the card."""
+    """The settings that this method uses, for the card."""
     names = ["max_proposals", "min_side_pixels"]
     if self.method == "edge_boxes":
       names += ["longest_side", "edge_model", "alpha", "beta", "eta",
@@ -133,7 +133,7 @@ class Settings:
 
 
 def propose(image, settings):
-  """Makes the proposals of one image; the same image gives the same ones.
+  """Computes the proposals of one image, deterministically.
 
   Args:
     image: [H, W, 3] uint8 RGB, upright, in its original size.
@@ -141,14 +141,14 @@ def propose(image, settings):
 
   Returns:
     boxes [N, 4] float32 and scores [N] float32, best first, distinct, at most
-    `settings.max_proposals`. Selective Search has no scores: its boxes come in
-    the order of its own ranking, each with score 1. An image in which nothing
-    is found has one proposal, the whole image, with score 1.
+    `settings.max_proposals`. Selective Search has no scores: its boxes are in
+    the order of its own ranking, each with score 1. An image without proposals
+    gets the whole image as one, with score 1.
 
   Raises:
     errors.InputError: OpenCV lacks its contributed modules, or the edge model
       cannot be read.
-    ValueError: the image is not [H, W, 3] uint8, or the method is looked up.
+    ValueError: the image is not [H, W, 3] uint8, or the method reads files.
   """
   image = np.asarray(image)
   if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
@@ -196,7 +196,7 @@ def select(boxes, scores, height, width, settings):
   boxes, scores = boxes[order], scores[order]
   pixels = box_ops.to_pixels(boxes, height, width)
   sides = pixels[:, 2:] - pixels[:, :2]                           # [N, 2]
-  # Edges that passed through float32 may miss a whole pixel by a hair.
+  # Edges in float32 may miss a whole pixel by an error of rounding.
   large = np.min(sides, axis=1) >= max(settings.min_side_pixels - 1e-3, 1e-3)
   boxes, scores = boxes[large], scores[large]
   first = np.unique(boxes, axis=0, return_index=True)[1]

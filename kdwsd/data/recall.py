@@ -1,4 +1,4 @@
-"""Recall of proposals: how many annotated objects some proposal covers."""
+"""Recall of proposals: counts the annotated objects that they cover."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ def matched(truth_boxes, proposal_boxes, iou=0.5):
   Args:
     truth_boxes: [M, 4].
     proposal_boxes: [N, 4].
-    iou: least intersection over union.
+    iou: minimal intersection over union.
 
   Returns:
     An int from 0 to M.

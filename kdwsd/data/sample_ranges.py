@@ -1,29 +1,30 @@
-"""From samples of any range to the 0..255 that a JPEG holds.
+"""Scales samples of any range to the 0..255 of a JPEG.
 
-A file does not say which part of its container the samples use: a camera's 12
-bits come in files of 16. The rule, the same for every image and the same in
-the graph of an export (`kdwsd.serving.image_decoding`):
+A file does not declare the range of its samples: 12 bits of a camera are stored
+in files of 16 bits. So the range is inferred from the largest sample, by one
+rule for all images and for the graph of an export
+(`kdwsd.serving.image_decoding`):
 
-| samples | the largest one is | taken as |
+| samples | largest sample | inferred range |
 |---|---|---|
 | integers | at most 255, 1023, 4095, 16383, 65535 | 8, 10, 12, 14, 16 bits |
 | floats | at most 1 | 0..1 |
 | floats | 20 to 255 | 0..255 |
 | floats | 1024 to 65535 | 12, 14 or 16 bits |
 
-Of integers the upper 8 bits are kept; floats are rounded. Where a TIFF's
-MaxSampleValue, or its packed depth, names a larger value, that one counts. A
-step between two depths is a factor of four in brightness: what was scaled is
-counted, so that a data set whose images came out on both sides of a step is
-seen. All else is refused, for no rule could be right: negative values, NaN,
-infinity, integers of more than 16 bits, floats between those ranges.
+Of integers the upper 8 bits are kept; floats are rounded. If a TIFF's
+MaxSampleValue or packed depth gives a larger maximum, it is used. Adjacent
+depths differ by a factor of four in brightness, so the card counts the images
+by inferred range to show a data set with several. Other samples are refused
+because they are ambiguous: negative values, NaN, infinity, integers of more
+than 16 bits, floats between the ranges above.
 """
 
 import numpy as np
 
 from kdwsd import errors
 
-# Bits that samples can be taken to have.
+# Depths that can be inferred, bits.
 DEPTHS = (8, 10, 12, 14, 16)
 _ADVICE = ("Scale the samples to 0..255 and save them as an 8-bit image, the "
            "same scale for every image of the data set.")
@@ -34,15 +35,14 @@ def to_bytes(samples, *, stated=0, name="image"):
 
   Args:
     samples: array of any shape, integers or floats.
-    stated: largest value that the file itself names; 0 for none.
+    stated: maximum that the file declares; 0 for none.
     name: of the image, for messages.
 
   Returns:
-    (uint8 array of the same shape, what the samples were taken for, as
-    `12 bits`).
+    (uint8 array of the same shape, the inferred range, such as `12 bits`).
 
   Raises:
-    errors.InputError: samples that the rule has no place for.
+    errors.InputError: samples outside the ranges of the rule.
   """
   if np.issubdtype(samples.dtype, np.floating):
     return _of_floats(samples, stated, name)
@@ -54,7 +54,7 @@ def to_bytes(samples, *, stated=0, name="image"):
 
 
 def depth(largest):
-  """Bits that samples are taken to have: 8, 10, 12, 14 or 16."""
+  """Inferred depth of samples in bits: 8, 10, 12, 14 or 16."""
   return next(bits for bits in DEPTHS if largest < 1 << bits)
 
 
@@ -65,7 +65,7 @@ def _of_floats(samples, stated, name):
                    f"NaN or infinity, {odd} of {samples.size} samples")
   low, high = (float(samples.min(initial=0)), float(samples.max(initial=0)))
   largest = max(high, stated)
-  # Half a level beyond a range is what rounding makes of its end.
+  # Rounding may move the end of a range by half a level.
   if largest < 255.5 / 255:
     scale, taken_for = 255, "0..1"
   elif 20 <= largest < 255.5:

@@ -1,10 +1,11 @@
 """Procedural multi-label scenes, written as a VOCdevkit tree.
 
-The data of the demo, made where no photographs are at hand: several objects an
-image, of six classes told apart by shape and texture together, with a favourite
-hue that clutter has too, in any rotation, stretch and shade, over a mottled
-ground, among plain and textured clutter, cut off by the border and by one
-another. True boxes hug what is visible, as VOC's do.
+The demo uses them instead of photographs. An image has several objects of six
+classes, which differ in the combination of shape and texture. Each class has a
+preferred hue, which clutter has too. Objects vary in rotation, aspect ratio and
+shade, lie on a mottled background among plain and textured clutter, and are
+truncated by the border or occluded by one another. Boxes enclose the visible
+part, as in VOC.
 """
 
 import colorsys
@@ -46,23 +47,23 @@ class Scene:
 
 
 def write(directory, *, num_train=800, num_test=200, seed=0, image_side=192):
-  """Writes a scene set; does nothing where the same set lies already.
+  """Writes a set of scenes, unless the same set exists already.
 
   Args:
     directory: receives `VOCdevkit/VOC2012` with `JPEGImages`, `Annotations`
-      and `ImageSets/Main/{trainval,test}.txt`, and a note, `scenes.json`,
-      written last.
+      and `ImageSets/Main/{trainval,test}.txt`, and `scenes.json`, written
+      last.
     num_train: images of `trainval`.
     num_test: images of `test`.
-    seed: of everything drawn; an image depends on it, on its split and on its
-      place in the split only.
+    seed: of all random draws; an image depends only on the seed, its split and
+      its index in the split.
     image_side: longer side of an image, pixels.
 
   Returns:
     Path of the `VOCdevkit` directory.
 
   Raises:
-    errors.InputError: a number is out of range, or the place is not writable.
+    errors.InputError: a number is out of range, or the folder is not writable.
   """
   if min(num_train, num_test) < 0 or image_side < 48 or seed < 0:
     raise errors.InputError(
@@ -124,7 +125,7 @@ def draw(generator, image_side=192):
 
 
 class _Canvas:
-  """An image being painted, finer than it will be."""
+  """An image being painted, at a higher resolution than the result."""
 
   def __init__(self, generator, height, width):
     self._generator = generator
@@ -166,7 +167,7 @@ class _Canvas:
         occluded=np.array(occluded, bool))
 
   def _try(self, name, size):
-    """Paints at a random place, unless an object would be hidden too far."""
+    """Paints at a random position, unless it would hide an object too far."""
     generator = self._generator
     radius = size * (self._height + self._width) / 2
     stretch = np.exp(generator.uniform(-0.25, 0.25))
@@ -286,7 +287,7 @@ def _clutter(generator, u, v):
     inside = np.maximum(np.abs(u), np.abs(v)) < 0.75
   if generator.random() < 0.65:
     return inside, np.zeros_like(u)
-  # Textures of the classes on shapes that are none: neither is enough alone.
+  # Textures of classes on other shapes, so that texture alone is not enough.
   return inside, _wave(np.sin(generator.uniform(6, 14) * u)
                        * (np.sin(9 * v) if generator.random() < 0.4 else 1))
 
@@ -299,8 +300,8 @@ def _wave(value):
 def _two_colours(generator, name):
   """Two colours of clearly different lightness, [2, 3] in 0..255.
 
-  The first one of an object is most often near its class's favourite hue: what
-  a net can hold on to before it knows any shape.
+  The first colour of an object is usually near the preferred hue of its class,
+  a cue that a network can learn before shapes.
   """
   colours = generator.uniform(0, 255, [2, 3])
   if name is not None and generator.random() < _FAVOURITE_HUE:
@@ -344,7 +345,7 @@ def _annotation(name, scene):
 
 
 def _write(path, content):
-  """Writes without syncing: `scenes.json`, last, says that all is there."""
+  """Writes without syncing; `scenes.json`, written last, marks completion."""
   try:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as file:

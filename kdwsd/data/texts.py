@@ -1,4 +1,4 @@
-"""Text from user files: splitting it into lines, showing it in messages."""
+"""Text from users' files: splits it into lines and quotes it in messages."""
 
 import re
 import reprlib
@@ -31,7 +31,7 @@ def lines(text):
 
 
 def shown(value, most=200):
-  """A name as messages show it: unchanged if printable, else `quoted`."""
+  """A name for messages: unchanged if printable, else `quoted`."""
   if not isinstance(value, str) or _UNFIT.search(value):
     return quoted(value)
   return value if len(value) <= most else value[:most] + "..."
@@ -54,7 +54,7 @@ def flag(name, value):
 
 
 def quoted(value):
-  """Any value as messages show it: a shortened `repr` on one line."""
+  """Any value for messages: a shortened `repr` on one line."""
   return _REPR.repr(value)
 
 
@@ -63,8 +63,8 @@ def check_name(name, where, what):
 
   Args:
     name: text.
-    where: it stands, for the message.
-    what: it should be, for the message.
+    where: file and line of the name, for the message.
+    what: what it names, for the message.
   """
   try:
     unfit = _UNFIT.search(name)
