@@ -1,1 +1,1 @@
-"""From people's images and labels to batches."""
+"""Data: from images and labels in common formats to batches."""

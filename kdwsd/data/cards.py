@@ -1,30 +1,30 @@
-"""The data set card: what a converted split is, in JSON beside its shards.
+"""The data set card: a JSON file that describes a converted split.
 
 | key | what |
 |---|---|
 | format_version | of the records, `records.FORMAT_VERSION` |
-| tool_version, libraries | what wrote it |
+| tool_version, libraries | versions that it was written with |
 | name, split | of the data set and of this part of it |
 | classes | names; their order gives the label ids |
 | images_per_class | images in which the class is present, by name |
-| unknown_per_class | images of which it is not known, by name, where any |
-| num_images, num_shards | written |
-| shard_bytes | size of each shard, by which a strange one is told |
+| unknown_per_class | images in which presence is unknown, by name; above 0 |
+| num_images, num_shards | numbers of records and shards |
+| shard_bytes | size of each shard, to detect one of another conversion |
 | num_objects | annotated objects; null where the source has no boxes |
 | objects_per_class | by name; null likewise |
 | num_images_with_boxes_known | images whose objects are known, even if none |
-| boxes_clipped | boxes that stuck out of their image |
-| boxes_scaled | boxes of annotations made for the image in another size |
-| boxes_dropped | boxes without valid coordinates, area or part in the image |
-| first_box_fault | the first of these three in words, or null |
-| dark_images | count, and first ids, of images without a pixel of 20 of 255 |
-| samples_taken_for | images by what their samples were scaled from, if at all |
+| boxes_clipped | boxes that extended beyond their image |
+| boxes_scaled | boxes annotated at another size of their image |
+| boxes_dropped | boxes that are invalid, empty or outside their image |
+| first_box_fault | message on the first of these three, or null |
+| dark_images | count and first ids of images with all samples below 20 |
+| samples_taken_for | images by the range that samples were scaled from |
 | proposals | method, settings, per_image {mean, min, max}, recall |
 | proposals.recall | by IoU, share of the objects that a proposal covers |
 | source | format and arguments |
-| skipped, skipped_list | how many items, and the file that lists them or null |
+| skipped, skipped_list | number of items; the file that lists them, or null |
 | shuffle_seed, max_pixels | as given; a negative seed keeps the order |
-| fingerprint | of all that decides the bytes of the shards, but the pixels |
+| fingerprint | hash of all that decides the shards' bytes, except the pixels |
 
 Recall is over the objects that are neither difficult nor a crowd; it is null
 where the source has no boxes.
@@ -74,7 +74,7 @@ class Counts:
 
   @classmethod
   def zeros(cls, num_classes):
-    """The sums over no image."""
+    """The sums over an empty set of images."""
     return cls(*(np.zeros([num_classes], np.int64) for _ in range(3)))
 
   def add_image(self, item, prepared):
@@ -134,7 +134,7 @@ class Counts:
 
 
 def versions():
-  """What decides the bytes beside the settings: tool and libraries."""
+  """Versions of tool and libraries, which the shards' bytes depend on."""
   import cv2  # pylint: disable=import-outside-toplevel
   return {
       "tool_version": kdwsd.__version__,
@@ -160,7 +160,7 @@ def make(source, *, split, counts, num_shards, proposal_settings, skipped,
     shard_bytes: sizes of the shards, in order; None where not known.
 
   Returns:
-    A dict, as the module says.
+    A dict with the keys of the module's docstring.
   """
   known = counts.num_with_truth > 0
   settings = dict(proposal_settings.as_dict())
@@ -240,7 +240,7 @@ def summary(card, path):
 
 
 def _boxes_lines(card):
-  """What became of boxes that could not be taken as they are."""
+  """Yields lines on boxes that were clipped, scaled or dropped."""
   counts = [(card[key], words) for key, words in (
       ("boxes_clipped", "clipped to their image"),
       ("boxes_scaled", "scaled with their image"),
@@ -255,7 +255,7 @@ def _boxes_lines(card):
 
 
 def _pixel_lines(card):
-  """Images that are dark, or whose range had to be inferred."""
+  """Yields lines on dark images, and on inferred ranges of samples."""
   # Cards of earlier versions have neither.
   dark = card.get("dark_images") or {"count": 0}
   if dark["count"]:

@@ -1,21 +1,21 @@
-"""How many images each class has, in a few lines for the terminal."""
+"""Numbers of images per class, in a few lines for the terminal."""
 
 import collections
 import re
 
 from kdwsd.data import texts
 
-_ALL = 20   # So many classes are all named; of more the ends are.
+_ALL = 20   # Up to so many classes are all named; of more, some at each end.
 _ENDS = 8
 _LONGEST = 40  # characters of a name
 
 
 def lines(images_per_class, unknown_per_class=()):
-  """Names classes with their images, so that strange ones show.
+  """Lists classes with their numbers of images, so that odd ones show.
 
   Args:
     images_per_class: {name: images in which the class is present}.
-    unknown_per_class: {name: images of which it is not known}.
+    unknown_per_class: {name: images in which presence is unknown}.
 
   Returns:
     List of (heading, text).
@@ -46,7 +46,7 @@ def lines(images_per_class, unknown_per_class=()):
 
 
 def _alike(names):
-  """Yields names that may be one class, written in different ways."""
+  """Yields groups of names that may be spellings of one class."""
   same = collections.defaultdict(list)
   for name in names:
     same[re.sub(r"[\s_-]+", " ", texts.folded(name))].append(name)

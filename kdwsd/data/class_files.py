@@ -1,16 +1,16 @@
-"""Files that list classes, as people and annotation programs write them.
+"""Reads files of class names in the layouts that tools and people write.
 
 - one name a line;
-- a number with each: `0 boat`, `0: boat`, `1,boat`, or `boat,0`. Every line
-  must have one, and they must run from 0 or 1 without gaps, in any order: so
-  `3d printer` and `7 up` stay names.
+- a number with each name: `0 boat`, `0: boat`, `1,boat`, or `boat,0`. Every
+  line must have one, and the numbers must be consecutive from 0 or 1, in any
+  order; otherwise `3d printer` and `7 up` are names.
 - CVAT's `labelmap.txt`: `boat:128,0,0::`, without the class background, which
   CVAT adds.
 - `data.yaml` of YOLO: `names`, a list, or a dict of number to name.
 - `.pbtxt`, the label map of TensorFlow's Object Detection API.
 
-The names of a YAML file are read as they are written there: YAML would take
-`no` for a truth value and `12:30` for a number.
+Names in a YAML file are read as text: YAML would read `no` as a boolean and
+`12:30` as a number.
 """
 
 import re
@@ -31,17 +31,17 @@ _MOST_YAML = 4 * 2 ** 20  # characters; the parser is written in Python.
 
 
 def names(text, path):
-  """Names of a file of any of the layouts but YAML.
+  """Reads the names of a file in any of the layouts except YAML.
 
   Args:
-    text: what is in the file.
-    path: of it; its ending tells a `.pbtxt`.
+    text: content of the file.
+    path: of the file; a `.pbtxt` is recognised by its extension.
 
   Returns:
     List of names, in the order of the label ids.
 
   Raises:
-    errors.InputError: numbers that do not run, or a damaged file.
+    errors.InputError: numbers are not consecutive, or the file is damaged.
   """
   if path.lower().endswith(".pbtxt"):
     return _pbtxt(text, path)
@@ -75,7 +75,8 @@ def yaml_names(content, path):
     List of names, in the order of the label ids.
 
   Raises:
-    errors.InputError: no names, other than text, or numbers that do not run.
+    errors.InputError: no names, names that are not text, or numbers that are
+      not consecutive.
   """
   found = content.get("names") if isinstance(content, dict) else content
   if isinstance(found, dict) and all(
@@ -98,11 +99,10 @@ def yaml_names(content, path):
 def read_yaml(text, path):
   """A YAML file as dicts and lists of text; null is None.
 
-  Nothing is constructed from its tags, and what it refers to several times is
-  read once.
+  Tags construct no objects, and an aliased node is read once.
 
   Raises:
-    errors.InputError: no YAML, or deeper or longer than a list of classes.
+    errors.InputError: not YAML, or deeper or longer than a list of classes.
   """
   try:
     if len(text) > _MOST_YAML:
@@ -110,7 +110,7 @@ def read_yaml(text, path):
                        "most")
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     return _plain(root, {}, 3)
-  except Exception as error:  # The parser raises nearly any.
+  except Exception as error:  # The parser raises almost any type.
     raise errors.InputError(
         f"{path}: expected a YAML file. Received: "
         f"{texts.shown(' '.join(str(error).split()) or type(error).__name__)}."
@@ -128,7 +128,7 @@ def _plain(node, seen, levels):
   if not levels:
     return "..."
   if (id(node), levels) not in seen:
-    seen[id(node), levels] = None  # What holds itself.
+    seen[id(node), levels] = None  # A node that contains itself.
     if isinstance(node, yaml.SequenceNode):
       value = [_plain(one, seen, levels - 1) for one in node.value]
     else:
@@ -180,7 +180,7 @@ def _pbtxt(text, path):
 
 
 def _in_order(pairs, path, first=(0, 1)):
-  """Names by their numbers, which must run."""
+  """Names in the order of their numbers, which must be consecutive."""
   numbers = sorted(number for number, _ in pairs)
   if numbers[:1] and numbers[0] in first and (
       numbers == list(range(numbers[0], numbers[0] + len(numbers)))):
@@ -188,8 +188,8 @@ def _in_order(pairs, path, first=(0, 1)):
   expected = next((want for want, number in enumerate(numbers, min(
       numbers[:1] + [1])) if want != number), numbers[0] if numbers else 0)
   raise errors.InputError(
-      f"{path}: expected names without numbers, or numbers that run from "
-      f"{' or '.join(map(str, first))} without gaps. Received: {len(numbers)} "
+      f"{path}: expected names without numbers, or consecutive numbers from "
+      f"{' or '.join(map(str, first))}. Received: {len(numbers)} "
       f"numbers from {numbers[0]} to {numbers[-1]}, without {expected} or with "
       "one of them twice; write the names alone, one a line, in the order of "
       "the label ids.")

@@ -1,9 +1,8 @@
-"""Turning a source into shards of records, in parallel and resumably.
+"""Converts a source into shards of records, in parallel and resumably.
 
-Every shard is put in place whole, the card last (`progress_notes` says what is
-known in between). Whenever the process dies, the same command goes on at the
-first missing shard and ends with the same bytes, whatever the number of
-workers.
+Every shard is written atomically, and the card last; `progress_notes` stores
+the progress in between. After a crash, the same command resumes at the first
+missing shard. The resulting bytes are the same for any number of workers.
 """
 
 import collections
@@ -37,7 +36,7 @@ from kdwsd.data import texts
 
 _IMAGES_PER_SHARD = 128
 _MOST_SHARDS = 256
-_IN_FLIGHT = 8  # Images a worker has waiting; bounds the memory.
+_IN_FLIGHT = 8  # Images queued for each worker; bounds the memory.
 
 
 def convert(source, *, output, split, proposal_settings, problems,
@@ -50,12 +49,13 @@ def convert(source, *, output, split, proposal_settings, problems,
     output: directory of the shards; made if missing.
     split: name of the split, the beginning of the shards' names.
     proposal_settings: a `proposals.Settings`.
-    problems: the `sources.Problems` the source was read with; it decides what
-      happens to bad images, and what it has collected is listed with them.
-    num_shards: 0 for one shard every 128 images, at most 256.
-    num_workers: processes that decode and propose; 0 for this process alone.
-    shuffle_seed: of the order of the records, which training shuffles only
-      within a buffer; negative keeps the source's order.
+    problems: the `sources.Problems` that the source was read with; it decides
+      what happens to bad images.
+    num_shards: 0 for one shard for every 128 images, at most 256.
+    num_workers: processes that decode images and compute proposals; 0 for this
+      process alone.
+    shuffle_seed: of the order of the records, because training shuffles only
+      within a buffer; a negative seed keeps the source's order.
     max_pixels: larger images are refused.
     progress: whether to show a progress bar on stderr.
 
@@ -63,8 +63,8 @@ def convert(source, *, output, split, proposal_settings, problems,
     The card, a dict; see `cards`.
 
   Raises:
-    errors.InputError: a bad image unless it is to be skipped, nothing left to
-      convert, another conversion's files in the way, or no space left.
+    errors.InputError: a bad image that is not to be skipped, no image left to
+      convert, files of another conversion in `output`, or a full disk.
   """
   if not split or split.startswith(".") or os.path.basename(split) != split:
     raise errors.InputError(
@@ -117,7 +117,7 @@ def convert(source, *, output, split, proposal_settings, problems,
 
 
 def _digest(items):
-  """A hash of everything known of the items but their folder and pixels."""
+  """Hash of the items without their folder and pixels."""
   digest = hashlib.sha256()
   for item in items:
     objects = item.objects
@@ -142,7 +142,7 @@ def _describe(settings):
 
 
 def _check_neighbours(output, split, classes):
-  """Splits that lie together must agree on what label 0 means."""
+  """Checks that the splits of one folder have the same classes."""
   for path in sorted(glob.glob(os.path.join(glob.escape(output), "*.json"))):
     if path == record_files.card_path(output, split):
       continue
@@ -168,7 +168,7 @@ def _write_missing_shards(shards, notes, num_classes, problems,
   work = [item for i in todo for item in shards[i]]
   total = sum(map(len, shards))
   if len(todo) < len(shards) and work:
-    logging.info("%s: %d of %d shards are there; going on.", notes.split,
+    logging.info("%s: %d of %d shards exist; resuming.", notes.split,
                  len(shards) - len(todo), len(shards))
   bar = tqdm.tqdm(
       total=total, initial=total - len(work), desc=notes.split,
@@ -186,7 +186,7 @@ def _write_missing_shards(shards, notes, num_classes, problems,
 
 @contextlib.contextmanager
 def _prepared(items, proposal_settings, max_pixels, num_workers):
-  """Yields an iterator over what `preparation` makes of the items, in order."""
+  """Yields an iterator over the `Prepared` of the items, in order."""
   arguments = proposal_settings, max_pixels
   if not items:
     yield iter(())
@@ -203,9 +203,10 @@ def _prepared(items, proposal_settings, max_pixels, num_workers):
       yield _in_order(pool, items, num_workers * _IN_FLIGHT)
     except process.BrokenProcessPool as error:
       raise errors.InputError(
-          "--workers: expected the worker processes to live. Received: one was "
-          "killed, likely for its memory; try fewer --workers or a smaller "
-          "--max_pixels, then the same command goes on.") from error
+          "--workers: expected the worker processes to run to their end. "
+          "Received: one was killed, probably because memory ran out; try "
+          "fewer --workers or a smaller --max_pixels; the same command then "
+          "resumes.") from error
     finally:
       pool.shutdown(wait=True, cancel_futures=True)
 
@@ -267,7 +268,7 @@ def _add_up(notes, num_shards, source, problems):
     counts, skipped = notes.read(index)
     total.add(counts)
     in_shards += skipped
-  # What the source skipped; images were skipped in this run or in one before.
+  # First what the source skipped, then the images, skipped in any run.
   known = set(in_shards)
   skipped = [m for m in problems.messages if m not in known] + in_shards
   if not total.num_images:

@@ -1,7 +1,6 @@
-"""What a conversion would find: everything but the pixels, nothing written.
+"""A dry run of a conversion: checks all but the pixels and writes nothing.
 
-It needs neither TensorFlow nor room on the disk, and a million images take
-seconds.
+It needs neither TensorFlow nor disk space; a million images take seconds.
 """
 
 import collections
@@ -18,15 +17,15 @@ def report(source, problems):
 
   Args:
     source: a `sources.Source`.
-    problems: the `sources.Problems` it was read with; it must skip what is
-      bad, so that all faults are counted.
+    problems: the `sources.Problems` it was read with; it must skip bad items,
+      so that all faults are counted.
 
   Returns:
     (text, number of faults): lines for the terminal.
   """
   try:
     items = image_listing.present(source, problems)
-  except errors.InputError:  # Not one is left.
+  except errors.InputError:  # No image is left.
     items = []
   faults = problems.messages
   present, unknown = collections.Counter(), collections.Counter()

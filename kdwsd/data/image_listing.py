@@ -1,4 +1,4 @@
-"""Which images of a source are there, before any of them is opened."""
+"""Lists the images of a source whose files exist, without opening them."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from kdwsd.data import texts
 
 
 def present(source, problems):
-  """Lists the items whose file is there and not empty, each image id once.
+  """Lists the items whose file exists and is not empty, each image id once.
 
   Args:
     source: a `sources.Source`.
@@ -19,8 +19,8 @@ def present(source, problems):
     List of `sources.Item`, not empty.
 
   Raises:
-    errors.InputError: an item is not right and none is to be skipped, or
-      nothing is left.
+    errors.InputError: an item is wrong and none is to be skipped, or no item
+      is left.
   """
   folder = ("" if source.image_folder is None else
             f"; relative paths start from {source.image_folder} (--images)")
@@ -49,13 +49,13 @@ def present(source, problems):
 
 
 class _Neighbours:
-  """Files whose names differ from a missing one in letter case or ending."""
+  """Finds files whose names differ from a missing one in case or extension."""
 
   def __init__(self):
     self._folders = {}
 
   def hint(self, path):
-    """What to add to a message about a file: another, if there is one."""
+    """Text to append to a message about a missing file, or ""."""
     if os.path.lexists(path):
       return ""
     folder, name = os.path.split(path)

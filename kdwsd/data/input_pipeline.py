@@ -2,12 +2,12 @@
 
 The order is a function of the seed alone. Shards are read in their order; each
 epoch passes through a shuffle buffer seeded by (seed, epoch); the n-th image of
-the run takes its mirror from (seed, n) and its batch its side from (seed, n //
-global batch size). Nothing depends on what happened before, so a run resumed at
-step N sees what an undisturbed one would, and one worker of several sees its
-slice of the same global batches. Within an epoch an image cannot move further
-forward than the buffer is long: the converter writes records in an order
-already shuffled.
+the run is mirrored according to (seed, n), and its batch has the side drawn for
+(seed, n // global batch size). There is no other state, so a run resumed at
+step N gets the batches of an uninterrupted one, and each of several workers
+gets its slice of the same global batches. Within an epoch the buffer moves an
+image forward by at most its own length; the converter therefore writes the
+records in shuffled order.
 
 A batch is a dictionary:
 
@@ -19,12 +19,12 @@ A batch is a dictionary:
 | valid | bool [B, R] | False where padded |
 | labels | float32 [B, C] | 1 where the class is present |
 | label_weights | float32 [B, C] | 0 where presence is unknown, else 1 |
-| example_index | int64 [B] | place in the run, or in the split |
-| record_index | int64 [B] | place of the image in its split, record order |
+| example_index | int64 [B] | position in the run, or in the split |
+| record_index | int64 [B] | position of the record in its split |
 | mirrored | bool [B] | whether image and proposals are mirrored |
 
 Sources: the release's data layer for the warp (bilinear, no antialiasing), the
-sides drawn per batch and the mirror; WSDDN for training at several scales.
+side drawn for each batch and the mirroring; WSDDN for several scales.
 """
 
 import contextlib
@@ -55,7 +55,7 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
 
   Args:
     record_set: a `record_files.RecordSet`.
-    global_batch_size: images a step over all replicas.
+    global_batch_size: images per step over all replicas.
     sizes: image sides in pixels, one drawn for each global batch.
     num_proposals: R; the best are kept, missing ones are padded.
     seed: int, of order, sides and mirrors.
@@ -63,9 +63,9 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
     num_replicas: over all workers; ignored when `input_context` is given.
     input_context: `tf.distribute.InputContext` of one worker of several.
     mirror: whether half of the images are mirrored.
-    cache: `none` decodes at each use; `memory` and `disk` keep the decoded
+    cache: `none` decodes an image each time; `memory` and `disk` keep decoded
       images (3 bytes a pixel).
-    cache_directory: where `disk` keeps them; one per worker.
+    cache_directory: folder of the `disk` cache; one per worker.
     shuffle_buffer: images.
 
   Returns:
@@ -102,16 +102,15 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
     dataset = dataset.map(decode, tf.data.AUTOTUNE)
     dataset = dataset.cache("" if cache == "memory" else _disk_cache(
         cache_directory, record_set, worker))
-  # After the cache, which holds the records in their order: its files stay
-  # what they were before the place was part of an element.
+  # After the cache, which holds the records in order without their positions.
   dataset = dataset.enumerate()
 
   start = start_step * global_batch_size
   first_epoch = start // num_images
 
   def epoch_images(epoch):
-    # Of this function's graph only: `shuffle` mixes the graph's seed into its
-    # own, and fails on a seed tensor where the graph's seed is 0.
+    # The seed of this function's graph only: `shuffle` combines it with its
+    # own seed, and fails on a seed tensor where the graph's seed is 0.
     tf.random.set_seed(1)
     epoch_seed = _random_integer(_seed(seed, _SHUFFLE, epoch))
     return dataset.shuffle(
@@ -147,7 +146,7 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
 
 def evaluation_batches(record_set, *, size, num_proposals, batch_size=1,
                        mirror=False):
-  """Every image once, in record order, at one side.
+  """Batches of every image once, in record order, at one side.
 
   Args:
     record_set: a `record_files.RecordSet`.
@@ -174,7 +173,7 @@ def evaluation_batches(record_set, *, size, num_proposals, batch_size=1,
 
 @contextlib.contextmanager
 def disk_cache_mended(directory):
-  """Removes a damaged disk cache, so that the same command makes it anew.
+  """Removes a damaged disk cache, so that the same command rebuilds it.
 
   Enter `record_files.naming_faults` within it: damage that is not in the
   records is in the cache.
@@ -196,17 +195,17 @@ def disk_cache_mended(directory):
     raise errors.InputError(
         f"{directory}: expected the decoded images as they were written. "
         f"Received: damage, {system_errors.first_line(error)}; they have been "
-        "removed, and the same command makes them anew.") from error
+        "removed, and the same command rebuilds them.") from error
 
 
 def fingerprint(record_set):
-  """Tells a split on disk from any other, by its card and its shards' sizes.
+  """Identifies a split on disk by its card and the sizes of its shards.
 
   Args:
     record_set: a `record_files.RecordSet`.
 
   Returns:
-    16 hexadecimal digits; the same for a copy elsewhere.
+    16 hexadecimal digits; the same for a copy of the split.
   """
   return hashlib.sha256(json.dumps(
       [record_set.card, [(os.path.basename(p), os.path.getsize(p))
@@ -260,7 +259,7 @@ def _multi_hot(ids, num_classes):
 
 
 def _seed(seed, stream, counter):
-  """A [2] seed for one draw: of the run, of the stream, of the counter."""
+  """Seed [2] of one draw, from the run's seed, a stream and a counter."""
   return tf.random.experimental.stateless_fold_in(
       tf.constant([seed, stream], tf.int64), tf.cast(counter, tf.int64))
 
@@ -270,7 +269,7 @@ def _random_integer(seed):
 
 
 def _disk_cache(directory, record_set, worker):
-  """Path prefix of the cache; what a killed run left half-done is removed."""
+  """Path prefix of the cache; removes an incomplete one of a killed run."""
   if not directory:
     raise errors.InputError(
         "--cache=disk: expected a directory for the decoded images. "
@@ -286,7 +285,7 @@ def _disk_cache(directory, record_set, worker):
 
 
 def _is_whole(prefix):
-  """Whether a cache has its index, which TensorFlow writes last, in place."""
+  """Whether a cache has an index, which TensorFlow writes last."""
   if not os.path.exists(prefix + ".index"):
     return False
   try:

@@ -1,4 +1,4 @@
-"""How many images of a split have each class, by its card."""
+"""Numbers of images of each class in a split, from its card."""
 
 import dataclasses
 import functools
@@ -13,13 +13,13 @@ _FIRST = 5  # names
 
 @dataclasses.dataclass(frozen=True)
 class LabelCounts:
-  """Images of a split by class; unknown labels are in neither.
+  """Numbers of images by class; unknown labels count in neither.
 
   Attributes:
     where: path of the card.
     classes: C names.
-    positive: [C] int64, images that have the class.
-    negative: [C] int64, images that are known not to have it.
+    positive: [C] int64, images in which the class is present.
+    negative: [C] int64, images in which it is known to be absent.
     num_objects: annotated objects; None where the source has no boxes.
   """
   where: str
@@ -55,7 +55,7 @@ def read(record_set):
 
 
 def names(classes, chosen):
-  """The classes chosen, for a message: all of a few, of many the first.
+  """The chosen classes for a message: all if they are few, else the first.
 
   Args:
     classes: C names.
@@ -71,7 +71,7 @@ def names(classes, chosen):
 
 
 def difference(expected, received):
-  """How two lists of classes differ, for a message.
+  """The difference between two lists of classes, for a message.
 
   Args:
     expected: C names.
@@ -91,7 +91,7 @@ def difference(expected, received):
 
 @functools.cache
 def warn(line):
-  """Logs a line once in a process: the stages of a chain share their data."""
+  """Logs a line once in a process, as all stages read the same data."""
   logging.warning("%s", line)
 
 

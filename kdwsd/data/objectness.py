@@ -1,4 +1,4 @@
-"""Whether the scores of a split's proposals can be used as they are meant."""
+"""Checks that a split's proposal scores are usable as objectness factors."""
 
 from absl import logging
 import numpy as np
@@ -10,9 +10,9 @@ from kdwsd.data import records
 
 
 def check(record_set, *, scale, bias, num_images=64):
-  """Looks at the scores of the first images, by which features are multiplied.
+  """Checks the factors of the first images, which multiply their features.
 
-  The converter shuffles records, so that the first are a fair sample.
+  The converter shuffles records, so the first ones are a fair sample.
 
   Args:
     record_set: a `record_files.RecordSet`.

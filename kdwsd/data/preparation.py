@@ -1,7 +1,8 @@
-"""What the converter's worker processes do with one image.
+"""The work of the converter's worker processes on one image.
 
-Decode, propose boxes, and bring annotated boxes into `kdwsd.boxes` fractions of
-the upright image. No TensorFlow here: every worker would pay for its import.
+They decode the image, compute its proposals, and turn annotated boxes into
+`kdwsd.boxes` fractions of the upright image. This module does not import
+TensorFlow, because every worker process would have to.
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ from kdwsd.data.sources import datalist
 
 RECALL_IOUS = (0.5, 0.7)
 
-_settings = {}  # Of this worker process; see `start_worker`.
+_settings = {}  # Of this process; see `start_worker`.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +39,8 @@ class Prepared:
     boxes: [N, 4] float32 proposals, best first.
     scores: [N] float32.
     truth: an `annotated_boxes.Placed`, or None where the source has no boxes.
-    num_judged: objects that count for recall: not difficult, no crowd.
-    num_matched: of these, how many a proposal covers; one number for each of
-      `RECALL_IOUS`.
+    num_judged: objects that count for recall: neither difficult nor a crowd.
+    num_matched: how many of these a proposal covers, for each of `RECALL_IOUS`.
     is_dark, taken_for: of the pixels, see `images.DecodedImage`.
   """
   encoded: bytes
@@ -62,8 +62,8 @@ def start_worker(proposal_settings, max_pixels):
   parent = multiprocessing.parent_process()
   if parent is not None:
     cv2.setNumThreads(1)  # The processes share the cores among themselves.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent says it all.
-    # A killed parent closes nothing that a worker waits for.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent reports it.
+    # A killed parent does not close the queue that a worker waits on.
     threading.Thread(
         target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
@@ -72,7 +72,7 @@ def prepare_here(item):
   """`prepare` with the settings of this worker.
 
   Returns:
-    A `Prepared`, or the `errors.InputError` that says why there is none.
+    A `Prepared`, or the `errors.InputError` of an image that has none.
   """
   if (_settings["proposal_settings"].method == "file"
       and _settings["proposal_file"] is None):
@@ -102,7 +102,7 @@ def prepare(item, settings, *, max_pixels, proposal_file=None):
     A `Prepared`.
 
   Raises:
-    errors.InputError: the image or its proposals are not right.
+    errors.InputError: the image or its proposals are invalid.
   """
   image = images.read(item.image_path, max_pixels=max_pixels, where=item.where,
                       span=item.span)
@@ -136,7 +136,7 @@ def _propose(item, image, settings, proposal_file):
     if item.proposals is None:
       raise errors.InputError(
           f"{item.where}: expected proposals in the source "
-          "(--proposals=datalist). Received: a source without any.")
+          "(--proposals=datalist). Received: a source without proposals.")
     boxes, scores = datalist.read_proposals(
         item.proposals, image.height, image.width)
   boxes, scores = proposals.select(

@@ -78,7 +78,7 @@ class ClassFilesTest(parameterized.TestCase):
       ("", "names"), ("train: a", "names"), ("names: boat", "names"),
       ("names: [boat, ]\nnc: 3", "1 names, nc '3'"), ("names: [a, ~]", "Non"),
       ("names: {0: boat, 2: person}", "2 numbers from 0 to 2, without 1"),
-      ("names: {1: boat}", "run from 0 without"), ("names: {a: b}", "names"),
+      ("names: {1: boat}", "numbers from 0\\. Rec"), ("names: {a: b}", "names"),
       ("names: {0: a, 0: b}", "'0' twice"), ("names: [[boat]]", "boat"),
       ("names: [boat", "expected a YAML file"), ("&a [*a]", "names"),
       ("[" * 5000, "expected a YAML file"),

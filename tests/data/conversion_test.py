@@ -426,7 +426,7 @@ class ConversionTest(tf.test.TestCase, parameterized.TestCase):
                         [[0, 0, 1, 1], [0, 0, 10 / 24, 10 / 32]])
     self.assertAllClose(first["objectness"], [.7, .5])
     self.assertAllClose(second["proposals"], [[0, 0, 1, 1]])
-    with self.assertRaisesRegex(errors.InputError, "without any"):
+    with self.assertRaisesRegex(errors.InputError, "without proposals"):
       self._convert(tempfile.mkdtemp(), proposal_settings=settings)
     # A box outside the image is found when the image is opened.
     fake_sets.write(path, "000000.jpg 1 0 0 0 33 9 .5\n")
