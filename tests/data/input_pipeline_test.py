@@ -182,6 +182,10 @@ class InputPipelineTest(case.InputPipelineCase):
     plain = _take(_train(self.record_set, mirror=False), 12)
     mirrored = _take(_train(self.record_set), 12)
     flips = 0
+    # Each image for itself, not the batch as a whole.
+    self.assertGreater(sum(
+        len(set(marked_records.is_mirrored(batch))) == 2
+        for batch in mirrored), 6)  # of 12
     for before, after in zip(plain, mirrored):
       self.assertFalse(any(marked_records.is_mirrored(before)))
       for row, flipped in enumerate(marked_records.is_mirrored(after)):

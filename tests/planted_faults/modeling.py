@@ -16,6 +16,7 @@ FAULTS = {
         ("layer.trainable = False\n      elif", "pass\n      elif"),
         ("features = tf.stop_gradient(features)", "pass"),
         ("images / 127.5 - 1.0", "images / 255.0 - 1.0"),
+        ("(images / 255.0 - tf", "(images / 127.5 - tf"),
         ("return 1000 * seed + index", "return index"),
         ("drop_connect_rate=0.0", "drop_connect_rate=0.2"),
     ],
