@@ -78,9 +78,7 @@ class RecordSet:
 def open_split(directory, split):
   """Opens a converted split, checking that it is complete.
 
-  Args:
-    directory: as given to the converter's `--output`.
-    split: as given to the converter's `--split`.
+  Arguments are `--output` and `--split` of the conversion.
 
   Returns:
     A `RecordSet`.

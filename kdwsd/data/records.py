@@ -18,11 +18,9 @@ ymax, xmax) as fractions of the upright image.
 | truth/difficult, truth/crowd | int64 [M] | 0 or 1 |
 
 A class is unknown in a VOC image whose only objects of it are difficult.
-Training reads `TRAINING_FEATURES`, which has no `truth/` key.
-
-Training and evaluation check every record that they read, for one of another
-tool, or of a bug, could silently cause a NaN loss or an ignored label. Files of
-records are in `record_files`.
+Training reads `TRAINING_FEATURES`, which has no `truth/` key. Every record read
+is checked: one written by another tool, or by a bug, could silently cause a NaN
+loss or an ignored label. For files of records see `record_files`.
 """
 
 import dataclasses
@@ -77,12 +75,11 @@ class Truth:
 
 @dataclasses.dataclass(frozen=True)
 class LabelledImage:
-  """What evaluation needs of a record beside the pixels.
+  """The part of a record that evaluation needs beside the pixels.
 
   Attributes:
     image_id: unique in the data set.
-    height: of the JPEG, pixels.
-    width: likewise.
+    height, width: of the JPEG, pixels.
     label_ids: [L] int64, classes present.
     unknown_label_ids: [U] int64.
     truth: None where the source has no boxes.
@@ -98,7 +95,7 @@ class LabelledImage:
 
 @dataclasses.dataclass(frozen=True)
 class Record(LabelledImage):
-  """One image with what is known about it.
+  """All that is stored of one image.
 
   Attributes, beside those of `LabelledImage`:
     encoded: JPEG bytes, upright.
@@ -181,14 +178,11 @@ def parse_for_training(serialized, num_classes=None):
 
 
 def read_labelled_images(paths, num_classes=None):
-  """Reads ids, sizes, labels and ground truth of whole shards.
+  """Reads the `LabelledImage`s of shard files, a list in file order.
 
   Args:
     paths: shard files, in the order wanted.
     num_classes: as `parse`.
-
-  Returns:
-    List of `LabelledImage`, in file order.
   """
   images = []
   dataset = tf.data.TFRecordDataset(paths).map(

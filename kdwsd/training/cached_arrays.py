@@ -92,14 +92,11 @@ class CachedArray:
           f"its shards. Received: {self.starts[-1]}; convert the data again.")
 
   def fill(self):
-    """Computes this worker's missing shards, then waits for other workers'.
+    """Computes missing shards, waits for other workers' and returns the array.
 
-    Worker w of n takes the shards w, w + n, ...; all must see one folder. The
-    wait ends with an error when no shard has appeared for as long as the
-    longest one would take at a minute an image, but an hour at least.
-
-    Returns:
-      The array.
+    Worker w of n takes the shards w, w + n, ... in a folder that all share. The
+    wait fails after a time without any new shard: a minute for each image of
+    the longest shard, but at least an hour.
 
     Raises:
       errors.InputError: a value is not finite, the disk has no room for what is
@@ -149,14 +146,7 @@ class CachedArray:
         for shard, index, flip in zip(shards, record_index, mirrored)])
 
   def join(self, dataset):
-    """Adds the values of its images to each batch of a `tf.data.Dataset`.
-
-    Args:
-      dataset: of batches of `input_pipeline`, of the same split.
-
-    Returns:
-      The data set with what `add` gives in its batches.
-    """
+    """Adds what `add` gives to each batch of a data set of the same split."""
     parts = [np.zeros(self.shape[1:], self.dtype)[field]
              for field in self.fields]
     types = [np.float32 if part.dtype == np.float16 else part.dtype
