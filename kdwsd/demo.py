@@ -1,7 +1,7 @@
-"""The embedded default: procedural scenes, and settings that suit them.
+"""The demo: procedural scenes, and settings that suit them.
 
-What `python -m kdwsd.train` does without --data. The scenes go through the same
-converter, with real EdgeBoxes proposals, as people's own images.
+`python -m kdwsd.train` uses it without --data. The scenes go through the same
+converter as any data set, with EdgeBoxes proposals.
 """
 
 import os
@@ -10,9 +10,9 @@ from absl import logging
 
 WORKDIR = "runs/demo"
 
-# Sized for 20 minutes on two CPU cores. fc6 has thousands of inputs, so that a
-# step of Adam moves its units further than those of the fresh backbone, which
-# have hundreds: hence the two rates.
+# Sized for 20 minutes on two CPU cores. A unit of fc6 has thousands of inputs
+# and one of the untrained backbone hundreds, so that a step of Adam changes the
+# output of fc6 more: hence the two learning rates.
 _COMMON = {
     "backbone": "small",
     "backbone_weights": "none",
@@ -33,7 +33,7 @@ _COMMON = {
     "eval_interval": 500,
 }
 
-# Half the teacher's side, and no fully connected layers but the classifier.
+# A smaller input side, and no fully connected layer but the classifier.
 _STUDENT = {
     **_COMMON,
     "fc_units": 0,
@@ -51,7 +51,7 @@ SETTINGS = {
         "backbone_rate": 6.0,
         "train_steps": 2000,
     },
-    # As many steps as both stages of distillation together.
+    # As many steps as the two stages of distillation together.
     "cls": {**_STUDENT, "train_steps": 2000},
     "kd_feature": {
         **_STUDENT,
@@ -66,7 +66,7 @@ _MAX_PROPOSALS = _COMMON["num_proposals"]
 
 
 def make_data(workdir, *, num_train=800, num_test=200, seed=0):
-  """Draws and converts the scenes, unless that has been done.
+  """Draws and converts the scenes, unless they exist.
 
   Args:
     workdir: receives `scenes/`, a VOCdevkit tree, and `records/`.

@@ -1,8 +1,9 @@
-"""Measures a trained model on a split: `python -m kdwsd.evaluate`.
+"""Evaluates a trained model on a split: `python -m kdwsd.evaluate`.
 
     python -m kdwsd.evaluate --workdir=runs/voc07 --corloc_split=trainval
 
-Prints a table and writes metrics.json, plots and a picture of detections.
+Prints a table and writes metrics.json, plots and, for a detector, an image of
+its detections.
 """
 
 import os
@@ -13,30 +14,46 @@ from absl import logging
 from kdwsd import command_line
 from kdwsd import errors
 
-flags.DEFINE_string("workdir", None, "Of the training run.")
-flags.DEFINE_string("data", None, "Directory of records. Default: what the "
-                    "run was trained on.")
-flags.DEFINE_string("split", None, "Split to measure on. Default: the run's "
-                    "--eval_split.")
-flags.DEFINE_string("checkpoint", "best", "best, last, or the path of a "
-                    "checkpoint.")
-flags.DEFINE_list("test_scales", [], "Image sides in pixels; scores are "
-                  "averaged over them. WSDDN: 480,576,672,736,832. Default: "
-                  "the run's --eval_size.")
-flags.DEFINE_bool("mirror", False, "Average over the image and its mirror "
-                  "image too, as WSDDN does.")
-flags.DEFINE_integer("num_proposals", None, "Proposals an image. Default: the "
-                     "run's.", lower_bound=1)
-flags.DEFINE_integer("batch_size", 1, "Images a forward pass.", lower_bound=1)
-flags.DEFINE_float("score_threshold", 1e-3, "Detections score above it.",
-                   lower_bound=0)
-flags.DEFINE_float("nms_iou", 0.4, "IoU above which the worse of two "
-                   "detections of a class goes.", lower_bound=0, upper_bound=1)
-flags.DEFINE_string("corloc_split", None, "Split to measure CorLoc on, usually "
-                    "the training split. Default: not measured.")
-flags.DEFINE_bool("coco", False, "Also measure COCO's 12 numbers.")
-flags.DEFINE_string("output", None, "Directory to write to. Default: "
-                    "evaluation/SPLIT in the work directory.")
+flags.DEFINE_string(
+    "workdir", None, "Work directory of the training run.")
+flags.DEFINE_string(
+    "data", None, "Directory of records to evaluate on. Default: the one that "
+    "the run was trained on.")
+flags.DEFINE_string(
+    "split", None, "Split to evaluate on. Default: the run's --eval_split.")
+flags.DEFINE_string(
+    "checkpoint", "best", "Checkpoint to evaluate: best (of the validations "
+    "during training), last, or a path.")
+flags.DEFINE_list(
+    "test_scales", [], "Image sides in pixels at which the model runs; its "
+    "scores are averaged over them. Several sides are slower and usually more "
+    "accurate; WSDDN's are 480,576,672,736,832. Default: the run's "
+    "--eval_size.")
+flags.DEFINE_bool(
+    "mirror", False, "Also run the model on the horizontally flipped image and "
+    "average the scores, as WSDDN does. Takes twice the time.")
+flags.DEFINE_integer(
+    "num_proposals", None, "Proposals per image, those with the highest "
+    "objectness. Default: the run's.", lower_bound=1)
+flags.DEFINE_integer(
+    "batch_size", 1, "Images per forward pass. Raise it on a GPU, as far as "
+    "its memory allows.", lower_bound=1)
+flags.DEFINE_float(
+    "score_threshold", 1e-3, "Detections with a score of this or less are "
+    "dropped. A higher value is faster and can lower the average precision.",
+    lower_bound=0)
+flags.DEFINE_float(
+    "nms_iou", 0.4, "Non-maximum suppression drops a detection whose IoU with "
+    "a better one of its class exceeds this.", lower_bound=0, upper_bound=1)
+flags.DEFINE_string(
+    "corloc_split", None, "Split to measure CorLoc on, the share of present "
+    "classes whose best box fits an object; usually the training split. "
+    "Default: not measured.")
+flags.DEFINE_bool(
+    "coco", False, "Also compute COCO's 12 detection metrics.")
+flags.DEFINE_string(
+    "output", None, "Directory for the results. Default: evaluation/SPLIT in "
+    "the work directory.")
 flags.mark_flag_as_required("workdir")
 flags.register_validator(
     "test_scales",
@@ -47,7 +64,7 @@ FLAGS = flags.FLAGS
 
 
 def main(_):
-  """Measures what the flags name."""
+  """Evaluates the run that the flags name."""
   # pylint: disable=import-outside-toplevel
   from kdwsd.data import record_files
   from kdwsd.evaluation import measurable
@@ -56,12 +73,12 @@ def main(_):
   from kdwsd.training import config as config_lib
   from kdwsd.training import models
 
-  # Data first: a mistyped split is told before the model is built.
+  # Data first: a mistyped split is reported before the model is built.
   config = config_lib.read(FLAGS.workdir)
   data, split = FLAGS.data or config.data, FLAGS.split or config.eval_split
   if not split:
     raise errors.InputError(
-        "--split: expected the split to measure on, this run having no "
+        "--split: expected the split to evaluate on, because the run has no "
         "--eval_split. Received: none.")
   record_set = record_files.open_split(data, split)
   _check_classes(record_set, config)
@@ -72,8 +89,9 @@ def main(_):
 
   if config.stage != "wsd" and (FLAGS.corloc_split or FLAGS.coco):
     raise errors.InputError(
-        "--corloc_split and --coco: expected a run of stage wsd, for only a "
-        f"detector has boxes. Received: {FLAGS.workdir}, stage {config.stage}.")
+        "--corloc_split and --coco: expected a run of stage wsd, because only "
+        f"a detector has boxes. Received: {FLAGS.workdir}, stage "
+        f"{config.stage}.")
   if config.stage == "kd_feature":
     raise errors.InputError(
         f"--workdir: {FLAGS.workdir}: expected a run that knows labels. "
@@ -96,7 +114,7 @@ def main(_):
     metrics["corloc"] = summary.measure_corloc(score, corloc_set, **options)
   metrics["settings"]["checkpoint"] = FLAGS.checkpoint
   output = FLAGS.output or os.path.join(FLAGS.workdir, "evaluation", split)
-  print(summary.table(metrics))  # First: a full disk must not keep it back.
+  print(summary.table(metrics))  # First: a full disk must not prevent it.
   paths = summary.write(metrics, results, record_set, output)
   print("Written: " + "\n         ".join(paths))
 

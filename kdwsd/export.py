@@ -3,10 +3,11 @@ r"""Exports a trained model for TensorFlow Serving: `python -m kdwsd.export`.
     python -m kdwsd.export --workdir=runs/voc07/kd_prediction \
         --output=models/student
 
-Writes models/student/1, or the next free number: a SavedModel of float32 that
-takes JPEG and PNG files as they are, warm-up requests, class names and
-export.json, which says what it is. It appears only when TensorFlow's C++
-session, the one servers have, has answered as the trained model does.
+Writes models/student/1, or the next free number: a SavedModel in float32 that
+takes encoded JPEG and PNG images, warm-up requests, class names, and
+export.json, which describes the export. The version appears only after its
+outputs in TensorFlow's C++ session, which servers use, have matched those of
+the trained model.
 """
 
 import os
@@ -18,32 +19,42 @@ from kdwsd import command_line
 from kdwsd import errors
 from kdwsd import files
 
-flags.DEFINE_string("workdir", None, "Of the run: a student's or a teacher's.")
-flags.DEFINE_string("output", None, "Directory that holds the versions, what a "
-                    "server is pointed at.")
-flags.DEFINE_string("checkpoint", "best", "best, last, or the path of a "
-                    "checkpoint.")
-flags.DEFINE_integer("version", None, "Number of the version. Default: one "
-                     "more than the highest there.", lower_bound=0)
-flags.DEFINE_list("warmup", None, "Batch sizes of the warm-up requests, one "
-                  "request for each size and signature; empty for none. "
-                  "Default: 1,8, of a teacher 1.")
-flags.DEFINE_string("batching_parameters_file", None, "The file of that name "
-                    "that the server will be given: no --warmup request may "
-                    "have more images than its max_batch_size. Empty for a "
-                    "server without batching. Default: the one in export/.")
-flags.DEFINE_list("formats", [], "Other formats of a student: tflite_float16, "
-                  "tflite_int16x8, tflite_int8, onnx. Each is compared with "
-                  "the SavedModel on records.")
-flags.DEFINE_string("data", None, "Directory of records with images to check "
-                    "with. Default: what the run was trained on, or drawn "
-                    "scenes if that is gone.")
-flags.DEFINE_integer("compare_images", 500, "Images of --eval_split of the run "
-                     "on which --formats are compared, at most.",
-                     lower_bound=1)
-flags.DEFINE_integer("representative_images", 100, "Images of the run's "
-                     "--train_split from which the integer formats take "
-                     "the ranges of activations.", lower_bound=1)
+flags.DEFINE_string(
+    "workdir", None, "Work directory of the run to export: a student's or a "
+    "teacher's.")
+flags.DEFINE_string(
+    "output", None, "Directory of the model, which holds its versions. "
+    "TensorFlow Serving calls it the base path.")
+flags.DEFINE_string(
+    "checkpoint", "best", "Checkpoint to export: best (of the validations "
+    "during training), last, or a path.")
+flags.DEFINE_integer(
+    "version", None, "Number of the version to write. Default: one more than "
+    "the highest in --output.", lower_bound=0)
+flags.DEFINE_list(
+    "warmup", None, "Batch sizes of the warm-up requests that a server runs "
+    "when it loads the model: one request per size and signature. Name the "
+    "sizes that clients send; empty for none. Default: 1,8 for a student, 1 "
+    "for a teacher.")
+flags.DEFINE_string(
+    "batching_parameters_file", None, "File that the server will get under the "
+    "flag of this name. Its max_batch_size limits --warmup. Empty for a server "
+    "without batching. Default: the one in export/.")
+flags.DEFINE_list(
+    "formats", [], "Further formats to write, students only: tflite_float16, "
+    "tflite_int16x8, tflite_int8, onnx. Each is compared with the SavedModel "
+    "on records.")
+flags.DEFINE_string(
+    "data", None, "Directory of records whose images the export is checked "
+    "with. Default: the one that the run was trained on, or drawn scenes if it "
+    "no longer exists.")
+flags.DEFINE_integer(
+    "compare_images", 500, "Maximum number of images of the run's --eval_split "
+    "on which --formats are compared. Fewer are faster.", lower_bound=1)
+flags.DEFINE_integer(
+    "representative_images", 100, "Number of images of the run's --train_split "
+    "that calibrate the ranges of activations in the integer formats.",
+    lower_bound=1)
 flags.mark_flags_as_required(["workdir", "output"])
 flags.register_validator(
     "warmup",
@@ -53,8 +64,8 @@ flags.register_validator(
 
 FLAGS = flags.FLAGS
 
-# Images on which the export is compared with the model. A teacher takes
-# seconds for each.
+# Number of images, by whether the model is a detector, which takes seconds for
+# each.
 _CHECKED = {False: 4, True: 2}
 _WARMUP = {False: [1, 8], True: [1]}
 
@@ -93,10 +104,10 @@ def main(_):
   warmup.check_count(
       len(batch_sizes) * len(signatures.names(detector=detector)))
 
-  # Before the model is built: a place that cannot be written is told at once.
+  # Before the model is built: an unwritable place is reported at once.
   with saved_model.new_version(FLAGS.output, FLAGS.version) as (
       directory, version), record_files.naming_faults(*(sets or ())):
-    # Whatever it was trained in: variables are float32 in every checkpoint.
+    # Also after mixed precision: checkpoints have float32 variables.
     tf.keras.mixed_precision.set_global_policy("float32")
     model, _ = checkpoints.load_model(FLAGS.workdir, path)
     if detector:
@@ -139,7 +150,7 @@ def main(_):
 
 def _check_stage(config, other_formats):
   if config.stage == "kd_feature":
-    # Its fc8 is as random as at the start: stage 1 trains up to fc7.
+    # Stage 1 trains up to fc7 and leaves fc8 at its random initial weights.
     raise errors.InputError(
         f"--workdir: {FLAGS.workdir}: expected a run that knows labels. "
         "Received: stage kd_feature, whose student has no classifier yet; "
@@ -151,19 +162,19 @@ def _check_stage(config, other_formats):
 
 
 def _check_origin(path, config):
-  """A checkpoint of another run may fit in shape and still mean other things.
+  """Refuses a checkpoint of another stage or of other classes, which may fit.
 
   Args:
     path: of the checkpoint.
     config: of the run.
 
   Raises:
-    errors.InputError: it lies in a run of another stage or of other classes.
+    errors.InputError: the checkpoint is of such a run.
   """
   from kdwsd.training import config as config_lib  # pylint: disable=import-outside-toplevel
   owner = os.path.dirname(os.path.dirname(os.path.abspath(path)))
   if not os.path.exists(config_lib.path(owner)):
-    return  # Copied to somewhere else: its shapes have to do.
+    return  # Copied elsewhere: only its shapes are checked.
   other = config_lib.read(owner)
   for name in ("stage", "classes"):
     mine, theirs = getattr(config, name), getattr(other, name)
@@ -175,7 +186,7 @@ def _check_origin(path, config):
 
 
 def _record_sets(config, *, needed):
-  """Splits to check with, (training, evaluation); None if they are gone."""
+  """Splits to check with, (training, evaluation); None if they do not exist."""
   from kdwsd.data import record_files  # pylint: disable=import-outside-toplevel
   data = FLAGS.data or config.data
   try:
@@ -197,7 +208,7 @@ def _record_sets(config, *, needed):
 
 
 def _examples(sets, count, config):
-  """As many examples, repeated if the records are few."""
+  """`count` examples, repeated where there are fewer records."""
   from kdwsd.serving import examples  # pylint: disable=import-outside-toplevel
   found = []
   if sets:
@@ -208,7 +219,7 @@ def _examples(sets, count, config):
 
 
 def _convert(directory, names, model, config, sets):
-  """Writes the other formats; see `formats.write`."""
+  """Writes the further formats; see `formats.write`."""
   # pylint: disable=import-outside-toplevel
   import numpy as np
 
@@ -240,7 +251,7 @@ def _convert(directory, names, model, config, sets):
 
 
 def _provenance(config, path):
-  """What it was made from."""
+  """Run, checkpoint and settings that the export comes from."""
   from kdwsd.serving import description  # pylint: disable=import-outside-toplevel
   step = os.path.basename(path).rpartition("-")[2]
   return {
@@ -256,7 +267,7 @@ def _provenance(config, path):
 
 
 def _recorded_proposals(config):
-  """How proposals were made, so that new images get such too; or None."""
+  """Settings of the training proposals, which new images need too; or None."""
   from kdwsd.data import record_files  # pylint: disable=import-outside-toplevel
   card = record_files.card_path(config.data, config.train_split)
   return files.read_json(card).get("proposals") if os.path.exists(
@@ -264,7 +275,7 @@ def _recorded_proposals(config):
 
 
 def _metrics(path):
-  """Figures of this checkpoint by split; None where it was not measured."""
+  """Metrics of this checkpoint by split; None where it was not evaluated."""
   from kdwsd.evaluation import summary  # pylint: disable=import-outside-toplevel
   from kdwsd.training import checkpoints  # pylint: disable=import-outside-toplevel
   measured = {}
@@ -274,7 +285,7 @@ def _metrics(path):
     if not os.path.exists(file):
       continue
     metrics = files.read_json(file)
-    # A run itself measures its best checkpoint.
+    # Training itself evaluates its best checkpoint.
     of = metrics.get("settings", {}).get("checkpoint", "best")
     try:
       same = checkpoints.find(FLAGS.workdir, of) == path

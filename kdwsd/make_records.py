@@ -1,9 +1,9 @@
-r"""Converts images and labels into records to train on.
+r"""Converts images and labels to records: `python -m kdwsd.make_records`.
 
     python -m kdwsd.make_records --format=voc --input=VOCdevkit --year=2007 \
         --image_set=trainval --split=train --output=records/voc07
 
-Formats, and what they read:
+Formats and their flags:
 
   voc       --input=VOCdevkit --year --image_set
   coco      --annotations=instances_X.json --images=FOLDER; or --input=ROOT
@@ -16,8 +16,9 @@ Formats, and what they read:
   tfds      --input=voc/2007 --data_dir=FOLDER --image_set=train
   yolo      --input=data.yaml, or the data set's folder, --image_set=train
 
-docs/data.md describes them. --dry_run prints what would be converted. A stopped
-conversion continues with the same command and ends with the same bytes.
+docs/data.md describes them. --dry_run reports classes, counts and faults and
+converts nothing. An interrupted conversion resumes with the same command and
+writes the same bytes.
 """
 
 import os
@@ -31,120 +32,128 @@ _METHODS = ["edge_boxes", "selective_search", "file", "datalist"]
 
 # The data set.
 _FORMAT = flags.DEFINE_enum(
-    "format", "voc", ["voc", "coco", "nuswide", "datalist", "csv", "yolo",
-                       "openimages", "tfds"],
+    "format", "voc",
+    ["voc", "coco", "nuswide", "datalist", "csv", "yolo", "openimages", "tfds"],
     "Format of the data set.")
 _INPUT = flags.DEFINE_string(
     "input", None, "Folder of the data set, or the datalist or CSV file.")
 _YEAR = flags.DEFINE_string(
-    "year", None, "VOC: year, such as 2007; may be left out if there is one.")
+    "year", None, "VOC: year, such as 2007. Default: the only one in --input.")
 _IMAGE_SET = flags.DEFINE_string(
-    "image_set", None, "VOC: trainval, test, ...; COCO: train2017, ...; "
-    "NUS-WIDE: train, test; YOLO: train, val, test. The value of --split if "
-    "left out.")
+    "image_set", None, "Image set of the data set to convert. VOC: trainval, "
+    "test, ...; COCO: train2017, ...; NUS-WIDE: train, test; YOLO: train, val, "
+    "test. Default: the value of --split.")
 _ANNOTATIONS = flags.DEFINE_string(
-    "annotations", None, "COCO: path of an instances json. Open Images: CSV "
-    "file of boxes, for evaluation.")
+    "annotations", None, "COCO: path of an instances JSON file. Open Images: "
+    "CSV file of boxes, which only evaluation uses.")
 _CLASS_DESCRIPTIONS = flags.DEFINE_string(
-    "class_descriptions", None, "Open Images: CSV file of label and name.")
+    "class_descriptions", None, "Open Images: CSV file with the name of each "
+    "label.")
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "TensorFlow Datasets: folder of prepared data sets; "
-    "TFDS_DATA_DIR or ~/tensorflow_datasets if left out.")
+    "data_dir", None, "TensorFlow Datasets: folder of prepared data sets. "
+    "Default: $TFDS_DATA_DIR or ~/tensorflow_datasets.")
 _LABEL_FEATURE = flags.DEFINE_string(
-    "label_feature", None, "TensorFlow Datasets: name of the labels, where a "
-    "data set has several.")
+    "label_feature", None, "TensorFlow Datasets: name of the feature that "
+    "holds the labels; required where a data set has several.")
 _MIN_CONFIDENCE = flags.DEFINE_float(
-    "min_confidence", None, "Open Images: labels that machines made with at "
-    "least this confidence are present, others unknown. Without it, labels are "
-    "refused that people have not verified.", lower_bound=0, upper_bound=1)
+    "min_confidence", None, "Open Images: machine-generated labels of at least "
+    "this confidence count as present, others as unknown. Without it, only "
+    "human-verified labels are accepted.", lower_bound=0, upper_bound=1)
 _IMAGES = flags.DEFINE_string(
-    "images", None, "Folder of the images, where the format has no fixed one.")
+    "images", None, "Folder of the images. Default: the format's own, where it "
+    "has one.")
 _CLASSES = flags.DEFINE_list(
     "classes", None, "Class names, separated by commas; or a file with one "
-    "name a line, a labelmap.txt, data.yaml or .pbtxt; or the card (.json) of "
-    "another split. All classes of the data set, in its order, if left out.")
+    "name per line, a labelmap.txt, data.yaml or .pbtxt; or the card (.json) "
+    "of another split, so that both have the same classes. Default: all "
+    "classes of the data set, in its order.")
 _ON_ERROR = flags.DEFINE_enum(
-    "on_error", "stop", ["stop", "skip"], "What a bad image or line does: "
-    "stop the conversion, or leave the image out and list it in "
+    "on_error", "stop", ["stop", "skip"], "What to do about an invalid image "
+    "or line: stop the conversion, or skip the image and list it in "
     "SPLIT.skipped.txt.")
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Read everything but the pixels, print classes, counts "
     "and the first faults, and write nothing. Exits with status 1 if there is "
-    "a fault.")
+    "a fault. Use it first on a new data set.")
 
-# CSV files: what is left out is found by looking, and printed.
+# CSV files: settings that are left out are detected and printed.
 _CSV_SEPARATOR = flags.DEFINE_string(
-    "csv_separator", None, "CSV: the character between fields, or the word "
-    "comma, semicolon, tab or pipe.")
+    "csv_separator", None, "CSV: character between fields, or the word comma, "
+    "semicolon, tab or pipe. Default: detected.")
 _LABEL_SEPARATOR = flags.DEFINE_string(
-    "label_separator", None, "CSV: the text between labels in one field, or "
-    "the word space; none if every field is one label.")
+    "label_separator", None, "CSV: text between the labels in a field, or the "
+    "word space; none if each field is one label. Default: detected.")
 _PATH_COLUMN = flags.DEFINE_string(
-    "path_column", None, "CSV: name of the column of image paths.")
+    "path_column", None, "CSV: name of the column of image paths. Default: "
+    "detected.")
 _LABEL_COLUMN = flags.DEFINE_list(
-    "label_column", [], "CSV: name of the column of labels by name; or names, "
-    "separated by commas.")
+    "label_column", [], "CSV: name of the column that holds labels by name; or "
+    "several, separated by commas. Default: detected.")
 _IGNORE_COLUMNS = flags.DEFINE_list(
     "ignore_columns", [], "CSV: names of columns to ignore, separated by "
     "commas.")
 _MINUS_ONE = flags.DEFINE_enum(
-    "minus_one", None, ["absent", "unknown"], "CSV: what -1 means in the "
-    "column of a class. Required if no value is 0, else unknown by default.")
+    "minus_one", None, ["absent", "unknown"], "CSV: meaning of -1 in the "
+    "column of a class. Required if no value is 0. Default otherwise: unknown.")
 _BLANK = flags.DEFINE_enum(
-    "blank", None, ["absent", "unknown"], "CSV: what an empty field means in "
-    "the column of a class. Required if no value is 0, else unknown by "
-    "default.")
+    "blank", None, ["absent", "unknown"], "CSV: meaning of an empty field in "
+    "the column of a class. Required if no value is 0. Default otherwise: "
+    "unknown.")
 
 # Proposals.
 _PROPOSALS = flags.DEFINE_enum(
-    "proposals", None, _METHODS,
-    "Where proposals come from: made from the image, read from "
-    "--proposals_file, or those of the datalist. The default is edge_boxes; "
-    "for --format=datalist it is datalist.")
+    "proposals", None, _METHODS, "Source of the object proposals: computed "
+    "from the image, read from --proposals_file, or those of the datalist. "
+    "Default: edge_boxes, or datalist for --format=datalist.")
 _PROPOSALS_FILE = flags.DEFINE_string(
-    "proposals_file", None, "Proposals of --proposals=file: .npz, .mat, .pkl, "
-    "or a folder of .mat files, one an image.")
+    "proposals_file", None, "File for --proposals=file: .npz, .mat or .pkl, or "
+    "a folder of .mat files, one per image.")
 _PROPOSALS_ORDER = flags.DEFINE_enum(
-    "proposals_order", None, ["yxyx", "xyxy", "xywh"],
-    "Order of a box's four numbers in --proposals_file, where it is not the "
-    "one of the file's layout.")
+    "proposals_order", None, ["yxyx", "xyxy", "xywh"], "Order of a box's four "
+    "numbers in --proposals_file. Default: that of the file's layout; required "
+    "where the layout has none.")
 _MAX_PROPOSALS = flags.DEFINE_integer(
-    "max_proposals", 500, "Proposals to keep for each image, those with the "
-    "highest scores.", lower_bound=1)
+    "max_proposals", 500, "Maximum number of proposals per image, those with "
+    "the highest scores. More of them cover more objects and take more memory "
+    "in training.", lower_bound=1)
 _MIN_SIDE = flags.DEFINE_integer(
-    "min_side", None, "Proposals whose shorter side has fewer pixels are "
-    "dropped. WSDDN: 20. Default: 10 for those made here, 0 for given ones.",
-    lower_bound=0)
+    "min_side", None, "Minimum length in pixels of a proposal's shorter side; "
+    "smaller proposals are dropped. WSDDN uses 20. Default: 10 for computed "
+    "proposals, 0 for those of a file.", lower_bound=0)
 _EDGE_MODEL = flags.DEFINE_string(
-    "edge_model", None, "OpenCV structured-edge model (.yml.gz) for "
-    "EdgeBoxes; image gradients if left out.")
+    "edge_model", None, "File of OpenCV's structured-edge model (.yml.gz) for "
+    "EdgeBoxes. Default: image gradients instead of a model.")
 _SELECTIVE_SEARCH_MODE = flags.DEFINE_enum(
     "selective_search_mode", "fast", ["fast", "quality", "single"],
-    "Mode of Selective Search.")
+    "Mode of Selective Search: quality finds more objects and is slower, "
+    "single is the fastest.")
 _DATALIST_FRAME = flags.DEFINE_enum(
-    "datalist_frame", None, ["original", "warped672"],
-    "Frame of a datalist's boxes; must be given where they are used.")
+    "datalist_frame", None, ["original", "warped672"], "Frame of the boxes in "
+    "a datalist: pixels of the original image, or of the image warped to 672 x "
+    "672. Required for --proposals=datalist.")
 
 # The records.
-_OUTPUT = flags.DEFINE_string("output", None, "Folder of the records.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Folder to write the records to.")
 _SPLIT = flags.DEFINE_string(
-    "split", "train", "Name of this part of the data set.")
+    "split", "train", "Name of the split, under which training and evaluation "
+    "find it.")
 _NUM_SHARDS = flags.DEFINE_integer(
-    "num_shards", 0, "Number of files; 0 for one for every 128 images, at most "
-    "256.", lower_bound=0)
+    "num_shards", 0, "Number of record files; 0 for one per 128 images, at "
+    "most 256.", lower_bound=0)
 _WORKERS = flags.DEFINE_integer(
-    "workers", None, "Processes; one for each core if left out. The records "
-    "are the same for any number.", lower_bound=0)
+    "workers", None, "Number of processes. Default: one per CPU core. The "
+    "records do not depend on it.", lower_bound=0)
 _SHUFFLE_SEED = flags.DEFINE_integer(
-    "shuffle_seed", 0, "Seed of the order of the records; -1 keeps the order "
-    "of the data set.")
+    "shuffle_seed", 0, "Seed of the random order of the records; -1 keeps the "
+    "order of the data set.")
 _MAX_PIXELS = flags.DEFINE_integer(
-    "max_pixels", 100_000_000, "Images with more pixels are refused.",
-    lower_bound=1)
+    "max_pixels", 100_000_000, "Images with more pixels are refused. Raise it "
+    "for larger images, as far as memory allows.", lower_bound=1)
 
 
 def _min_side(computed):
-  """Setting of proposals; people's own are theirs to choose."""
+  """Setting of the minimum side: proposals of a file keep small boxes."""
   if _MIN_SIDE.value is not None:
     return {"min_side_pixels": _MIN_SIDE.value}
   return {} if computed else {"min_side_pixels": 0}
@@ -164,7 +173,7 @@ def _given_proposals(source):
 
 
 def main(_):
-  """Reads the source, converts it, says what came of it."""
+  """Reads the source, converts it, prints a summary."""
   # Imported here: --help and bad flags need no TensorFlow.
   from kdwsd.data import sources
   problems = sources.Problems(_ON_ERROR.value, collect=_DRY_RUN.value)
@@ -179,7 +188,7 @@ def main(_):
     from kdwsd.data import dry_run
     text, num_faults = dry_run.report(source, problems)
     print(text)
-    _given_proposals(source)  # Raises if they are not those of the images.
+    _given_proposals(source)  # Raises if they do not match the images.
     return 1 if num_faults else 0
 
   from kdwsd.data import cards
@@ -301,7 +310,7 @@ def _read_tfds(**common):
                    **common)
 
 
-# What reads each --format; imported when called for, as --help needs none.
+# Readers by --format; each imports its module, so that --help is quick.
 _READERS = {"voc": _read_voc, "coco": _read_coco, "nuswide": _read_nuswide,
             "datalist": _read_datalist, "csv": _read_csv, "yolo": _read_yolo,
             "openimages": _read_openimages, "tfds": _read_tfds}

@@ -1,4 +1,4 @@
-"""Names what is in images: `python -m kdwsd.predict --model=DIR images...`.
+"""Classifies images: `python -m kdwsd.predict --model=DIR images...`.
 
     python -m kdwsd.predict --model=runs/demo/kd_prediction photo.jpg
     python -m kdwsd.predict --model=models/student --output_dir=seen photos/
@@ -6,9 +6,9 @@
         --json - > answers.jsonl
 
 Images are files, folders (with their subfolders), patterns, or - for paths on
-standard input. A file that is no image gets an error line of its own and the
-others go on. Exit status: 0 all predicted; 1 some were not; 2 nothing could be
-predicted: no such model, no image at all, a bad flag.
+standard input. A file that is no image is reported on a line of its own, and
+the others are still predicted. Exit status: 0, all images were predicted; 1,
+some were not; 2, none could be: no such model, no image, or an invalid flag.
 """
 
 import collections
@@ -23,44 +23,48 @@ from kdwsd import command_line
 from kdwsd import errors
 
 _MODEL = flags.DEFINE_string(
-    "model", None, "An export of kdwsd.export, its newest version or the one "
-    "named (models/student/3); or the work directory of a training run.",
+    "model", None, "Export of kdwsd.export, of which the newest version is "
+    "used unless one is named (models/student/3); or work directory of a run.",
     required=True)
 _CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", "best", "Of a work directory: best, last, or the path of a "
-    "checkpoint.")
+    "checkpoint", "best", "Checkpoint to use where --model is a work "
+    "directory: best (of the validations during training), last, or a path.")
 _TOP_K = flags.DEFINE_integer(
-    "top_k", 5, "Classes named at most for an image; 0 for all.",
+    "top_k", 5, "Maximum number of classes to print per image; 0 for no limit.",
     lower_bound=0)
 _THRESHOLD = flags.DEFINE_float(
-    "threshold", 0.1, "Classes are named from this probability on.",
-    lower_bound=0, upper_bound=1)
+    "threshold", 0.1, "Minimum probability of the classes to print. Lower it "
+    "to miss fewer classes, raise it for fewer wrong ones.", lower_bound=0,
+    upper_bound=1)
 _JSON = flags.DEFINE_bool(
-    "json", False, "Print a line of JSON for each image, errors included.")
+    "json", False, "Print a line of JSON per image, also for errors.")
 _OUTPUT_DIR = flags.DEFINE_string(
-    "output_dir", None, "Folder for annotated pictures (PNG). Default: none "
-    "are made.")
+    "output_dir", None, "Folder to write annotated images to, as PNG. Default: "
+    "none are written.")
 _BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", None, "Images a forward pass. Default: 8, 1 for a detector.",
-    lower_bound=1)
+    "batch_size", None, "Images per forward pass. Default: 8, or 1 for a "
+    "detector. Lower it when memory runs out.", lower_bound=1)
 _MAX_PIXELS = flags.DEFINE_integer(
-    "max_pixels", 100_000_000, "Larger images are refused.", lower_bound=1)
+    "max_pixels", 100_000_000, "Images with more pixels are refused. Raise it "
+    "for larger images, as far as memory allows.", lower_bound=1)
 _BOX_SHARE = flags.DEFINE_float(
-    "box_share", 0.25, "Of a detector: boxes are given whose score is this "
-    "share of the best one of their class.", lower_bound=0, upper_bound=1)
+    "box_share", 0.25, "Detector only: minimum score of a box, as a fraction "
+    "of the best score of its class in the image. Lower it for more boxes.",
+    lower_bound=0, upper_bound=1)
 _BOX_THRESHOLD = flags.DEFINE_float(
-    "box_threshold", 0.05, "Of a detector: boxes are given from this score on.",
-    lower_bound=0)
+    "box_threshold", 0.05, "Detector only: minimum score of a box. Lower it "
+    "for more boxes.", lower_bound=0)
 _MAX_BOXES = flags.DEFINE_integer(
-    "max_boxes", 3, "Of a detector: boxes given at most for a class.",
-    lower_bound=0)
+    "max_boxes", 3, "Detector only: maximum number of boxes per class and "
+    "image.", lower_bound=0)
 _NMS_IOU = flags.DEFINE_float(
-    "nms_iou", 0.4, "Of a detector: IoU above which the worse of two boxes of "
-    "a class goes.", lower_bound=0, upper_bound=1)
+    "nms_iou", 0.4, "Detector only: non-maximum suppression drops a box whose "
+    "IoU with a better one of its class exceeds this.", lower_bound=0,
+    upper_bound=1)
 
 _EXIT_SOME_FAILED = 1
 _DARK_NAMED = 5
-_NUM_PROPOSALS = 500  # The paper's; of an export that does not say.
+_NUM_PROPOSALS = 500  # The paper's; for exports that do not record it.
 
 
 def main(argv):
@@ -87,7 +91,7 @@ def main(argv):
   predictor, settings = _load(_MODEL.value)
   try:
     return _predict_all(predictor, settings, found)
-  except BrokenPipeError:  # `| head` has seen enough.
+  except BrokenPipeError:  # For example `| head` has exited.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return _EXIT_SOME_FAILED
 
@@ -126,11 +130,11 @@ def _load_export(path):
   metadata = saved_model.read_metadata(directory)
   logging.info("Model: export %s.", directory)
   num_proposals = metadata.get("num_proposals")
-  with quiet.logs():  # On fingerprints.
+  with quiet.logs():  # About fingerprints.
     predictor = predictors.of_export(directory, num_proposals)
   if predictor.is_detector:
-    # Its graph has no fixed sizes, of which TensorFlow's optimizer complains
-    # by a page; it takes as long without.
+    # TensorFlow's graph optimizer logs a page of warnings about the unknown
+    # sizes, and saves no time.
     tf.config.optimizer.set_experimental_options(
         {"disable_meta_optimizer": True})
   return predictor, predictor.is_detector and _proposal_settings(
@@ -225,7 +229,7 @@ def _predict_all(predictor, settings, found):
 
 
 def _tell_pixels(dark, taken_for):
-  """Says which images are dark, and from which ranges images were scaled."""
+  """Reports dark images, and the ranges that images were scaled from."""
   if dark:
     from kdwsd.data import images  # pylint: disable=import-outside-toplevel
     names = ", ".join(dark[:_DARK_NAMED]) + (
@@ -246,10 +250,10 @@ def _print_error(path, message):
 
 
 def _print_json(answer):
-  r"""Prints a line of JSON, which must be JSON in any encoding of the output.
+  r"""Prints a line of JSON that is valid in any encoding of the output.
 
-  Of a path that is no UTF-8 the odd bytes stand as `\udc80` to `\udcff`,
-  which Python's JSON reads as the same path.
+  Bytes of a path that are not UTF-8 are written as `\udc80` to `\udcff`, which
+  Python's `json` reads as the same path.
   """
   text = json.dumps(answer, ensure_ascii=False)
   try:
@@ -260,18 +264,18 @@ def _print_json(answer):
 
 
 def _print(text, file=None):
-  """Prints above the progress bar, at once: a pipe may be waiting."""
+  """Prints above the progress bar and flushes: a pipe may be waiting."""
   import tqdm  # pylint: disable=import-outside-toplevel
   file = file or sys.stdout
   if sys.stderr.isatty():
     tqdm.tqdm.write(text, file=file)
     file.flush()
-  else:  # In a log, lines need not make way for the bar.
+  else:  # A log has no bar to print above.
     print(text, file=file, flush=True)
 
 
 def _picture_path(name, taken):
-  """Where the picture of an image goes: its name, numbered where taken."""
+  """Path of an annotated image: its name, with a number where it is taken."""
   stem = os.path.splitext(name)[0]
   number, unique = 1, stem
   while unique.casefold() in taken:

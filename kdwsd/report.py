@@ -1,7 +1,7 @@
-"""Makes the report of a chain of runs: `python -m kdwsd.report WORKDIR`.
+"""Writes the report of a chain of runs: `python -m kdwsd.report WORKDIR`.
 
-WORKDIR is that of `python -m kdwsd.train --stage=all`. Prints the table of the
-three models and writes one HTML file that needs nothing else.
+WORKDIR is the work directory of `python -m kdwsd.train --stage=all`. Prints a
+table of the three models and writes a self-contained HTML file.
 """
 
 from absl import flags
@@ -10,7 +10,8 @@ from kdwsd import command_line
 from kdwsd import errors
 
 _SPLIT = flags.DEFINE_string(
-    "split", None, "Split that was measured. Default: the runs' --eval_split.")
+    "split", None, "Evaluated split to report. Default: the runs' "
+    "--eval_split.")
 _OUTPUT = flags.DEFINE_string(
     "output", None, "HTML file to write. Default: report.html in WORKDIR.")
 

@@ -2,16 +2,17 @@
 
     python -m kdwsd.serve --model_name=student --model_base_path=models/student
 
-For laptops and tests: it answers TF Serving's REST and gRPC APIs with TF
-Serving's codes, so that a client can be written and tried where TF Serving is
-not at hand. docs/serving.md lists where it differs.
+For development and tests: it implements TF Serving's REST and gRPC APIs with
+TF Serving's status codes, so that a client can be written and tested without
+TF Serving. docs/serving.md lists the differences.
 
-In production use TF Serving itself (export/README.md): it has TLS and serves
-many models. It is not faster by itself: on two CPU cores it answered 0.9 to 1.2
-times as many images a second as this server.
+In production use TF Serving itself (export/README.md), which has TLS and serves
+several models. Its throughput is similar: on two CPU cores 0.9 to 1.2 times
+that of this server.
 
-It serves the newest version in --model_base_path and swaps to a newer one by
-itself. Ctrl-C or SIGTERM: requests that have begun are answered, then it ends.
+The server loads the newest version in --model_base_path and switches to newer
+ones as they appear. On Ctrl-C or SIGTERM it completes the requests in progress
+and exits.
 """
 
 import gc
@@ -27,59 +28,68 @@ from kdwsd.serving.server import options as options_lib
 
 _DEFAULTS = options_lib.Options("", "")
 
-flags.DEFINE_string("model_name", "student", "Name that clients ask for.")
-flags.DEFINE_string("model_base_path", None, "Directory of an export; its "
-                    "subdirectories of numeric names are the versions.")
-flags.DEFINE_string("host", _DEFAULTS.host, "Name or address to bind to. The "
-                    "default answers this machine only; there is no TLS and "
-                    "no password.")
-flags.DEFINE_integer("port", _DEFAULTS.port, "Port of gRPC; 0 takes any that "
-                     "is free.", lower_bound=0, upper_bound=65535)
-flags.DEFINE_integer("rest_api_port", _DEFAULTS.rest_api_port, "Port of REST; "
-                     "0 takes any that is free.",
-                     lower_bound=0, upper_bound=65535)
-flags.DEFINE_list("version_labels", [], "Labels and the versions they name, "
-                  "stable:1,canary:2. These versions stay loaded.")
-flags.DEFINE_float("file_system_poll_wait_seconds",
-                   _DEFAULTS.file_system_poll_wait_seconds,
-                   "Seconds between looks for new versions.", lower_bound=0.01)
-flags.DEFINE_bool("enable_batching", _DEFAULTS.enable_batching, "Run the rows "
-                  "of several requests together.")
-flags.DEFINE_integer("max_batch_size", _DEFAULTS.max_batch_size, "Rows run "
-                     "together at most. A request of more runs alone.",
-                     lower_bound=1)
-flags.DEFINE_integer("batch_timeout_micros", _DEFAULTS.batch_timeout_micros,
-                     "Microseconds a request waits for others. 0: only those "
-                     "that wait anyway are run together.", lower_bound=0)
-flags.DEFINE_integer("num_batch_threads", _DEFAULTS.num_batch_threads,
-                     "Batches run at the same time. 0: one a CPU core.",
-                     lower_bound=0)
-flags.DEFINE_bool("pad_variable_length_inputs",
-                  _DEFAULTS.pad_variable_length_inputs, "Run requests to a "
-                  "teacher together whose images differ in their number of "
-                  "proposals; answers may then have scores of more proposals "
-                  "than were sent (docs/serving.md).")
-flags.DEFINE_integer("max_request_bytes", _DEFAULTS.max_request_bytes,
-                     "Bytes of a request; a longer one is refused.",
-                     lower_bound=1)
-flags.DEFINE_integer("max_request_rows", _DEFAULTS.max_request_rows,
-                     "Rows, or images, of a request; one of more is refused.",
-                     lower_bound=1)
-flags.DEFINE_integer("max_in_flight", _DEFAULTS.max_in_flight, "Requests "
-                     "answered at the same time; one more is told that the "
-                     "server is busy.", lower_bound=1)
-flags.DEFINE_integer("max_connections", _DEFAULTS.max_connections,
-                     "Connections of REST at the same time.", lower_bound=1)
-flags.DEFINE_float("read_seconds", _DEFAULTS.read_seconds, "Seconds for the "
-                   "headers of a REST request, for its body, and for the "
-                   "client to take the answer. A connection that is idle for "
-                   "as long is closed.", lower_bound=0.1)
-flags.DEFINE_integer("rest_api_timeout_in_ms",
-                     _DEFAULTS.rest_api_timeout_in_ms, "Milliseconds within "
-                     "which a request is answered or fails; a gRPC client's "
-                     "own deadline counts where it is earlier.", lower_bound=1)
-flags.DEFINE_float("drain_seconds", _DEFAULTS.drain_seconds, "Seconds that "
-                   "requests are given at shutdown.", lower_bound=0)
+flags.DEFINE_string(
+    "model_name", "student", "Name of the model in requests.")
+flags.DEFINE_string(
+    "model_base_path", None, "Directory of an export; its subdirectories of "
+    "numeric names are the versions.")
+flags.DEFINE_string(
+    "host", _DEFAULTS.host, "Host name or address to listen on. The default "
+    "accepts connections from this machine only; there is no TLS and no "
+    "password, so open it to trusted networks only.")
+flags.DEFINE_integer(
+    "port", _DEFAULTS.port, "Port of gRPC; 0 for any free one.", lower_bound=0,
+    upper_bound=65535)
+flags.DEFINE_integer(
+    "rest_api_port", _DEFAULTS.rest_api_port, "Port of REST; 0 for any free "
+    "one.", lower_bound=0, upper_bound=65535)
+flags.DEFINE_list(
+    "version_labels", [], "Labels of versions, such as stable:1,canary:2, "
+    "which clients can request instead of numbers. These versions stay loaded.")
+flags.DEFINE_float(
+    "file_system_poll_wait_seconds", _DEFAULTS.file_system_poll_wait_seconds,
+    "Seconds between checks for new versions.", lower_bound=0.01)
+flags.DEFINE_bool(
+    "enable_batching", _DEFAULTS.enable_batching, "Run concurrent requests "
+    "together, as one batch: more images per second, at a higher latency.")
+flags.DEFINE_integer(
+    "max_batch_size", _DEFAULTS.max_batch_size, "Maximum number of rows "
+    "(images) in a batch. A larger request runs alone.", lower_bound=1)
+flags.DEFINE_integer(
+    "batch_timeout_micros", _DEFAULTS.batch_timeout_micros, "Microseconds that "
+    "a request waits for others to share its batch. 0: only requests that are "
+    "queued anyway are batched.", lower_bound=0)
+flags.DEFINE_integer(
+    "num_batch_threads", _DEFAULTS.num_batch_threads, "Number of batches run "
+    "concurrently; 0 for one per CPU core.", lower_bound=0)
+flags.DEFINE_bool(
+    "pad_variable_length_inputs", _DEFAULTS.pad_variable_length_inputs,
+    "Teachers only: batch requests whose images have different numbers of "
+    "proposals, by padding. Responses may then have scores of more proposals "
+    "than were sent (docs/serving.md).")
+flags.DEFINE_integer(
+    "max_request_bytes", _DEFAULTS.max_request_bytes, "Maximum size of a "
+    "request in bytes; larger ones are refused.", lower_bound=1)
+flags.DEFINE_integer(
+    "max_request_rows", _DEFAULTS.max_request_rows, "Maximum number of rows "
+    "(images) in a request; larger ones are refused.", lower_bound=1)
+flags.DEFINE_integer(
+    "max_in_flight", _DEFAULTS.max_in_flight, "Maximum number of requests in "
+    "progress; further ones are refused as the server is busy.", lower_bound=1)
+flags.DEFINE_integer(
+    "max_connections", _DEFAULTS.max_connections, "Maximum number of open REST "
+    "connections.", lower_bound=1)
+flags.DEFINE_float(
+    "read_seconds", _DEFAULTS.read_seconds, "Timeout in seconds for the "
+    "headers of a REST request, for its body, and for the client to read the "
+    "response; also of idle connections.", lower_bound=0.1)
+flags.DEFINE_integer(
+    "rest_api_timeout_in_ms", _DEFAULTS.rest_api_timeout_in_ms,
+    "Timeout of a request in milliseconds. A gRPC client's own deadline "
+    "applies where it is earlier.", lower_bound=1)
+flags.DEFINE_float(
+    "drain_seconds", _DEFAULTS.drain_seconds, "Maximum number of seconds that "
+    "requests in progress have at shutdown.", lower_bound=0)
 flags.mark_flag_as_required("model_base_path")
 flags.register_validator(
     "model_name", lambda name: bool(re.fullmatch("[^/:]+", name)),
@@ -93,20 +103,20 @@ FLAGS = flags.FLAGS
 
 
 def main(_):
-  """Serves until it is told to stop."""
-  told = threading.Event()
+  """Serves until a signal arrives."""
+  stop = threading.Event()
   for number in (signal.SIGTERM, signal.SIGINT):
-    # Told twice, it stops at once.
+    # A second signal stops the process at once.
     signal.signal(number, lambda got, _: (
-        told.set(), signal.signal(got, signal.SIG_DFL)))
+        stop.set(), signal.signal(got, signal.SIG_DFL)))
   # pylint: disable=import-outside-toplevel
   from kdwsd.serving.server import local_server
 
-  # TensorFlow tells of fingerprints that an export does not have.
+  # TensorFlow logs that an export has no fingerprint.
   logging.get_absl_logger().addFilter(lambda record: not (
       record.levelname == "INFO" and "saved_model" in record.pathname))
-  # What is imported by now is never garbage: the sweep after a version has
-  # gone then takes milliseconds, during which nothing is answered.
+  # Modules imported by now are never garbage: without them the collection
+  # after a version is unloaded, which blocks requests, takes milliseconds.
   gc.collect()
   gc.freeze()
   values = {name: FLAGS[name].value for name in vars(_DEFAULTS)}
@@ -119,11 +129,11 @@ def main(_):
     print(f"Serving {FLAGS.model_name}, version {versions}: "
           f"REST http://{host}:{server.rest_port}/v1/models/"
           f"{FLAGS.model_name}, gRPC {host}:{server.grpc_port}", flush=True)
-    logging.info("For laptops and tests; in production use TF Serving.")
+    logging.info("For development and tests; in production use TF Serving.")
     # With a timeout signals are noticed on every system.
-    while not told.wait(0.5):
+    while not stop.wait(0.5):
       pass
-    logging.info("Stopping; requests that have begun are answered first.")
+    logging.info("Stopping after the requests in progress.")
   logging.info("Stopped.")
 
 

@@ -1,4 +1,4 @@
-"""Draws converted records on a contact sheet: look at your data first.
+"""Draws converted records on a contact sheet, to check them before training.
 
 Example: python -m kdwsd.show_records --data=records/voc --split=trainval
 """
@@ -12,17 +12,21 @@ from kdwsd import command_line
 _DATA = flags.DEFINE_string(
     "data", None, "Directory of records, as written by kdwsd.make_records.",
     required=True)
-_SPLIT = flags.DEFINE_string("split", "train", "Split to show.")
+_SPLIT = flags.DEFINE_string(
+    "split", "train", "Split to show.")
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "PNG file to write; by default DATA/SPLIT.png.")
+    "output", None, "PNG file to write. Default: DATA/SPLIT.png.")
 _NUM_IMAGES = flags.DEFINE_integer(
-    "num_images", 12, "Images on the sheet.", lower_bound=1, upper_bound=200)
+    "num_images", 12, "Number of images on the sheet.", lower_bound=1,
+    upper_bound=200)
 _FIRST = flags.DEFINE_integer(
-    "first", 0, "Position in the split of the first image.", lower_bound=0)
+    "first", 0, "Position in the split of the first image to show, counted "
+    "from 0.", lower_bound=0)
 _NUM_PROPOSALS = flags.DEFINE_integer(
-    "num_proposals", 20, "Best proposals drawn on each image.", lower_bound=0)
+    "num_proposals", 20, "Proposals to draw per image, those with the highest "
+    "objectness.", lower_bound=0)
 _TILE = flags.DEFINE_integer(
-    "tile_pixels", 320, "Longer side of an image on the sheet.",
+    "tile_pixels", 320, "Longer side of each image on the sheet, in pixels.",
     lower_bound=32, upper_bound=2000)
 
 

@@ -80,7 +80,8 @@ def test_bad_flags_and_exports_are_told(base, tmp_path):
   status, text = _fails(f"--model_base_path={base}", "--version_labels=stable")
   assert status
   assert "expected label:version" in text
-  status, text = _fails(f"--model_base_path={tmp_path}")
+  status, text = _fails(f"--model_base_path={tmp_path}", "--port=0",
+                        "--rest_api_port=0")
   assert status == 2
   assert "expected subdirectories whose names are numbers" in text
 
