@@ -184,24 +184,28 @@ def read_labelled_images(paths, num_classes=None):
     paths: shard files, in the order wanted.
     num_classes: as `parse`.
   """
-  images = []
   dataset = tf.data.TFRecordDataset(paths).map(
       lambda serialized: parse(serialized, TRUTH_FEATURES, num_classes),
       tf.data.AUTOTUNE, deterministic=True)
-  for parsed in dataset.as_numpy_iterator():
-    truth = None
-    if parsed["truth/known"]:
-      truth = Truth(
-          boxes=parsed["truth/boxes"].reshape(-1, 4),
-          class_ids=parsed["truth/class_ids"],
-          difficult=parsed["truth/difficult"].astype(bool),
-          crowd=parsed["truth/crowd"].astype(bool))
-    images.append(LabelledImage(
-        image_id=parsed["image/id"].decode("utf-8", "replace"),
-        height=int(parsed["image/height"]), width=int(parsed["image/width"]),
-        label_ids=parsed["labels/ids"],
-        unknown_label_ids=parsed["labels/unknown_ids"], truth=truth))
-  return images
+  return [labelled_image(parsed) for parsed in dataset.as_numpy_iterator()]
+
+
+def labelled_image(parsed):
+  """Makes a `LabelledImage` of parsed `TRUTH_FEATURES`, as NumPy values."""
+  truth = None
+  if parsed["truth/known"]:
+    truth = Truth(
+        boxes=parsed["truth/boxes"].reshape(-1, 4),
+        class_ids=parsed["truth/class_ids"],
+        difficult=parsed["truth/difficult"].astype(bool),
+        crowd=parsed["truth/crowd"].astype(bool))
+  return LabelledImage(
+      image_id=parsed["image/id"].decode("utf-8", "replace"),
+      height=int(parsed["image/height"]),
+      width=int(parsed["image/width"]),
+      label_ids=parsed["labels/ids"],
+      unknown_label_ids=parsed["labels/unknown_ids"],
+      truth=truth)
 
 
 def odd_key(example, features=FEATURES):

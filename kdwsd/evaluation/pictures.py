@@ -178,67 +178,36 @@ def write_png(path, image):
     Image.fromarray(np.asarray(image)).save(temporary, format="PNG")
 
 
-def read(record_set, num_images, first=0):
-  """Reads the pixels and proposals of consecutive records, with their truth.
-
-  The converter shuffles records, so that any stretch is a fair sample.
+def read(record_set, positions):
+  """Reads pixels, proposals and ground truth of records.
 
   Args:
     record_set: a `record_files.RecordSet`.
-    num_images: at most so many.
-    first: position of the first in the split.
+    positions: positions of the records in the split, in any order; those
+      beyond the split are ignored.
 
   Yields:
-    (image [H, W, 3] uint8 RGB, proposals [N, 4], `records.LabelledImage`).
+    (position, image [H, W, 3] uint8 RGB, proposals [N, 4],
+    `records.LabelledImage`), in the order of the split.
 
   Raises:
-    errors.InputError: a record cannot be used.
+    errors.InputError: a record is invalid.
   """
+  wanted, num_classes = set(positions), len(record_set.classes)
+  if not wanted:
+    return
+  first, last = min(wanted), max(wanted)
+  stretch = tf.data.TFRecordDataset(list(record_set.paths)).skip(first)
   with record_files.naming_faults(record_set):
-    yield from _read(record_set, num_images, first)
-
-
-def _read(record_set, num_images, first):
-  skip = first
-  for path in record_set.paths:
-    if num_images <= 0:
-      return
-    labelled = records.read_labelled_images(
-        [path], len(record_set.classes))
-    here = slice(skip, skip + num_images)
-    stretch = tf.data.TFRecordDataset(path).skip(skip).take(num_images)
-    for serialized, about in zip(stretch, labelled[here]):
-      parsed = records.parse_for_training(serialized)
-      image = tf.io.decode_jpeg(parsed["encoded"], channels=3)
-      yield image.numpy(), parsed["proposals"].numpy(), about
-      num_images -= 1
-    skip = max(0, skip - len(labelled))
-
-
-def read_at(record_set, positions):
-  """Reads the pixels of chosen records.
-
-  Args:
-    record_set: a `record_files.RecordSet`.
-    positions: of the records in the split, in any order.
-
-  Returns:
-    Dict of position to (image [H, W, 3] uint8 RGB, image id); positions beyond
-    the split are left out.
-
-  Raises:
-    errors.InputError: a record cannot be used.
-  """
-  wanted, found = set(map(int, positions)), {}
-  everything = tf.data.TFRecordDataset(list(record_set.paths))
-  stretch = everything.take(max(wanted, default=-1) + 1)
-  with record_files.naming_faults(record_set):
-    for position, serialized in enumerate(stretch):
+    for position, serialized in enumerate(
+        stretch.take(last - first + 1), first):
       if position in wanted:
-        parsed = records.parse_for_training(serialized)
-        image = tf.io.decode_jpeg(parsed["encoded"], channels=3).numpy()
-        found[position] = image, parsed["image_id"].numpy().decode("utf-8")
-  return found
+        parsed = records.parse(serialized, records.FEATURES, num_classes)
+        parsed = {key: value.numpy() for key, value in parsed.items()}
+        image = tf.io.decode_jpeg(parsed["image/encoded"], channels=3)
+        yield (position, image.numpy(),
+               parsed["proposals/boxes"].reshape(-1, 4),
+               records.labelled_image(parsed))
 
 
 def detection_sheet(record_set, detections, *, num_images=12, most_boxes=5,
@@ -260,8 +229,8 @@ def detection_sheet(record_set, detections, *, num_images=12, most_boxes=5,
   """
   classes = record_set.classes
   tiles = []
-  for found, (image, _, about) in zip(
-      detections, read(record_set, num_images)):
+  for found, (_, image, _, about) in zip(
+      detections, read(record_set, range(num_images))):
     drawn = np.flatnonzero(
         found.scores >= least_share * np.max(found.scores, initial=0)
     )[:most_boxes]
@@ -295,7 +264,8 @@ def record_sheet(record_set, *, num_images=12, num_proposals=20, first=0,
            (_names(about, classes),
             f"{about.image_id}: {about.width} x {about.height}, "
             f"{len(proposals)} proposals"))
-      for image, proposals, about in read(record_set, num_images, first)]
+      for _, image, proposals, about in read(
+          record_set, range(first, first + num_images))]
   return contact_sheet(tiles, tile_pixels=tile_pixels)
 
 

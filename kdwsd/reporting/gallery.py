@@ -110,7 +110,8 @@ def make(record_set, predictions, classes, count=NUM_IMAGES):
   teacher = predictions.get(comparison.TEACHER)
   best = {stage: _top(predictions[stage].image_scores) for stage in shown}
   chosen = choose(scores[0], scores[1] if len(scores) > 1 else None, count)
-  read = pictures.read_at(record_set, [index for index, _ in chosen])
+  read = {index: (image, about.image_id) for index, image, _, about in
+          pictures.read(record_set, [index for index, _ in chosen])}
   made = []
   for index, why in chosen:
     image_id = str(first.image_ids[index])

@@ -142,28 +142,34 @@ class RecordsTest(tf.test.TestCase):
     everything = records.read_labelled_images(self._set.paths)
     for first, count, expected in (
         (0, 2, [0, 1]), (3, 9, [3, 4]), (5, 1, []), (0, 0, [])):
-      found = [about.image_id for _, _, about in pictures.read(
-          self._set, count, first)]
-      self.assertEqual(found, [everything[i].image_id for i in expected])
+      found = list(pictures.read(self._set, range(first, first + count)))
+      self.assertEqual([position for position, _, _, _ in found], expected)
+      for position, image, proposals, about in found:
+        self.assertEqual(about.image_id, everything[position].image_id)
+        self.assertAllEqual(
+            about.truth.boxes, everything[position].truth.boxes)
+        self.assertEqual(image.shape, (about.height, about.width, 3))
+        self.assertEqual(proposals.shape[1], 4)
 
   def test_reads_over_shards(self):
     twice = record_files.RecordSet(
         self._set.directory, "train", self._set.paths * 2, self._set.card)
-    ids = [about.image_id for _, _, about in pictures.read(twice, 4, 3)]
+    ids = [about.image_id for _, _, _, about in pictures.read(
+        twice, range(3, 7))]
     every = [i.image_id for i in records.read_labelled_images(self._set.paths)]
     self.assertEqual(ids, [every[3], every[4], every[0], every[1]])
 
   def test_reads_chosen_records_over_shards(self):
     twice = record_files.RecordSet(
         self._set.directory, "train", self._set.paths * 2, self._set.card)
-    one_by_one = [(image, about.image_id) for image, _, about
-                  in pictures.read(twice, 10)]
-    found = pictures.read_at(twice, [7, 0, 10, 4])
-    self.assertEqual(set(found), {0, 4, 7})  # There is no record 10.
-    for position, (image, image_id) in found.items():
-      self.assertAllEqual(image, one_by_one[position][0])
-      self.assertEqual(image_id, one_by_one[position][1])
-    self.assertEqual(pictures.read_at(twice, []), {})
+    one_by_one = list(pictures.read(twice, range(10)))
+    self.assertLen(one_by_one, 10)
+    found = list(pictures.read(twice, [7, 1, 10, 4]))
+    # There is no record 10.
+    self.assertEqual([position for position, _, _, _ in found], [1, 4, 7])
+    for position, image, _, about in found:
+      self.assertAllEqual(image, one_by_one[position][1])
+      self.assertEqual(about.image_id, one_by_one[position][3].image_id)
 
   def test_record_sheet(self):
     sheet = pictures.record_sheet(
