@@ -186,7 +186,7 @@ def _predict_all(predictor, settings, found):
   import tqdm
 
   from kdwsd.evaluation import answers
-  from kdwsd.evaluation import pictures
+  from kdwsd.evaluation import contact_sheets
   from kdwsd.serving import predictors
   # pylint: enable=import-outside-toplevel
   choice = answers.Choice(
@@ -214,7 +214,7 @@ def _predict_all(predictor, settings, found):
             file.path, image.decoded, scores, predictor.classes, choice)
         if _OUTPUT_DIR.value:
           answer["picture"] = _picture_path(file.name, taken)
-          pictures.write_png(answer["picture"], answers.draw(
+          contact_sheets.write_png(answer["picture"], answers.draw(
               answer, image.decoded, predictor.classes, choice))
         if _JSON.value:
           _print_json(answer)

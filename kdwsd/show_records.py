@@ -35,6 +35,7 @@ def main(_):
   # Imported here: --help and bad flags need no TensorFlow.
   from kdwsd import errors
   from kdwsd.data import record_files
+  from kdwsd.evaluation import contact_sheets
   from kdwsd.evaluation import pictures
   record_set = record_files.open_split(_DATA.value, _SPLIT.value)
   if _FIRST.value >= record_set.num_images:
@@ -45,7 +46,7 @@ def main(_):
       record_set, num_images=_NUM_IMAGES.value, first=_FIRST.value,
       num_proposals=_NUM_PROPOSALS.value, tile_pixels=_TILE.value)
   output = _OUTPUT.value or os.path.join(_DATA.value, f"{_SPLIT.value}.png")
-  pictures.write_png(output, sheet)
+  contact_sheets.write_png(output, sheet)
   print(f"{output}: {sheet.shape[1]} x {sheet.shape[0]} pixels. Dashed white: "
         "annotated objects; orange (best) to blue: proposals.")
 

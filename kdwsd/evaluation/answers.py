@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from kdwsd import boxes as box_ops
+from kdwsd.evaluation import contact_sheets
 from kdwsd.evaluation import detection
 from kdwsd.evaluation import lettering
 from kdwsd.evaluation import pictures
@@ -105,8 +106,8 @@ def draw(answer, image, classes, choice):
   lines = tuple(f"{p['class']}  {p['probability']:.2f}"
                 for p in answer["predictions"]) or (_none(choice),)
   longer = max(image.height, image.width)
-  return pictures.contact_sheet(
-      [pictures.Tile(image.pixels, (overlay,), lines)],
+  return contact_sheets.contact_sheet(
+      [contact_sheets.Tile(image.pixels, (overlay,), lines)],
       tile_pixels=min(max(longer, _LEAST_PIXELS), _MOST_PIXELS))
 
 

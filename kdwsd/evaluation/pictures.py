@@ -1,63 +1,17 @@
-"""Contact sheets: images with labels, ground truth, proposals and detections.
+"""Pictures of records: labels, ground truth, proposals and detections."""
 
-Images are resized before anything is drawn on them, so that lines and text stay
-sharp at any image size.
-"""
-
-import dataclasses
-import math
-
-from matplotlib import figure as figure_lib
-from matplotlib.backends import backend_agg
 import numpy as np
-from PIL import Image
 import tensorflow as tf
 
-from kdwsd import boxes as box_ops
-from kdwsd import files
 from kdwsd.data import record_files
 from kdwsd.data import records
-from kdwsd.evaluation import lettering
+from kdwsd.evaluation import contact_sheets
 
 # P. Tol's "bright" colour-blind safe scheme, without grey and with yellow last.
 _COLOURS = ((68, 119, 170), (238, 102, 119), (34, 136, 51), (170, 51, 119),
             (102, 204, 238), (204, 187, 68))
 _TRUTH = (255, 255, 255)
 _BEST, _WORST = np.array((255, 96, 0)), np.array((70, 110, 255))
-_INK = "#1e1e1e"
-_GAP, _LINE, _FONT_PIXELS = 8, 16, 12
-
-
-@dataclasses.dataclass(frozen=True)
-class Overlay:
-  """Boxes to draw in one style; later boxes lie on top.
-
-  Attributes:
-    boxes: [K, 4] in [0, 1].
-    colours: K RGB triples in 0..255.
-    captions: K texts, "" for none.
-    width: line width, pixels.
-    dashed: whether the lines are dashed.
-  """
-  boxes: np.ndarray
-  colours: tuple
-  captions: tuple
-  width: int = 2
-  dashed: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Tile:
-  """One image of a contact sheet.
-
-  Attributes:
-    image: [H, W, 3] uint8 RGB.
-    overlays: `Overlay`s, drawn in order.
-    lines: lines of text under the image, truncated to its tile.
-  """
-  image: np.ndarray
-  overlays: tuple = ()
-  lines: tuple = ()
 
 
 def class_colour(class_id):
@@ -73,16 +27,17 @@ def truth_overlay(truth, classes):
     classes: C names.
 
   Returns:
-    An `Overlay`.
+    `contact_sheets.Overlay`.
   """
   if truth is None:
-    return Overlay(np.zeros([0, 4]), (), ())
+    return contact_sheets.Overlay(np.zeros([0, 4]), (), ())
   names = tuple(
       classes[class_id] + (" difficult" if difficult else "")
       + (" crowd" if crowd else "")
       for class_id, difficult, crowd in zip(
           truth.class_ids, truth.difficult, truth.crowd))
-  return Overlay(truth.boxes, (_TRUTH,) * len(names), names, dashed=True)
+  return contact_sheets.Overlay(
+      truth.boxes, (_TRUTH,) * len(names), names, dashed=True)
 
 
 def proposal_overlay(boxes):
@@ -92,13 +47,14 @@ def proposal_overlay(boxes):
     boxes: [N, 4], best first.
 
   Returns:
-    An `Overlay`.
+    `contact_sheets.Overlay`.
   """
   boxes = np.asarray(boxes).reshape(-1, 4)
   share = np.linspace(0, 1, max(len(boxes), 2))[:len(boxes), np.newaxis]
   colours = np.rint(_BEST + share * (_WORST - _BEST)).astype(int)  # [N, 3]
-  return Overlay(boxes[::-1], tuple(map(tuple, colours[::-1].tolist())),
-                 ("",) * len(boxes), width=1)
+  return contact_sheets.Overlay(
+      boxes[::-1], tuple(map(tuple, colours[::-1].tolist())),
+      ("",) * len(boxes), width=1)
 
 
 def detection_overlay(boxes, class_ids, scores, classes):
@@ -111,75 +67,20 @@ def detection_overlay(boxes, class_ids, scores, classes):
     classes: C names.
 
   Returns:
-    An `Overlay`.
+    `contact_sheets.Overlay`.
   """
   order = list(range(len(class_ids)))[::-1]
-  return Overlay(
+  return contact_sheets.Overlay(
       np.asarray(boxes).reshape(-1, 4)[order],
       tuple(class_colour(class_ids[k]) for k in order),
       tuple(f"{classes[class_ids[k]]} {scores[k]:.2f}" for k in order),
       width=3)
 
 
-def contact_sheet(tiles, *, columns=None, tile_pixels=320):
-  """Draws images in rows, each fitted into a square.
-
-  Args:
-    tiles: `Tile`s.
-    columns: images per row; None for about as many as rows.
-    tile_pixels: longer side of each image on the sheet.
-
-  Returns:
-    [H, W, 3] uint8 RGB.
-  """
-  tiles = list(tiles)
-  columns = columns or max(1, math.ceil(math.sqrt(len(tiles))))
-  images = [_fitted(tile.image, tile_pixels) for tile in tiles]
-  corners, top = [], _GAP
-  for start in range(0, len(tiles), columns):
-    row = range(start, min(start + columns, len(tiles)))
-    bottom = top + max(images[k].shape[0] for k in row)
-    corners += [(_GAP + (k - start) * (tile_pixels + _GAP),
-                 bottom - images[k].shape[0]) for k in row]
-    top = bottom + _LINE * max(len(tiles[k].lines) for k in row) + _GAP
-  sheet = np.full(
-      [top, columns * (tile_pixels + _GAP) + _GAP, 3], 255, np.uint8)
-  for image, (left, top) in zip(images, corners):
-    height, width, _ = image.shape
-    sheet[top:top + height, left:left + width] = image
-  axes = _axes(sheet)
-  with lettering.unwarned():
-    style = dict(fontsize=_FONT_PIXELS, **lettering.options([
-        text for tile in tiles
-        for texts in (tile.lines, *(o.captions for o in tile.overlays))
-        for text in texts]))
-    for tile, image, (left, top) in zip(tiles, images, corners):
-      height, width, _ = image.shape
-      _draw(axes, tile.overlays, (left, top, width, height), style)
-      for number, line in enumerate(tile.lines):
-        text = axes.text(left, top + height + number * _LINE + 2, line,
-                         va="top", color=_INK, **style)
-        _cut(text, tile_pixels)
-    axes.figure.canvas.draw()
-  return np.array(axes.figure.canvas.buffer_rgba())[..., :3]
-
-
-def write_png(path, image):
-  """Writes [H, W, 3] uint8 RGB as PNG, atomically.
-
-  Args:
-    path: path of the file.
-    image: [H, W, 3] uint8 RGB.
-
-  Raises:
-    errors.InputError: the path is not writable.
-  """
-  with files.atomic_path(path) as temporary:
-    Image.fromarray(np.asarray(image)).save(temporary, format="PNG")
-
-
 def read(record_set, positions):
   """Reads pixels, proposals and ground truth of records.
+
+  The converter shuffles records, so that any range is a fair sample.
 
   Args:
     record_set: a `record_files.RecordSet`.
@@ -234,13 +135,13 @@ def detection_sheet(record_set, detections, *, num_images=12, most_boxes=5,
     drawn = np.flatnonzero(
         found.scores >= least_share * np.max(found.scores, initial=0)
     )[:most_boxes]
-    tiles.append(Tile(
+    tiles.append(contact_sheets.Tile(
         image,
         (truth_overlay(about.truth, classes),
          detection_overlay(found.boxes[drawn], found.class_ids[drawn],
                            found.scores[drawn], classes)),
         (_names(about, classes),)))
-  return contact_sheet(tiles, tile_pixels=tile_pixels)
+  return contact_sheets.contact_sheet(tiles, tile_pixels=tile_pixels)
 
 
 def record_sheet(record_set, *, num_images=12, num_proposals=20, first=0,
@@ -259,14 +160,14 @@ def record_sheet(record_set, *, num_images=12, num_proposals=20, first=0,
   """
   classes = record_set.classes
   tiles = [
-      Tile(image, (proposal_overlay(proposals[:num_proposals]),
+      contact_sheets.Tile(image, (proposal_overlay(proposals[:num_proposals]),
                    truth_overlay(about.truth, classes)),
            (_names(about, classes),
             f"{about.image_id}: {about.width} x {about.height}, "
             f"{len(proposals)} proposals"))
       for _, image, proposals, about in read(
           record_set, range(first, first + num_images))]
-  return contact_sheet(tiles, tile_pixels=tile_pixels)
+  return contact_sheets.contact_sheet(tiles, tile_pixels=tile_pixels)
 
 
 def _names(about, classes):
@@ -274,79 +175,3 @@ def _names(about, classes):
   names = [classes[i] for i in about.label_ids]
   names += [f"({classes[i]}?)" for i in about.unknown_label_ids]
   return ", ".join(names) or "no label"
-
-
-def _fitted(image, pixels):
-  """Resizes [H, W, 3] to a longer side of `pixels`."""
-  picture = Image.fromarray(np.asarray(image))
-  scale = pixels / max(picture.size)
-  size = tuple(max(1, round(side * scale)) for side in picture.size)
-  return np.asarray(picture.resize(size, Image.Resampling.LANCZOS))
-
-
-def _axes(image):
-  """Axes over an image, in its pixel coordinates, with y downwards."""
-  height, width, _ = image.shape
-  # At 72 dots per inch, a point (of a font size or line width) is a pixel.
-  figure = figure_lib.Figure((width / 72, height / 72), dpi=72)
-  backend_agg.FigureCanvasAgg(figure)
-  figure.figimage(image, zorder=-1)
-  axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
-  axes.axis("off")
-  return axes
-
-
-def _draw(axes, overlays, place, style):
-  """Draws overlays on an image; all captions lie above all lines.
-
-  Args:
-    axes: axes in pixel coordinates.
-    overlays: `Overlay`s, drawn in order.
-    place: left, top, width and height of the image in the axes.
-    style: properties of the captions' `matplotlib.text.Text`.
-  """
-  left, top, width, height = place
-  for overlay in overlays:
-    boxes = np.rint(box_ops.to_pixels(overlay.boxes, height, width))
-    boxes += [top, left, top, left]
-    for box, colour, caption in zip(
-        boxes, np.array(overlay.colours) / 255, overlay.captions):
-      _rectangle(axes, box, colour, overlay)
-      if caption:
-        _label(axes, box, caption, colour, place, style)
-
-
-def _rectangle(axes, box, colour, overlay):
-  """Draws the outline of a box just inside its edges."""
-  inset = overlay.width / 2
-  y1, x1 = box[:2] + inset
-  y2, x2 = np.maximum(box[2:] - inset, (y1, x1))
-  # Black between dashes is visible on any background.
-  dashes = ({"linestyle": (0, (6 / overlay.width, 6 / overlay.width)),
-             "gapcolor": "black"} if overlay.dashed else {})
-  axes.plot((x1, x2, x2, x1, x1), (y1, y1, y2, y2, y1), color=colour,
-            linewidth=overlay.width, dash_capstyle="butt",
-            solid_joinstyle="miter", snap=False, zorder=1, **dashes)
-
-
-def _label(axes, box, caption, colour, place, style):
-  """Writes a caption at a box's upper left corner, inside the image."""
-  left, top, width, _ = place
-  above = box[0] - top >= _LINE
-  bright = np.dot(colour, (0.299, 0.587, 0.114)) > 0.55
-  text = axes.text(
-      0, box[0] - 2 if above else box[0] + 2, caption,
-      va="bottom" if above else "top", color=_INK if bright else "white",
-      bbox={"facecolor": colour, "edgecolor": "none", "pad": 2}, zorder=2,
-      **style)
-  _cut(text, width - 4)
-  free = width - 4 - text.get_window_extent().width
-  text.set_x(left + 2 + max(0, min(box[1] - left, free)))
-
-
-def _cut(text, pixels):
-  """Truncates a `matplotlib.text.Text` to a width of about `pixels`."""
-  words, width = text.get_text(), text.get_window_extent().width
-  if width > pixels:
-    text.set_text(lettering.shortened(
-        words, int(lettering.columns(words) * pixels / width)))

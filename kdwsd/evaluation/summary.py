@@ -10,6 +10,7 @@ from kdwsd import files
 from kdwsd.data import record_files
 from kdwsd.data import records
 from kdwsd.evaluation import classification
+from kdwsd.evaluation import contact_sheets
 from kdwsd.evaluation import detection
 from kdwsd.evaluation import inference
 from kdwsd.evaluation import localization
@@ -179,7 +180,7 @@ def write(metrics, results, record_set, output):
              "detection": "detection, 11-point, IoU 0.5"})
   if results.detections is not None:
     paths.append(os.path.join(output, PICTURE))
-    pictures.write_png(
+    contact_sheets.write_png(
         paths[-1], pictures.detection_sheet(record_set, results.detections))
   files.write_json(paths[0], metrics)  # Last: it marks the set as complete.
   return paths

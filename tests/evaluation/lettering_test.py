@@ -8,8 +8,8 @@ from matplotlib import font_manager
 import numpy as np
 import pytest
 
+from kdwsd.evaluation import contact_sheets
 from kdwsd.evaluation import lettering
-from kdwsd.evaluation import pictures
 
 # Of no font that comes with matplotlib, or that is likely to be installed.
 _SUN, _MOON = "\U000e8001", "\U000e8002"
@@ -89,8 +89,8 @@ def test_what_no_font_has_is_said_once():
 def test_pictures_are_drawn_in_the_font_that_has_it(tmp_path):
   def ink(line):
     white = np.full([9, 60, 3], 255, np.uint8)
-    return pictures.contact_sheet(
-        [pictures.Tile(white, (), (line,))], tile_pixels=60)[..., 0] < 128
+    return contact_sheets.contact_sheet(
+        [contact_sheets.Tile(white, (), (line,))], tile_pixels=60)[..., 0] < 128
   _install(tmp_path / "a.ttf", "Heavens", _SUN)
   # A square of 12 pixels.
   drawn = ink(_SUN)
