@@ -8,8 +8,10 @@ block that cannot run says why in the line above it, and is listed at the end:
 
     <!-- not run by CI: needs a GPU -->
 
-Commands anywhere else, in blocks of another kind or indented, are an error. The
-argument is the work directory of the cut-short demo.
+A server is started by `<!-- run by CI in the background -->` above a block of
+one command; what follows on the page waits until it listens. Commands anywhere
+else, in blocks of another kind or indented, are an error. The argument is the
+work directory of the shortened demo.
 """
 
 import concurrent.futures
@@ -28,13 +30,21 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _PAGES = ("README.md", "docs/*.md", "export/README.md")
 
 _MARK = re.compile(r"<!-- not run by CI(?: again)?: (.+) -->")
+_BACKGROUND = "<!-- run by CI in the background -->"
 _FENCE = re.compile(r"^( *)```(\w*)$")
 _SHELLS = ("sh", "shell", "console", "zsh")
 _COMMAND = re.compile(
     r"^ {4,}\$? ?(python|pip|make|git|curl|docker|export) ", re.MULTILINE)
 
-# What training, of hours and with downloaded weights, is cut to.
-_SHORT = """
+# Training, of hours and with downloaded weights, is cut to two steps.
+_FUNCTIONS = """
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+wait_for_server() {
+  until (exec 3<>/dev/tcp/localhost/8501) 2>/dev/null; do
+    kill -0 $!
+    sleep 0.5
+  done
+}
 python() {
   case "$*" in
     *kdwsd.train*) command python "$@" --backbone_weights=none \\
@@ -66,7 +76,9 @@ def blocks(text, name):
   Raises:
     ValueError: commands that are no block of `bash`, or a mark without one.
   """
-  found, outside, fence, reason, kept = [], [], None, None, []
+  found, outside, kept = [], [], []
+  fence = reason = None
+  background = False
   for number, line in enumerate(text.splitlines(), 1):
     start = _FENCE.match(line)
     if fence is None and start:
@@ -79,13 +91,19 @@ def blocks(text, name):
                          f"\"not run by CI\". Received: `{kind}`.")
     elif fence is not None and start and not start[2]:
       if kind == "bash":
-        found.append((fence, "\n".join(kept), reason))
+        commands = "\n".join(kept)
+        if background:
+          commands = f"(exec {commands}) &\nwait_for_server"
+        found.append((fence, commands, reason))
       fence = reason = None
+      background = False
     elif fence is not None:
       kept.append(line)
     else:
       mark = _MARK.fullmatch(line.strip())
-      reason = mark[1] if mark else reason if not line.strip() else None
+      if line.strip():
+        reason = mark[1] if mark else None
+        background = line == _BACKGROUND
       outside.append(line)
   indented = _COMMAND.search("\n".join(outside))
   if indented:
@@ -112,7 +130,7 @@ def _run(name, commands, demo, work):
   shutil.copytree(demo, work / "runs" / "demo",
                   ignore=shutil.ignore_patterns("scenes"))
   script = "\n".join(
-      ["set -euo pipefail", ". .venv/bin/activate", _SHORT, "set -x",
+      ["set -euo pipefail", ". .venv/bin/activate", _FUNCTIONS, "set -x",
        *commands])
   done = subprocess.run(
       ["bash", "-c", script], cwd=work, stdout=subprocess.PIPE,

@@ -53,8 +53,9 @@ def _photos(folder, images):
         f"{number}.jpg,{labels}")
   for split, lines in rows.items():
     _text(folder / f"photos/{split}.csv", ["path,labels", *lines])
-  for name in ("beach/1.jpg", "beach/2.jpg", "empty.jpg"):
-    _copy(images[0], folder / f"photos/{name}")
+  for name in ("photos/beach/1.jpg", "photos/beach/2.jpg", "photos/empty.jpg",
+               "photo.jpg"):
+    _copy(images[0], folder / name)
 
 
 def _roboflow_csv(folder, images):

@@ -113,3 +113,12 @@ def test_a_mark_holds_for_one_block():
           "\n```bash\nb\nc\n```\n\n```json\n{}\n```\n")
   assert _commands().blocks(text, "page.md") == [
       (2, "a", "needs a GPU"), (6, "b\nc", None)]
+
+
+def test_a_server_runs_in_the_background():
+  text = ("<!-- run by CI in the background -->\n```bash\nserve\n```\n"
+          "```bash\nask\n```\n")
+  (_, commands, reason), other = _commands().blocks(text, "page.md")
+  assert commands.splitlines() == ["(exec serve) &", "wait_for_server"]
+  assert reason is None
+  assert other == (5, "ask", None)
