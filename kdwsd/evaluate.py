@@ -6,8 +6,6 @@ Prints a table and writes metrics.json, plots and, for a detector, an image of
 its detections.
 """
 
-import os
-
 from absl import flags
 from absl import logging
 
@@ -69,12 +67,12 @@ def main(_):
   from kdwsd.data import record_files
   from kdwsd.evaluation import measurable
   from kdwsd.evaluation import summary
-  from kdwsd.training import checkpoints
-  from kdwsd.training import config as config_lib
   from kdwsd.training import models
+  from kdwsd.training import run_folder
 
   # Data first: a mistyped split is reported before the model is built.
-  config = config_lib.read(FLAGS.workdir)
+  folder = run_folder.RunFolder(FLAGS.workdir)
+  config = folder.read_config()
   data, split = FLAGS.data or config.data, FLAGS.split or config.eval_split
   if not split:
     raise errors.InputError(
@@ -97,7 +95,7 @@ def main(_):
         f"--workdir: {FLAGS.workdir}: expected a run that knows labels. "
         "Received: stage kd_feature, whose student has no classifier yet.")
   measurable.tell(record_set, detector=config.stage == "wsd")
-  model, config = checkpoints.load_model(FLAGS.workdir, FLAGS.checkpoint)
+  model, config = folder.load_model(FLAGS.checkpoint)
   score = models.scorer(model)
   options = {
       "sizes": [int(v) for v in FLAGS.test_scales] or [config.eval_size],
@@ -113,7 +111,7 @@ def main(_):
     logging.info("Measuring CorLoc on %s.", FLAGS.corloc_split)
     metrics["corloc"] = summary.measure_corloc(score, corloc_set, **options)
   metrics["settings"]["checkpoint"] = FLAGS.checkpoint
-  output = FLAGS.output or os.path.join(FLAGS.workdir, "evaluation", split)
+  output = FLAGS.output or folder.evaluation(split)
   print(summary.table(metrics))  # First: a full disk must not prevent it.
   paths = summary.write(metrics, results, record_set, output)
   print("Written: " + "\n         ".join(paths))

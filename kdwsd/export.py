@@ -84,17 +84,17 @@ def main(_):
   from kdwsd.serving import signatures
   from kdwsd.serving import verification
   from kdwsd.serving import warmup
-  from kdwsd.training import checkpoints
-  from kdwsd.training import config as config_lib
+  from kdwsd.training import run_folder
   # pylint: enable=import-outside-toplevel
 
-  config = config_lib.read(FLAGS.workdir)
+  folder = run_folder.RunFolder(FLAGS.workdir)
+  config = folder.read_config()
   detector = config.stage == "wsd"
   other_formats = [name.strip() for name in FLAGS.formats]
   formats.check(other_formats)
   _check_stage(config, other_formats)
-  path = checkpoints.find(FLAGS.workdir, FLAGS.checkpoint)
-  _check_origin(path, config)
+  path = folder.find(FLAGS.checkpoint)
+  _check_origin(path, config, folder)
   sets = _record_sets(config, needed=bool(FLAGS.data or other_formats))
   batch_sizes = _WARMUP[detector] if FLAGS.warmup is None else [
       int(value) for value in FLAGS.warmup]
@@ -109,7 +109,7 @@ def main(_):
       directory, version), record_files.naming_faults(*(sets or ())):
     # Also after mixed precision: checkpoints have float32 variables.
     tf.keras.mixed_precision.set_global_policy("float32")
-    model, _ = checkpoints.load_model(FLAGS.workdir, path)
+    model, _ = folder.load_model(path)
     if detector:
       servable = signatures.detector(
           model, classes=config.classes, eval_size=config.eval_size)
@@ -132,7 +132,7 @@ def main(_):
     if other_formats:
       converted = _convert(directory, other_formats, model, config, sets)
     saved_model.write_metadata(directory, {
-        **_provenance(config, path),
+        **_provenance(config, path, folder),
         **description.interface(servable, eval_size=config.eval_size),
         **({} if not detector else {
             "num_proposals": config.num_proposals,
@@ -161,27 +161,29 @@ def _check_stage(config, other_formats):
         "wsd.")
 
 
-def _check_origin(path, config):
+def _check_origin(path, config, folder):
   """Refuses a checkpoint of another stage or of other classes, which may fit.
 
   Args:
     path: of the checkpoint.
     config: of the run.
+    folder: `run_folder.RunFolder` of the run.
 
   Raises:
     errors.InputError: the checkpoint is of such a run.
   """
-  from kdwsd.training import config as config_lib  # pylint: disable=import-outside-toplevel
-  owner = os.path.dirname(os.path.dirname(os.path.abspath(path)))
-  if not os.path.exists(config_lib.path(owner)):
+  from kdwsd.training import run_folder  # pylint: disable=import-outside-toplevel
+  owner = run_folder.RunFolder(
+      os.path.dirname(os.path.dirname(os.path.abspath(path))))
+  if not owner.has_config():
     return  # Copied elsewhere: only its shapes are checked.
-  other = config_lib.read(owner)
+  other = owner.read_config()
   for name in ("stage", "classes"):
     mine, theirs = getattr(config, name), getattr(other, name)
     if mine != theirs:
       raise errors.InputError(
           f"--checkpoint: {path}: expected the {name} of "
-          f"{config_lib.path(FLAGS.workdir)}, {_text(mine)}. Received: "
+          f"{folder.config_file}, {_text(mine)}. Received: "
           f"{_text(theirs)}.")
 
 
@@ -250,19 +252,19 @@ def _convert(directory, names, model, config, sets):
       images=squares(sets[1], FLAGS.compare_images), measure=measure)
 
 
-def _provenance(config, path):
+def _provenance(config, path, folder):
   """Run, checkpoint and settings that the export comes from."""
   from kdwsd.serving import description  # pylint: disable=import-outside-toplevel
   step = os.path.basename(path).rpartition("-")[2]
   return {
       **description.origin(),
-      "workdir": os.path.abspath(FLAGS.workdir),
-      "checkpoint": os.path.relpath(path, FLAGS.workdir),
+      "workdir": os.path.abspath(folder.path),
+      "checkpoint": os.path.relpath(path, folder.path),
       "stage": config.stage,
       "step": int(step) if step.isdigit() else None,
       "backbone": config.backbone,
       "trained_in": config.mixed_precision,
-      "metrics": _metrics(path),
+      "metrics": _metrics(path, folder),
   }
 
 
@@ -274,21 +276,17 @@ def _recorded_proposals(config):
       card) else None
 
 
-def _metrics(path):
+def _metrics(path, folder):
   """Metrics of this checkpoint by split; None where it was not evaluated."""
   from kdwsd.evaluation import summary  # pylint: disable=import-outside-toplevel
-  from kdwsd.training import checkpoints  # pylint: disable=import-outside-toplevel
   measured = {}
-  root = os.path.dirname(summary.directory(FLAGS.workdir, "split"))
-  for split in sorted(os.listdir(root)) if os.path.isdir(root) else []:
-    file = os.path.join(root, split, "metrics.json")
-    if not os.path.exists(file):
-      continue
+  for split in folder.measured_splits():
+    file = os.path.join(folder.evaluation(split), summary.METRICS)
     metrics = files.read_json(file)
     # Training itself evaluates its best checkpoint.
     of = metrics.get("settings", {}).get("checkpoint", "best")
     try:
-      same = checkpoints.find(FLAGS.workdir, of) == path
+      same = folder.find(of) == path
     except errors.InputError:
       same = False
     if same:

@@ -146,15 +146,15 @@ def _load_run(workdir):
   from kdwsd import files
   from kdwsd.data import record_files
   from kdwsd.serving import predictors
-  from kdwsd.training import checkpoints
-  from kdwsd.training import config as config_lib
   from kdwsd.training import models
-  config = config_lib.read(workdir)
+  from kdwsd.training import run_folder
+  folder = run_folder.RunFolder(workdir)
+  config = folder.read_config()
   if config.stage == "kd_feature":
     raise errors.InputError(
         f"--model: {workdir}: expected a run that knows labels. Received: "
         "stage kd_feature, whose student has no classifier yet.")
-  model, config = checkpoints.load_model(workdir, _CHECKPOINT.value)
+  model, config = folder.load_model(_CHECKPOINT.value)
   logging.info("Model: run %s, stage %s, checkpoint %s.", workdir,
                config.stage, _CHECKPOINT.value)
   is_detector = config.stage == "wsd"

@@ -11,9 +11,9 @@ import tensorflow as tf
 from kdwsd import files
 from kdwsd.data import record_files
 from kdwsd.modeling import wsddn
-from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib
 from kdwsd.training import models
+from kdwsd.training import run_folder
 from tests.data import fake_records
 from tests.training import fake_config
 
@@ -31,7 +31,7 @@ def fixture_workdir(tmp_path_factory):
   model = wsddn.build(models.wsddn_config(config))
   tf.train.CheckpointManager(
       tf.train.Checkpoint(model=model),
-      os.path.join(workdir, checkpoints.LAST), max_to_keep=1).save()
+      run_folder.RunFolder(workdir).checkpoints, max_to_keep=1).save()
   return workdir
 
 
@@ -86,7 +86,7 @@ def _student_run(directory, data, stage):
   tf.train.CheckpointManager(
       tf.train.Checkpoint(
           model=models.as_saved(models.build(config), config)),
-      os.path.join(directory, checkpoints.LAST), max_to_keep=1).save()
+      run_folder.RunFolder(directory).checkpoints, max_to_keep=1).save()
   return directory
 
 

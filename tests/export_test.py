@@ -15,9 +15,9 @@ from kdwsd.data import records
 from kdwsd.evaluation import inference
 from kdwsd.serving import saved_model
 from kdwsd.serving import warmup
-from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib
 from kdwsd.training import models
+from kdwsd.training import run_folder
 from tests.data import fake_records
 from tests.data import odd_records
 from tests.training import fake_config
@@ -62,7 +62,7 @@ def _run(directory, data, *, seed=0, **changes):
       variable.assign(random.normal(size=variable.shape))
   tf.train.CheckpointManager(
       tf.train.Checkpoint(model=models.as_saved(model, config)),
-      os.path.join(directory, checkpoints.LAST), max_to_keep=1).save(7)
+      run_folder.RunFolder(directory).checkpoints, max_to_keep=1).save(7)
   return directory
 
 
@@ -106,7 +106,7 @@ def _contents(place):
 def test_scores_are_those_that_are_measured(place, name, version):
   record_set, parsed = _contents(place)
   tf.keras.mixed_precision.set_global_policy("float32")
-  model, config = checkpoints.load_model(str(place / name))
+  model, config = run_folder.RunFolder(place / name).load_model()
   measured = list(inference.predict(
       models.scorer(model), record_set, sizes=(48,), num_proposals=4,
       progress=False))

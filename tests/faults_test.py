@@ -15,8 +15,7 @@ import pytest
 from kdwsd import files
 from kdwsd.data import record_files
 from kdwsd.training import checkpoints
-from kdwsd.training import history
-from kdwsd.training import repair
+from kdwsd.training import run_folder
 from tests import whole_runs
 from tests.data import odd_records
 
@@ -87,13 +86,13 @@ def _finish(process, code):
 def _assert_same_end(workdir, undisturbed):
   whole_runs.assert_equal_weights(undisturbed, workdir)
   entries = [[(e["step"], e.get("loss"), e.get("figures"))
-              for e in history.read(directory)]
+              for e in run_folder.RunFolder(directory).read_history()]
              for directory in (undisturbed, workdir)]
   assert entries[0] == entries[1]
 
 
 def _checkpoint_file(workdir, name):
-  return os.path.join(workdir, checkpoints.LAST, name)
+  return os.path.join(run_folder.RunFolder(workdir).checkpoints, name)
 
 
 def test_damaged_files_change_nothing_in_the_end(data, undisturbed, tmp_path):
@@ -107,15 +106,15 @@ def test_damaged_files_change_nothing_in_the_end(data, undisturbed, tmp_path):
     file.seek(1000)
     file.write(bytes([byte ^ 32]))
   os.truncate(_checkpoint_file(workdir, "checkpoint"), 0)
-  files.write_json(
-      os.path.join(workdir, checkpoints.BEST, repair.FIGURE), "not a figure")
-  with open(history.path(workdir), "a", encoding="utf-8") as file:
+  folder = run_folder.RunFolder(workdir)
+  files.write_json(folder.best_figure, "not a figure")
+  with open(folder.history_file, "a", encoding="utf-8") as file:
     file.write('{"step": 14, "lo')
   words = _finish(_start(data, workdir), 0)
   for said in ("expected TensorFlow's list of checkpoints",
                "trying the one before. .*ckpt-12",
                "trying the one before. .*ckpt-10",
-               "Going on from .*ckpt-8", "by the history it was"):
+               "Resuming from .*ckpt-8", "by the history it was"):
     assert re.search(said, words), f"{said} is not in: {words}"
   _assert_same_end(workdir, undisturbed)
 
@@ -124,11 +123,11 @@ def test_damaged_files_change_nothing_in_the_end(data, undisturbed, tmp_path):
 def test_full_disk_is_told_and_with_space_freed_the_run_goes_on(
     data, undisturbed, small_disk):
   checkpoint = sum(map(os.path.getsize, glob.glob(
-      os.path.join(undisturbed, checkpoints.LAST, "ckpt-12.*"))))
+      _checkpoint_file(undisturbed, "ckpt-12.*"))))
   workdir = small_disk(f"size={int(3.5 * checkpoint)}")
   said = _finish(_start(data, workdir), 2)
   assert "No space left on device" in said
-  paths = checkpoints.listed(os.path.join(workdir, checkpoints.LAST))
+  paths = checkpoints.listed(run_folder.RunFolder(workdir).checkpoints)
   assert paths and checkpoints.is_readable(paths[-1])
   small_disk("size=64m")
   _finish(_start(data, workdir), 0)

@@ -11,7 +11,7 @@ import pytest
 
 from kdwsd.serving.server import servables
 from kdwsd.training import checkpoints
-from kdwsd.training import history
+from kdwsd.training import run_folder
 from tests import whole_runs
 from tests.data import fake_records
 
@@ -75,21 +75,21 @@ def fixture_place(tmp_path_factory):
 
 
 def test_run_resumes_and_keeps_as_many_checkpoints_as_asked(place):
-  steps = [e["step"] for e in history.read(place / "wsd") if "loss" in e]
+  folder = run_folder.RunFolder(place / "wsd")
+  steps = [e["step"] for e in folder.read_history() if "loss" in e]
   assert steps == [2, 4, 6, 8]
   assert sorted(os.listdir(place / "wsd" / "checkpoints")) == [
       "checkpoint", "ckpt-6.data-00000-of-00001", "ckpt-6.index",
       "ckpt-8.data-00000-of-00001", "ckpt-8.index"]
   assert len(list((place / "wsd" / "cache").glob("*.index"))) == 1
-  best = checkpoints.find(str(place / "wsd"), "best")
-  assert checkpoints.is_readable(best)
+  assert checkpoints.is_readable(folder.find("best"))
   assert os.path.exists(place / "wsd" / "evaluation" / "test" / "metrics.json")
 
 
 def test_teachers_answers_are_kept_beside_the_records(place):
   kept, = (place / "rec[ords]" / "teacher_cache").glob("*/shard-*.npy")
   assert kept.stat().st_size > 0
-  assert checkpoints.last_step(place / "kd") == 2
+  assert run_folder.RunFolder(place / "kd").last_step() == 2
 
 
 def test_evaluate_measures(place):
@@ -135,4 +135,4 @@ def test_training_resumes_and_another_run_starts_from_it(tmp_path, name):
     process = whole_runs.start({**flags, "workdir": place / "run", **changes})
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
-  assert "The model goes on from another run" in err
+  assert "The model starts from another run" in err

@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from kdwsd.serving import saved_model
 from kdwsd.serving import signatures
-from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib
 from kdwsd.training import models
+from kdwsd.training import run_folder
 from tests.data import deep_images
 from tests.data import fake_records
 from tests.training import fake_config
@@ -32,7 +32,7 @@ def fixture_place(tmp_path_factory):
     model = models.build(config)
     tf.train.CheckpointManager(
         tf.train.Checkpoint(model=models.as_saved(model, config)),
-        str(place / stage / checkpoints.LAST), max_to_keep=1).save()
+        run_folder.RunFolder(place / stage).checkpoints, max_to_keep=1).save()
     if stage == "cls":
       saved_model.write(signatures.classifier(
           model, classes=config.classes, image_size=config.student_size,

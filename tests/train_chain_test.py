@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from kdwsd.training import history
+from kdwsd.training import run_folder
 from tests import whole_runs
 
 _STAGES = ("wsd", "cls", "kd_feature", "kd_prediction")
@@ -50,7 +50,8 @@ def test_chain_leaves_models_table_and_report(undisturbed):
     assert name in said, said
   assert os.path.exists(os.path.join(workdir, "report.html"))
   for stage in _STAGES:
-    assert history.read(os.path.join(workdir, stage))[-1]["step"] == 8
+    folder = run_folder.RunFolder(os.path.join(workdir, stage))
+    assert folder.read_history()[-1]["step"] == 8
   for stage in ("wsd", "cls", "kd_prediction"):
     directory = os.path.join(workdir, stage, "evaluation/test")
     with open(os.path.join(directory, "metrics.json"),
@@ -77,7 +78,7 @@ def test_killed_chain_goes_on_and_ends_with_the_same_weights(
   _, err = _finish(_start(data, workdir))
   for stage in _STAGES[:3]:
     assert f"Stage {stage} is done" in err
-  assert "Going on from" in err
+  assert "Resuming from" in err
   for stage in _STAGES:
     whole_runs.assert_equal_weights(
         os.path.join(undisturbed[0], stage), os.path.join(workdir, stage))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kdwsd.training import history
+from kdwsd.training import run_folder
 from kdwsd.training.settings import manual
 from kdwsd.training.settings import setting
 from kdwsd.training.settings import topics
@@ -55,7 +55,7 @@ def test_run_leaves_everything_a_user_looks_for(undisturbed):
                "checkpoints/checkpoint", "best/checkpoint",
                "evaluation/test/metrics.json"):
     assert os.path.exists(os.path.join(undisturbed, name)), name
-  entries = history.read(undisturbed)
+  entries = run_folder.RunFolder(undisturbed).read_history()
   assert [e["step"] for e in entries if "loss" in e] == list(range(2, 25, 2))
   assert [e["step"] for e in entries if "figures" in e] == [12, 24]
   with open(os.path.join(undisturbed, "evaluation/test/metrics.json"),
@@ -74,9 +74,10 @@ def test_killed_run_ends_with_the_same_weights(data, undisturbed, tmp_path):
   process.communicate()
   done = _finish(_start(data, workdir))
   assert done.returncode == 0, done.stderr
-  assert "Going on from" in done.stderr
+  assert "Resuming from" in done.stderr
   whole_runs.assert_equal_weights(undisturbed, workdir)
-  steps = [e["step"] for e in history.read(workdir) if "loss" in e]
+  steps = [e["step"] for e in run_folder.RunFolder(workdir).read_history()
+           if "loss" in e]
   assert steps == list(range(2, 25, 2))
 
 
@@ -97,7 +98,8 @@ def test_run_that_is_told_to_stop_ends_with_the_same_weights(
   assert done.returncode == 0, done.stderr
   assert f"-{step}.\n" in done.stderr
   whole_runs.assert_equal_weights(undisturbed, workdir)
-  steps = [e["step"] for e in history.read(workdir) if "loss" in e]
+  steps = [e["step"] for e in run_folder.RunFolder(workdir).read_history()
+           if "loss" in e]
   assert steps == sorted({*range(2, 25, 2), step})
 
 
@@ -107,7 +109,7 @@ def test_rate_scales_with_the_batch(data, tmp_path):
                         eval_split=""))
   assert done.returncode == 0, done.stderr
   assert "0.001 for batches of 2, hence 0.002 for those of 4" in done.stderr
-  entry, = history.read(str(tmp_path))
+  entry, = run_folder.RunFolder(tmp_path).read_history()
   assert entry["learning_rate"] == pytest.approx(2e-3)
   with open(tmp_path / "config.json", encoding="utf-8") as file:
     config = json.load(file)

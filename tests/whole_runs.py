@@ -8,8 +8,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from kdwsd.training import checkpoints
-from kdwsd.training import history
+from kdwsd.training import run_folder
 from tests.data import fake_records
 
 
@@ -40,9 +39,10 @@ def start(flags, environment=None):
 
 def wait_for_step(processes, workdir, step, seconds):
   """Waits until a run's history has a step; all its processes must live."""
+  folder = run_folder.RunFolder(workdir)
   deadline = time.time() + seconds
   while time.time() < deadline and not any(
-      entry["step"] >= step for entry in history.read(workdir)):
+      entry["step"] >= step for entry in folder.read_history()):
     for process in processes:
       assert process.poll() is None, process.communicate()
     time.sleep(0.02)
@@ -50,7 +50,7 @@ def wait_for_step(processes, workdir, step, seconds):
 
 def weights(workdir):
   """What training changes, by name, of a run's last checkpoint."""
-  path = tf.train.latest_checkpoint(os.path.join(workdir, checkpoints.LAST))
+  path = tf.train.latest_checkpoint(run_folder.RunFolder(workdir).checkpoints)
   reader = tf.train.load_checkpoint(path)
   # The rest is bookkeeping: where the file was saved, and how often.
   return {name: reader.get_tensor(name)

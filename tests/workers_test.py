@@ -125,7 +125,7 @@ def test_two_workers_are_one_whatever_happens_to_them(data, alone, tmp_path):
     assert "Traceback" not in one.stderr
     steps.append(int(re.search(
         rf"Stopped at step (\d+)\D* by {reason}; the same", one.stderr)[1]))
-  assert "Going on from" in done[0].stderr
+  assert "Resuming from" in done[0].stderr
   assert steps[0] == steps[1]
   folder = "checkpoints" if steps[0] != 20 else "unvalidated"
   assert tf.train.latest_checkpoint(

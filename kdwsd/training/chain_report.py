@@ -15,9 +15,8 @@ from kdwsd.reporting import comparison
 from kdwsd.reporting import measured
 from kdwsd.reporting import page
 from kdwsd.reporting import page_data
-from kdwsd.training import config as config_lib
-from kdwsd.training import history
 from kdwsd.training import run
+from kdwsd.training import run_folder
 
 FILE = "report.html"
 
@@ -58,9 +57,9 @@ def write(workdir, *, split=None, output=None):
 
 
 def read_stages(workdir):
-  """Reads settings and logs of the stages that have been begun.
+  """Reads settings and logs of the stages that were started.
 
-  Settings are taken as they are written, whatever version wrote them.
+  Settings are taken as written, by whatever version.
 
   Args:
     workdir: of the chain.
@@ -70,13 +69,13 @@ def read_stages(workdir):
   """
   stages = []
   for name in STAGES:
-    directory = os.path.join(workdir, name)
-    if os.path.exists(config_lib.path(directory)):
-      config = files.read_json(config_lib.path(directory))
-      measured.check_config(config, config_lib.path(directory))
+    folder = run_folder.RunFolder(os.path.join(workdir, name))
+    if folder.has_config():
+      config = files.read_json(folder.config_file)
+      measured.check_config(config, folder.config_file)
       stages.append(page_data.Stage(
-          name=name, config=config, history=history.read(directory),
-          command=train_command(config, directory)))
+          name=name, config=config, history=folder.read_history(),
+          command=train_command(config, folder.path)))
   return stages
 
 

@@ -1,9 +1,8 @@
-"""Where a run keeps its state, and how it is found again.
+"""TensorFlow checkpoints in a directory: saving, listing, reading, mending.
 
-`WORKDIR/checkpoints/` holds the last few states, `WORKDIR/best/` the one with
-the best validation figure. TensorFlow writes each under a temporary name and
-lists it in the directory's `checkpoint` file only when it is whole. Where that
-list cannot be read, the files that are there count (`repair` writes it anew).
+TensorFlow writes each checkpoint under a temporary name and adds it to the
+directory's `checkpoint` file, its list, only when it is whole. Where the list
+cannot be read, the files in the directory count (`mend_list` rewrites it).
 """
 
 import atexit
@@ -17,18 +16,14 @@ from absl import logging
 import tensorflow as tf
 
 from kdwsd import errors
+from kdwsd import files
 from kdwsd import literal_paths
 from kdwsd import system_errors
-from kdwsd.training import config as config_lib
-from kdwsd.training import models
-
-LAST = "checkpoints"
-BEST = "best"
 
 # What TensorFlow raises for a file cut short (IndexError), one of another
 # model (AssertionError, ValueError), or anything else it cannot read.
-_UNREADABLE = (tf.errors.OpError, AssertionError, IndexError, RuntimeError,
-               ValueError)
+UNREADABLE = (tf.errors.OpError, AssertionError, IndexError, RuntimeError,
+              ValueError)
 
 _NAME = re.compile(r"ckpt-(\d+)$")
 
@@ -96,11 +91,11 @@ def restore_latest(checkpoint, directory):
   problems = []
   for path in paths[::-1]:
     try:
-      if not _are_there(path):
+      if not exists(path):
         raise ValueError("no such files.")
       checkpoint.restore(
           literal_paths.literal(path)).assert_existing_objects_matched()
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
       problems.append(f"{path}: {system_errors.first_line(error)}")
       logging.warning("Checkpoint cannot be read, trying the one before. %s",
                       problems[-1])
@@ -108,8 +103,8 @@ def restore_latest(checkpoint, directory):
     return path
   raise errors.InputError(
       f"{directory}: expected a checkpoint that fits this run. Received: "
-      + "; ".join(problems) + ". Nothing was changed there; in another "
-      "--workdir the run begins anew.")
+      + "; ".join(problems) + ". Nothing was changed there; with another "
+      "--workdir the run starts from scratch.")
 
 
 def listed(directory):
@@ -161,18 +156,18 @@ def is_readable(path):
     errors.InputError: the system does not let it be read, so that nobody can
       tell.
   """
-  if not _are_there(path):
+  if not exists(path):
     return False
   try:
     reader = tf.train.load_checkpoint(literal_paths.literal(path))
     for name in reader.get_variable_to_shape_map():
       reader.get_tensor(name)
-  except _UNREADABLE:
+  except UNREADABLE:
     return False
   return True
 
 
-def _are_there(path):
+def exists(path):
   """Whether the files of a checkpoint are there.
 
   Raises:
@@ -193,113 +188,42 @@ def _are_there(path):
 
 
 def step_of(path):
-  """The step that a checkpoint's name tells."""
+  """The step in a checkpoint's name."""
   return int(_NAME.search(path).group(1))
 
 
-def load_model(workdir, checkpoint="best"):
-  """Loads the trained model of a run.
-
-  Args:
-    workdir: of the run.
-    checkpoint: see `find`.
-
-  Returns:
-    (`wsddn.WSDDN` of stage wsd, else `student.Student`, with its weights;
-    `config.Config`).
-
-  Raises:
-    errors.InputError: no such run or checkpoint, or one that does not fit.
-  """
-  config = config_lib.read(workdir)
-  path = find(workdir, checkpoint)
-  model = models.build(config)
-  restore(tf.train.Checkpoint(model=models.as_saved(model, config)), path,
-          workdir)
-  return model, config
-
-
-def restore(checkpoint, path, workdir):
-  """Restores part of a run's checkpoint, all of what is asked for.
-
-  Args:
-    checkpoint: `tf.train.Checkpoint` of what to restore.
-    path: of the run's checkpoint.
-    workdir: of the run, for the message.
-
-  Raises:
-    errors.InputError: the checkpoint lacks some of it, or cannot be read.
-  """
-  try:
-    status = checkpoint.restore(literal_paths.literal(path))
-    status.expect_partial().assert_existing_objects_matched()
-  except _UNREADABLE as error:
-    if not _are_there(path):
-      raise errors.InputError(
-          f"{path}: expected a checkpoint. Received: no such files.") from error
-    if not is_readable(path):
-      raise errors.InputError(
-          f"{path}: expected a whole checkpoint. Received: a damaged file; the "
-          f"command that trained {workdir} puts it right.") from error
-    raise errors.InputError(
-        f"{path}: expected a checkpoint of the model in "
-        f"{config_lib.path(workdir)}. Received: "
-        f"{system_errors.first_line(error)}.") from error
-
-
-def best_step(workdir):
-  """Step of the best checkpoint, or of the last where none was validated."""
-  return step_of(find(workdir, "best"))
-
-
-def last_step(workdir):
-  """Step of the last checkpoint; None where there is none."""
-  path = _newest(os.path.join(workdir, LAST))
-  return step_of(path) if path else None
-
-
-def find(workdir, checkpoint):
-  """Finds a checkpoint of a run.
-
-  Args:
-    workdir: of the run.
-    checkpoint: `best` (falls back to `last` where no validation was made),
-      `last`, or a checkpoint's path.
-
-  Returns:
-    The checkpoint's path without extension.
-
-  Raises:
-    errors.InputError: there is none, or the best one is gone.
-  """
-  for name, directories in (("best", (BEST, LAST)), ("last", (LAST,))):
-    if checkpoint == name:
-      for directory in directories:
-        paths = listed(os.path.join(workdir, directory))
-        path = _newest(os.path.join(workdir, directory))
-        if paths and directory == BEST and path != paths[-1]:
-          raise errors.InputError(
-              f"{paths[-1]}: expected the run's best checkpoint. Received: no "
-              f"such file; --checkpoint=last takes the last one.")
-        if path:
-          return path
-      raise errors.InputError(
-          f"{workdir}: expected a checkpoint under {LAST}/. Received: none; "
-          "the run has not saved one yet.")
-  if not os.path.exists(checkpoint + ".index"):
-    raise errors.InputError(
-        "--checkpoint: expected best, last, or the path of a checkpoint "
-        f"without its extension. Received: {checkpoint!r}.")
-  return checkpoint
-
-
-def _newest(directory):
-  """The newest checkpoint whose files are there, or None."""
+def newest(directory):
+  """The newest checkpoint of a directory whose files exist, or None."""
   for path in listed(directory)[::-1]:
     if os.path.exists(path + ".index"):
       return path
     logging.warning("%s is gone; looking for the one before.", path)
   return None
+
+
+def mend_list(directory):
+  """Rewrites TensorFlow's list of checkpoints where it cannot be read."""
+  path = os.path.join(directory, "checkpoint")
+  paths = listed(directory)
+  found = os.path.exists(path)
+  if read_list(directory) is not None or not (found or paths):
+    return
+  logging.warning(
+      "%s: expected TensorFlow's list of checkpoints. Received: %s; it is "
+      "rewritten from the files beside it: %s.", path,
+      "a damaged file" if found else "none",
+      ", ".join(map(os.path.basename, paths)) or "none")
+  if not paths:
+    os.remove(path)
+    return
+  # With their times: CheckpointManager forgets those that have none.
+  files.write_text(path, "".join(
+      [f'model_checkpoint_path: "{os.path.basename(paths[-1])}"\n']
+      + [f'all_model_checkpoint_paths: "{os.path.basename(p)}"\n'
+         for p in paths]
+      + [f"all_model_checkpoint_timestamps: {os.path.getmtime(p + '.index')}\n"
+         for p in paths]
+      + ["last_preserved_timestamp: 0\n"]))
 
 
 def _remove_partial(directory):

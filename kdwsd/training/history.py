@@ -1,8 +1,7 @@
-"""The run's log as data: one JSON object a line, and its plot.
+"""The log of a run as data: one JSON object a line, and its plot.
 
-`WORKDIR/history.jsonl` has a line for each inner loop and one for each
-validation, all with `step`. A resumed run first drops the lines of steps it
-will make again.
+The file has a line for each inner loop and one for each validation, all with
+`step`. A resumed run first drops the lines of the steps that it will repeat.
 """
 
 import json
@@ -14,40 +13,33 @@ from absl import logging
 from kdwsd import files
 from kdwsd import system_errors
 
-_FILE = "history.jsonl"
-_PLOT = "loss.png"
 _PLOTTED = ("classification/map", "detection/voc07_map", "coco/AP")
 
 
-def path(workdir):
-  """Where a run keeps its history."""
-  return os.path.join(workdir, _FILE)
-
-
-def append(workdir, entry):
+def append(path, entry):
   """Adds one line.
 
   Args:
-    workdir: of the run.
-    entry: dict with `step`. Figures that are not finite, as JSON has none, are
-      left out: under mixed_float16 a loss may be so that is skipped.
+    path: of the file.
+    entry: dict with `step`. Values that are not finite are left out, as JSON
+      has none: under mixed_float16 the loss of a skipped step may be infinite.
 
   Raises:
     errors.InputError: there is no room for it.
   """
   entry = {name: value for name, value in entry.items()
            if not isinstance(value, float) or math.isfinite(value)}
-  with system_errors.told(path(workdir)):
-    with open(path(workdir), "a", encoding="utf-8") as file:
+  with system_errors.told(path):
+    with open(path, "a", encoding="utf-8") as file:
       file.write(json.dumps(entry) + "\n")
 
 
-def read(workdir):
-  """Reads all lines; one cut off by a kill, or damaged, is left out."""
-  if not os.path.exists(path(workdir)):
+def read(path):
+  """Reads all entries; a line that is cut off or damaged is left out."""
+  if not os.path.exists(path):
     return []
   entries = []
-  with open(path(workdir), encoding="utf-8", errors="replace") as file:
+  with open(path, encoding="utf-8", errors="replace") as file:
     for number, line in enumerate(file, 1):
       entry = _parse(line)
       if entry is not None:
@@ -55,7 +47,7 @@ def read(workdir):
       elif line.endswith("\n"):  # The last one may be half there.
         logging.warning(
             "%s:%d: expected an object with a step. Received: %.80r; it is "
-            "left out.", path(workdir), number, line)
+            "left out.", path, number, line)
   return entries
 
 
@@ -70,25 +62,26 @@ def _parse(line):
   return entry
 
 
-def rewind(workdir, step, *, validated=True):
-  """Drops the lines after `step`, and unless it is `validated` its figures."""
+def rewind(path, step, *, validated=True):
+  """Drops the lines after `step`, and its metrics unless it is `validated`."""
   entries = [
-      entry for entry in read(workdir) if entry["step"] < step or (
+      entry for entry in read(path) if entry["step"] < step or (
           entry["step"] == step and (validated or "figures" not in entry))]
-  files.write_text(path(workdir), "".join(
+  files.write_text(path, "".join(
       json.dumps(entry) + "\n" for entry in entries))
 
 
-def plot(workdir):
-  """Draws loss, learning rate and validation figures by step.
+def plot(path, output):
+  """Draws loss, learning rate and validation metrics by step.
 
-  Returns:
-    Path of the PNG.
+  Args:
+    path: of the history.
+    output: path of the PNG.
   """
   import matplotlib  # pylint: disable=import-outside-toplevel
   matplotlib.use("Agg")
   from matplotlib import pyplot as plt  # pylint: disable=import-outside-toplevel
-  entries = read(workdir)
+  entries = read(path)
   training = [entry for entry in entries if "loss" in entry]
   validation = [entry for entry in entries if "figures" in entry]
   figure, (above, below) = plt.subplots(
@@ -110,13 +103,11 @@ def plot(workdir):
       below.plot(*zip(*points), marker="o", ms=3, label=name)
   if validation:
     below.legend()
-  below.set_ylabel("validation figures")
+  below.set_ylabel("validation metrics")
   below.set_ylim(0, 1)
   below.set_xlabel("step")
   for axes in (above, below):
     axes.grid(alpha=0.3)
-  target = os.path.join(workdir, _PLOT)
-  with files.atomic_path(target) as temporary:
+  with files.atomic_path(output) as temporary:
     figure.savefig(temporary, dpi=110, format="png")
   plt.close(figure)
-  return target

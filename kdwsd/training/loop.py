@@ -24,12 +24,9 @@ from kdwsd.training import optimizers
 from kdwsd.training import strategies
 from kdwsd.training import workers
 
-SUMMARIES = "summaries"
-UNVALIDATED = "unvalidated"
-
 
 def run(*, make_trainer, strategy, model, variables, optimizer, global_step,
-        workdir, train_steps, steps_per_loop, checkpoint_interval,
+        folder, train_steps, steps_per_loop, checkpoint_interval,
         eval_interval, keep_checkpoints, best_figure, global_batch_size,
         initialize, evaluate, plateau=None):
   """Trains to `train_steps`, going on where a stopped run ended.
@@ -43,7 +40,7 @@ def run(*, make_trainer, strategy, model, variables, optimizer, global_step,
     optimizer: its optimizer. Where it averages weights, the averages are what
       is validated and what the best checkpoint holds.
     global_step: its step.
-    workdir: where checkpoints, summaries and history lie.
+    folder: `run_folder.RunFolder`.
     train_steps: step at which to stop.
     steps_per_loop: steps between log lines.
     checkpoint_interval: steps between checkpoints.
@@ -64,12 +61,9 @@ def run(*, make_trainer, strategy, model, variables, optimizer, global_step,
     interruption.Interrupted: the run was told to stop.
   """
   chief = strategies.is_chief(strategy)
-  last_directory = os.path.join(workdir, checkpoints.LAST)
-  best_directory = os.path.join(workdir, checkpoints.BEST)
-  unvalidated_directory = os.path.join(workdir, UNVALIDATED)
-  resuming, unvalidated = _where_it_stopped(
-      strategy, workdir, last_directory, unvalidated_directory)
-  if not resuming:
+  progress = _agreed_progress(strategy, folder)
+  unvalidated = progress.validation_is_pending
+  if progress.is_fresh:
     initialize()  # Before `build`: averages of weights start from the weights.
   with strategy.scope():
     optimizer.build(variables)
@@ -77,31 +71,31 @@ def run(*, make_trainer, strategy, model, variables, optimizer, global_step,
       model=model, optimizer=optimizer, global_step=global_step)
 
   manager = checkpoints.make_manager(
-      checkpoint, last_directory, keep=keep_checkpoints, chief=chief)
+      checkpoint, folder.checkpoints, keep=keep_checkpoints, chief=chief)
   best_manager = checkpoints.make_manager(
-      tf.train.Checkpoint(model=model), best_directory, keep=1, chief=chief)
-  if resuming:
+      tf.train.Checkpoint(model=model), folder.best, keep=1, chief=chief)
+  if progress.is_fresh:
+    manager.save(checkpoint_number=0)
+  else:
     if unvalidated:
       try:
-        path = checkpoints.restore_latest(checkpoint, unvalidated_directory)
+        path = checkpoints.restore_latest(checkpoint, folder.unvalidated)
       except errors.InputError:  # It has been logged which file.
         unvalidated = False
     if not unvalidated:
-      path = checkpoints.restore_latest(checkpoint, last_directory)
-    logging.info("Going on from %s.", path)
-  else:
-    manager.save(checkpoint_number=0)
+      path = checkpoints.restore_latest(checkpoint, folder.checkpoints)
+    logging.info("Resuming from %s.", path)
   if chief:
-    history.rewind(
-        workdir, int(global_step.numpy()), validated=not unvalidated)
+    history.rewind(folder.history_file, int(global_step.numpy()),
+                   validated=not unvalidated)
     if not unvalidated:  # What is there was validated, or is half a save.
-      shutil.rmtree(unvalidated_directory, ignore_errors=True)
+      shutil.rmtree(folder.unvalidated, ignore_errors=True)
 
   new_best = orbit.actions.NewBestMetric(
       lambda figures: figures[best_figure], write_metric=chief,
-      filename=os.path.join(best_directory, "figure.json"))
+      filename=folder.best_figure)
   writer = tf.summary.create_file_writer(
-      os.path.join(workdir, SUMMARIES, "validation")
+      os.path.join(folder.summaries, "validation")
   ) if chief else tf.summary.create_noop_writer()
 
   def save():
@@ -109,7 +103,7 @@ def run(*, make_trainer, strategy, model, variables, optimizer, global_step,
 
   def save_unvalidated():
     checkpoints.make_manager(
-        checkpoint, unvalidated_directory, keep=1, chief=chief).save(
+        checkpoint, folder.unvalidated, keep=1, chief=chief).save(
             checkpoint_number=global_step.numpy())
 
   def stop_here(interrupted, where=""):
@@ -139,7 +133,7 @@ def run(*, make_trainer, strategy, model, variables, optimizer, global_step,
     logging.info("step %d | validation | %s %.4f", step, best_figure,
                  figures[best_figure])
     if chief:
-      history.append(workdir, {"step": step, "figures": figures})
+      history.append(folder.history_file, {"step": step, "figures": figures})
     if new_best.test(figures):
       with optimizers.averaged(optimizer, variables):
         best_manager.save(checkpoint_number=step)
@@ -167,10 +161,10 @@ def run(*, make_trainer, strategy, model, variables, optimizer, global_step,
       strategy=strategy, trainer=trainer, global_step=global_step,
       steps_per_loop=lambda step: steps_per_loop - int(step) % steps_per_loop,
       summary_interval=steps_per_loop,
-      summary_dir=os.path.join(workdir, SUMMARIES) if chief else None,
+      summary_dir=folder.summaries if chief else None,
       train_actions=[
           _Progress(global_step, train_steps, global_batch_size,
-                    workdir if chief else None),
+                    folder.history_file if chief else None),
           save_if_due])
 
   with interruption.deferred():
@@ -191,40 +185,29 @@ def run(*, make_trainer, strategy, model, variables, optimizer, global_step,
         validate()
       save()
       if unvalidated and chief:
-        shutil.rmtree(unvalidated_directory, ignore_errors=True)
+        shutil.rmtree(folder.unvalidated, ignore_errors=True)
       unvalidated = False
       interrupted = trainer.interrupted or workers.interrupted(strategy)
       if interrupted:
         stop_here(interrupted)
 
 
-def _where_it_stopped(strategy, workdir, *directories):
-  """What a run goes on from; all workers must find the same.
-
-  Args:
-    strategy: `tf.distribute.Strategy`.
-    workdir: of the run.
-    *directories: of checkpoints, and of one that was not yet validated.
-
-  Returns:
-    (whether there is anything, whether it is the one not yet validated).
+def _agreed_progress(strategy, folder):
+  """The `run_folder.Progress` of a run, which all workers must see alike.
 
   Raises:
     errors.InputError: workers do not share the work directory.
   """
-  steps = []
-  for directory in directories:
-    state = tf.train.get_checkpoint_state(directory)
-    steps.append(
-        int(state.model_checkpoint_path.rsplit("-", 1)[1]) if state else -1)
+  progress = folder.progress()
   # All have looked when this is done: none has saved anything yet.
-  found = workers.gather(strategy, steps)                            # [W, 2]
+  found = workers.gather(
+      strategy, [progress.last, progress.unvalidated])             # [W, 2]
   if (found != found[0]).any():
     raise errors.InputError(
-        f"--workdir: {workdir}: expected a directory that all workers share. "
-        "Received: last checkpoints of steps "
+        f"--workdir: {folder.path}: expected a directory that all workers "
+        "share. Received: last checkpoints of steps "
         + ", ".join(str(row.max()) for row in found) + " (-1: none).")
-  return steps[0] >= 0, steps[1] > steps[0]
+  return progress
 
 
 @contextlib.contextmanager
@@ -244,11 +227,11 @@ def _orbit_silenced():
 class _Progress:
   """A log line and a line of history after each inner loop."""
 
-  def __init__(self, global_step, train_steps, global_batch_size, workdir):
+  def __init__(self, global_step, train_steps, global_batch_size, history_file):
     self._global_step = global_step
     self._train_steps = train_steps
     self._global_batch_size = global_batch_size
-    self._workdir = workdir
+    self._history_file = history_file
     self._rate = None
     self._has_learnt = True
 
@@ -275,5 +258,5 @@ class _Progress:
           "that nothing is learnt. Probable causes: all images with the same "
           "labels, features that are 0 (--score_scale, a learning rate that "
           "was too high), or a loss that is at its least.", step)
-    if self._workdir:
-      history.append(self._workdir, {"step": step, **output})
+    if self._history_file:
+      history.append(self._history_file, {"step": step, **output})

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import os
 
 from absl import logging
 import tensorflow as tf
@@ -24,11 +23,10 @@ from kdwsd.training import learnable
 from kdwsd.training import loop
 from kdwsd.training import models
 from kdwsd.training import optimizers
-from kdwsd.training import repair
+from kdwsd.training import run_folder
 from kdwsd.training import schedules
 from kdwsd.training import strategies
 from kdwsd.training import trainee
-from kdwsd.training import workdir_lock
 from kdwsd.training import workers
 from kdwsd.training.stages import cls
 from kdwsd.training.stages import kd_feature
@@ -41,7 +39,7 @@ STAGES = {"wsd": wsd, "cls": cls, "kd_feature": kd_feature,
 
 
 def run(workdir, *, strategy=None, **values):
-  """Trains a stage, or goes on with a stopped run, and measures it.
+  """Trains a stage, or resumes a stopped run, and measures it.
 
   Args:
     workdir: of the run.
@@ -56,20 +54,20 @@ def run(workdir, *, strategy=None, **values):
     errors.InputError: bad settings or data, a loss that is not finite, a full
       disk, or another process that trains in the work directory.
   """
+  folder = run_folder.RunFolder(workdir)
   train_set, eval_set = open_sets(values)
   check_labels(values, train_set, eval_set)
   strategy = strategy or strategies.make(
       values["distribution_strategy"], values["num_replicas"])
   with contextlib.ExitStack() as stack:
     if strategies.is_chief(strategy):
-      stack.enter_context(workdir_lock.hold(workdir))
-      repair.repair(workdir, values["best_figure"])
-    stack.enter_context(system_errors.told(workdir))
+      stack.enter_context(folder.hold())
+      folder.repair(values["best_figure"])
+    stack.enter_context(system_errors.told(folder.path))
     if values["cache"] == "disk":
-      stack.enter_context(input_pipeline.disk_cache_mended(
-          _cache_directory(workdir)))
+      stack.enter_context(input_pipeline.disk_cache_mended(folder.cache))
     stack.enter_context(record_files.naming_faults(train_set, eval_set))
-    return _run(workdir, strategy, train_set, eval_set, values)
+    return _run(folder, strategy, train_set, eval_set, values)
 
 
 def open_sets(values):
@@ -108,11 +106,7 @@ def check_labels(values, train_set, eval_set):
     measurable.tell(eval_set, detector=detector)
 
 
-def _cache_directory(workdir):
-  return os.path.join(workdir, "cache")
-
-
-def _run(workdir, strategy, train_set, eval_set, values):
+def _run(folder, strategy, train_set, eval_set, values):
   values["deterministic"] = strategies.set_determinism(
       values["deterministic"], values["seed"])
   config = config_lib.Config(classes=train_set.classes, **values)
@@ -145,7 +139,7 @@ def _run(workdir, strategy, train_set, eval_set, values):
         0, trainable=False, dtype=tf.int64, name="global_step",
         aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
   # The stage has accepted its settings: a run that cannot start leaves nothing.
-  _keep_config(config, workdir, strategies.is_chief(strategy))
+  _keep_config(config, folder, strategies.is_chief(strategy))
 
   def make_trainer(start_step):
     def batches(context):
@@ -154,7 +148,7 @@ def _run(workdir, strategy, train_set, eval_set, values):
           sizes=stage.sizes, num_proposals=config.num_proposals,
           seed=config.seed, start_step=start_step, input_context=context,
           mirror=config.mirror, cache=config.cache,
-          cache_directory=_cache_directory(workdir),
+          cache_directory=folder.cache,
           shuffle_buffer=config.shuffle_buffer)
       if stage.add_to_batches:
         with strategy.scope():
@@ -182,7 +176,7 @@ def _run(workdir, strategy, train_set, eval_set, values):
   loop.run(
       make_trainer=make_trainer, strategy=strategy, model=stage.model,
       variables=stage.variables, optimizer=optimizer, global_step=global_step,
-      workdir=workdir, train_steps=config.train_steps,
+      folder=folder, train_steps=config.train_steps,
       steps_per_loop=config.steps_per_loop,
       checkpoint_interval=config.checkpoint_interval,
       eval_interval=config.eval_interval,
@@ -194,19 +188,21 @@ def _run(workdir, strategy, train_set, eval_set, values):
   workers.end(strategy)
   if not strategies.is_chief(strategy):
     return None
-  logging.info("Loss curve: %s", history.plot(workdir))
+  history.plot(folder.history_file, folder.loss_plot)
+  logging.info("Loss curve: %s", folder.loss_plot)
   if not eval_set:
     return None
-  return _report(config, workdir, measured, train_set, eval_set)
+  return _report(config, folder, measured, train_set, eval_set)
 
 
-def _report(config, workdir, measured, train_set, eval_set):
+def _report(config, folder, measured, train_set, eval_set):
   """Measures the best checkpoint, unless it was the last to be validated."""
-  best = checkpoints.best_step(workdir)
+  path = folder.find("best")
+  best = checkpoints.step_of(path)
 
   @functools.lru_cache(maxsize=1)
   def score():
-    return models.scorer(checkpoints.load_model(workdir, "best")[0])
+    return models.scorer(folder.load_model(path)[0])
 
   if best in measured:
     metrics, results = measured[best]
@@ -216,7 +212,7 @@ def _report(config, workdir, measured, train_set, eval_set):
   if results.detections is not None:
     metrics["corloc"] = summary.measure_corloc(
         score(), train_set, **_measure_options(config))
-  directory = summary.directory(workdir, eval_set.split)
+  directory = folder.evaluation(eval_set.split)
   print(summary.table(metrics))  # First: a full disk must not keep it back.
   summary.write(metrics, results, eval_set, directory)
   print(f"Step {best}. Figures, plots and pictures: {directory}")
@@ -252,15 +248,15 @@ def _multipliers(config):
   return multipliers
 
 
-def _keep_config(config, workdir, chief):
-  if os.path.exists(config_lib.path(workdir)):
+def _keep_config(config, folder, chief):
+  if folder.has_config():
     changed = config_lib.check_resumable(
-        config_lib.read(workdir), config, workdir)
+        folder.read_config(), config, folder.path)
     for name, (before, after) in changed.items():
       logging.info("Changed since this run was started: --%s, %r -> %r.",
                    name, before, after)
   if chief:
-    config_lib.write(config, workdir)
+    config_lib.write(config, folder.path)
 
 
 def _check_same_classes(train_set, eval_set):

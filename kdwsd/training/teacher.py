@@ -14,8 +14,8 @@ import tensorflow as tf
 from kdwsd import errors
 from kdwsd.data import label_counts
 from kdwsd.modeling import wsddn
-from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib
+from kdwsd.training import run_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ def load(workdir, checkpoint, classes):
 
   Args:
     workdir: of a run of stage `wsd`.
-    checkpoint: see `checkpoints.find`.
+    checkpoint: see `run_folder.RunFolder.find`.
     classes: of the student's data; the teacher must know the same.
 
   Returns:
@@ -47,7 +47,7 @@ def load(workdir, checkpoint, classes):
     errors.InputError: see `check`; or the checkpoint is damaged.
   """
   path = check(workdir, checkpoint, classes)
-  model, config = checkpoints.load_model(workdir, path)
+  model, config = run_folder.RunFolder(workdir).load_model(path)
   model.trainable = False
   logging.info("Teacher: %s.", path)
   return Teacher(model, config, path)
@@ -71,7 +71,8 @@ def check(workdir, checkpoint, classes):
     raise errors.InputError(
         "--teacher: expected the work directory of a run of stage wsd, for "
         "this stage learns from it. Received: none.")
-  config = config_lib.read(workdir)
+  folder = run_folder.RunFolder(workdir)
+  config = folder.read_config()
   if config.stage != "wsd":
     raise errors.InputError(
         f"--teacher: {workdir}: expected a run of stage wsd. Received: stage "
@@ -81,7 +82,7 @@ def check(workdir, checkpoint, classes):
         f"--teacher: {workdir}: expected the {len(classes)} classes of the "
         "student's data. Received: "
         f"{label_counts.difference(classes, config.classes)}.")
-  return checkpoints.find(workdir, checkpoint)
+  return folder.find(checkpoint)
 
 
 def image_scores(teacher, batch, *, temperature, dropout_seeds=None):

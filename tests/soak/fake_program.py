@@ -50,14 +50,15 @@ def main():
   if arguments.fault == "child":
     subprocess.Popen(["sleep", "60"])
   if arguments.fault != "double":
-    history.rewind("run", step)
+    history.rewind("run/history.jsonl", step)
   print(f"Stage cls: counting from {step}", file=sys.stderr, flush=True)
   if arguments.fault == "left" and resumed:
     files.write_text(os.path.join("run", "x_temp", "x"), "left")
   while step < arguments.steps:
     step += 1
     time.sleep(0.01)
-    history.append("run", {"step": step, "images_per_second": time.time()})
+    history.append("run/history.jsonl", {
+        "step": step, "images_per_second": time.time()})
     if step % _EVERY == 0:
       with files.atomic_path(note) as temporary:
         with open(temporary, "w", encoding="utf-8") as file:

@@ -29,8 +29,9 @@ def _write(folder):
   checkpoint.write(os.path.join(folder, "models", "1", "variables",
                                 "variables"))
   for step in (1, 2, 3):
-    history.append(run, {"step": step, "loss": 0.5 / step,
-                         "images_per_second": float(os.getpid())})
+    history.append(os.path.join(run, "history.jsonl"), {
+        "step": step, "loss": 0.5 / step,
+        "images_per_second": float(os.getpid())})
   files.write_json(os.path.join(run, "metrics.json"), {
       "classification": {"map": 0.25, "none": float("nan")},
       "where": os.path.join(folder, "x"), "images_per_second": 3.0})

@@ -16,6 +16,7 @@ from kdwsd.training import chain
 from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib
 from kdwsd.training import run as run_lib
+from kdwsd.training import run_folder
 from kdwsd.training import workdir_lock
 from tests.data import fake_records
 from tests.training import fake_config
@@ -38,11 +39,11 @@ def fixture_workdir(tmp_path):
   workdir = str(tmp_path)
   checkpoint = tf.train.Checkpoint(variable=tf.Variable([1.0] * 100))
   for stage in _STAGES:
-    directory = os.path.join(workdir, stage)
-    config_lib.write(fake_config.make(stage=stage, eval_split=""), directory)
-    for name, steps in ((checkpoints.LAST, (8, 10)), (checkpoints.BEST, (8,))):
-      manager = checkpoints.make_manager(
-          checkpoint, os.path.join(directory, name), keep=3)
+    folder = run_folder.RunFolder(os.path.join(workdir, stage))
+    config_lib.write(fake_config.make(stage=stage, eval_split=""), folder.path)
+    for directory, steps in (
+        (folder.checkpoints, (8, 10)), (folder.best, (8,))):
+      manager = checkpoints.make_manager(checkpoint, directory, keep=3)
       for step in steps:
         manager.save(checkpoint_number=step)
   return workdir

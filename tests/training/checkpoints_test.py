@@ -3,16 +3,11 @@
 import os
 from unittest import mock
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
 from kdwsd import errors
-from kdwsd.modeling import wsddn
 from kdwsd.training import checkpoints
-from kdwsd.training import config as config_lib
-from kdwsd.training import models
-from tests.training import fake_config
 
 
 def _saved(directory, values, keep=3):
@@ -122,57 +117,33 @@ def test_half_written_checkpoint_goes(tmp_path):
   assert not half.exists()
 
 
-def _run(workdir, config):
-  """A work directory with a `last` and a `best` checkpoint."""
-  config_lib.write(config, workdir)
-  model = wsddn.build(models.wsddn_config(config))
-  checkpoint = tf.train.Checkpoint(model=model)
-  for directory, value in ((checkpoints.LAST, 1.0), (checkpoints.BEST, 2.0)):
-    model.fc7.bias.assign(tf.fill(model.fc7.bias.shape, value))
-    checkpoints.make_manager(
-        checkpoint, os.path.join(workdir, directory), keep=1).save(
-            checkpoint_number=3)
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe", b"garbage {"])
+def test_damaged_list_is_rewritten(content, tmp_path):
+  directory, path = str(tmp_path), tmp_path / "checkpoint"
+  checkpoint, _ = _saved(directory, [1.0, 2.0, 3.0])
+  path.unlink()
+  if content is not None:
+    path.write_bytes(content)
+  with mock.patch.object(checkpoints.logging, "warning") as warned:
+    checkpoints.mend_list(directory)
+  (said, *values), _ = warned.call_args
+  assert ("rewritten from the files beside it: ckpt-0, ckpt-1, ckpt-2"
+          in said % tuple(values))
+  assert tf.train.latest_checkpoint(directory) == str(tmp_path / "ckpt-2")
+  # A manager goes on with all of them: the oldest goes when there are 3 more.
+  manager = checkpoints.make_manager(checkpoint, directory, keep=3)
+  manager.save(checkpoint_number=3)
+  assert [os.path.basename(p) for p in checkpoints.listed(directory)] == [
+      "ckpt-1", "ckpt-2", "ckpt-3"]
+  assert not (tmp_path / "ckpt-0.index").exists()
+  with mock.patch.object(checkpoints.logging, "warning") as warned:
+    checkpoints.mend_list(directory)
+  assert not warned.called
 
 
-@pytest.mark.parametrize("which, value", [
-    ("best", 2.0), ("last", 1.0), ("checkpoints/ckpt-3", 1.0)])
-def test_load_model_takes_the_checkpoint_asked_for(tmp_path, which, value):
-  workdir = str(tmp_path)
-  _run(workdir, fake_config.make())
-  name = which if "/" not in which else os.path.join(workdir, which)
-  model, config = checkpoints.load_model(workdir, name)
-  np.testing.assert_array_equal(model.fc7.bias, np.full(4, value))
-  assert config == fake_config.make()
-
-
-def test_checkpoint_of_another_model_is_an_error(tmp_path):
-  workdir = str(tmp_path)
-  _run(workdir, fake_config.make())
-  config_lib.write(fake_config.make(fc_units=5), workdir)
-  with pytest.raises(errors.InputError, match="expected a checkpoint of the"):
-    checkpoints.load_model(workdir)
-
-
-def test_damaged_checkpoint_of_another_run_names_the_way_out(tmp_path):
-  workdir = str(tmp_path)
-  _run(workdir, fake_config.make())
-  _truncate(os.path.join(workdir, checkpoints.BEST), 3)
-  with pytest.raises(errors.InputError, match=(
-      "best/ckpt-3: expected a whole checkpoint.*the command that trained")):
-    checkpoints.load_model(workdir)
-
-
-def test_best_checkpoint_that_is_gone_is_not_replaced_in_silence(tmp_path):
-  workdir = str(tmp_path)
-  _run(workdir, fake_config.make())
-  os.remove(os.path.join(workdir, checkpoints.BEST, "ckpt-3.index"))
-  with pytest.raises(errors.InputError, match="expected the run's best check"):
-    checkpoints.find(workdir, "best")
-
-
-def test_missing_checkpoint_is_an_error(tmp_path):
-  config_lib.write(fake_config.make(), str(tmp_path))
-  with pytest.raises(errors.InputError, match="has not saved one yet"):
-    checkpoints.load_model(str(tmp_path))
-  with pytest.raises(errors.InputError, match="--checkpoint: expected best"):
-    checkpoints.load_model(str(tmp_path), "nowhere/ckpt-1")
+def test_damaged_list_without_checkpoints_goes(tmp_path):
+  (tmp_path / "checkpoint").touch()
+  with mock.patch.object(checkpoints.logging, "warning") as warned:
+    checkpoints.mend_list(str(tmp_path))
+  assert warned.call_args[0][-1] == "none"
+  assert os.listdir(tmp_path) == []

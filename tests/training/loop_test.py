@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import interruption
-from kdwsd.training import history
 from kdwsd.training import inner_loop
 from kdwsd.training import loop
+from kdwsd.training import run_folder
 
 _BATCH = 2
 _STEPS = 12
@@ -88,7 +88,8 @@ def _run(workdir, *, stop_in_step=None, stop_in_validation=None,
   loop.run(
       make_trainer=make_trainer, strategy=tf.distribute.get_strategy(),
       model=tf.train.Checkpoint(weight=weight), variables=[weight],
-      optimizer=optimizer, global_step=global_step, workdir=str(workdir),
+      optimizer=optimizer, global_step=global_step,
+      folder=run_folder.RunFolder(workdir),
       train_steps=_STEPS, steps_per_loop=4, checkpoint_interval=4,
       eval_interval=eval_interval, keep_checkpoints=10, best_figure="figure",
       global_batch_size=_BATCH, initialize=lambda: None,
@@ -104,7 +105,8 @@ def _saved(workdir, name="checkpoints"):
 
 
 def _logged(workdir, kind="loss"):
-  return [e["step"] for e in history.read(str(workdir)) if kind in e]
+  return [e["step"] for e in run_folder.RunFolder(workdir).read_history()
+          if kind in e]
 
 
 @pytest.mark.parametrize("step, logged, saved", [
@@ -185,7 +187,8 @@ def test_averages_are_validated_and_kept_as_the_best(tmp_path):
     weight += velocity
     average = 0.5 * average + 0.5 * weight
   assert abs(weight - average) > 0.01
-  [entry] = [e for e in history.read(str(tmp_path)) if "figures" in e]
+  [entry] = [e for e in run_folder.RunFolder(tmp_path).read_history()
+             if "figures" in e]
   assert entry["figures"]["figure"] == pytest.approx(average, abs=1e-5)
   assert _weight(tmp_path, "best") == pytest.approx(average, abs=1e-5)
   assert _weight(tmp_path, "checkpoints") == pytest.approx(weight, abs=1e-5)

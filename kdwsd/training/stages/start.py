@@ -1,4 +1,4 @@
-"""What a run starts from, said in one place.
+"""What a run starts from, in one place.
 
 The first of these that there is, and nothing silently: its own work directory
 (resuming, see `loop`), the run that `--init_from` names, the student of stage 1
@@ -6,13 +6,11 @@ The first of these that there is, and nothing silently: its own work directory
 """
 
 from absl import logging
-import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd.modeling import pretrained
-from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib
-from kdwsd.training import models
+from kdwsd.training import run_folder
 
 
 def initialize(model, config):
@@ -27,20 +25,17 @@ def initialize(model, config):
   """
   check(config)
   if config.init_from:
-    path = checkpoints.find(config.init_from, "best")
-    checkpoints.restore(
-        tf.train.Checkpoint(model=models.as_saved(model, config)), path,
-        config.init_from)
-    logging.info("The model goes on from another run: %s.", path)
+    folder = run_folder.RunFolder(config.init_from)
+    path = folder.find("best")
+    folder.restore(model, config, path)
+    logging.info("The model starts from another run: %s.", path)
   elif config.feature_student:
-    workdir = config.feature_student
+    folder = run_folder.RunFolder(config.feature_student)
     classifier = model.fc8.get_weights()  # Stage 1 does not train it.
-    path = checkpoints.find(workdir, "last")
-    checkpoints.restore(
-        tf.train.Checkpoint(model=models.as_saved(model, config)), path,
-        workdir)
+    path = folder.find("last")
+    folder.restore(model, config, path)
     model.fc8.set_weights(classifier)
-    logging.info("The student goes on from stage 1: %s.", path)
+    logging.info("The student starts from stage 1: %s.", path)
   else:
     pretrained.load(model, config.backbone_weights)
 
@@ -59,7 +54,7 @@ def check(config):
 
 
 def check_stages(first, second):
-  """Checks that stage 2 can go on from a stage 1 that is yet to be trained.
+  """Checks that stage 2 can start from a stage 1 that is yet to be trained.
 
   Args:
     first: `config.Config` of stage 1.
@@ -74,7 +69,8 @@ def check_stages(first, second):
 
 def _check_init_from(config):
   workdir = config.init_from
-  before = config_lib.read(workdir)
+  folder = run_folder.RunFolder(workdir)
+  before = folder.read_config()
   teacher = config.stage == "wsd"
   if teacher != (before.stage == "wsd"):
     raise errors.InputError(
@@ -84,12 +80,13 @@ def _check_init_from(config):
   _check_same(
       config, before,
       f"--init_from: {workdir}: expected the model of this run.")
-  checkpoints.find(workdir, "best")
+  folder.find("best")
 
 
 def _check_feature_student(config):
   workdir = config.feature_student
-  before = config_lib.read(workdir)
+  folder = run_folder.RunFolder(workdir)
+  before = folder.read_config()
   if before.stage != "kd_feature":
     raise errors.InputError(
         f"--feature_student: {workdir}: expected a run of stage kd_feature. "
@@ -97,7 +94,7 @@ def _check_feature_student(config):
   _check_same(
       config, before,
       f"--feature_student: {workdir}: expected the student of this run.")
-  step = checkpoints.last_step(workdir)
+  step = folder.last_step()
   if step is not None and step < before.train_steps:
     raise errors.InputError(
         f"--feature_student: {workdir}: expected a finished run. Received: "

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from kdwsd.training import config as config_lib
 from kdwsd.training import history
+from kdwsd.training import run_folder
 from tests.fuzz import grammar as g
 from tests.fuzz import oracle
 
@@ -60,15 +61,16 @@ def check(folder):
       kinds = typing.get_args(field.type) or (field.type,)
       oracle.demand(any(_fits(value, kind) for kind in kinds),
                     f"config {field.name}: {value!r}")
-  entries = history.read(folder)
+  path = run_folder.RunFolder(folder).history_file
+  entries = history.read(path)
   for entry in entries:
     oracle.demand(isinstance(entry, dict) and isinstance(
         entry.get("step"), int), f"an entry of the log: {entry!r}")
-  history.rewind(folder, 7)
-  left = history.read(folder)
+  history.rewind(path, 7)
+  left = history.read(path)
   oracle.demand(left == [entry for entry in entries if entry["step"] <= 7],
                 "rewinding loses entries")
-  os.remove(history.path(folder))
+  os.remove(path)
 
 
 def _fits(value, kind):
