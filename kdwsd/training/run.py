@@ -173,18 +173,18 @@ def _run(folder, strategy, train_set, eval_set, values):
           eval_set, results.detections, num_images=6)[tf.newaxis])
     return summary.figures(metrics)
 
-  loop.run(
+  loop.OuterLoop(
       make_trainer=make_trainer, strategy=strategy, model=stage.model,
       variables=stage.variables, optimizer=optimizer, global_step=global_step,
-      folder=folder, train_steps=config.train_steps,
+      initialize=stage.initialize, folder=folder,
+      train_steps=config.train_steps,
+      global_batch_size=config.global_batch_size,
       steps_per_loop=config.steps_per_loop,
       checkpoint_interval=config.checkpoint_interval,
-      eval_interval=config.eval_interval,
       keep_checkpoints=config.keep_checkpoints,
-      best_figure=config.best_figure,
-      global_batch_size=config.global_batch_size,
-      initialize=stage.initialize, evaluate=figures if eval_set else None,
-      plateau=schedule if config.schedule == "plateau" else None)
+      evaluate=figures if eval_set else None,
+      eval_interval=config.eval_interval, best_figure=config.best_figure,
+      plateau=schedule if config.schedule == "plateau" else None).run()
   workers.end(strategy)
   if not strategies.is_chief(strategy):
     return None

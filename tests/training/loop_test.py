@@ -11,6 +11,7 @@ from kdwsd import errors
 from kdwsd import interruption
 from kdwsd.training import inner_loop
 from kdwsd.training import loop
+from kdwsd.training import loop_log
 from kdwsd.training import run_folder
 
 _BATCH = 2
@@ -85,7 +86,7 @@ def _run(workdir, *, stop_in_step=None, stop_in_validation=None,
       return figures(int(global_step.numpy())) if callable(figures) else figures
     return {"figure": float(weight.numpy()[0])}
 
-  loop.run(
+  loop.OuterLoop(
       make_trainer=make_trainer, strategy=tf.distribute.get_strategy(),
       model=tf.train.Checkpoint(weight=weight), variables=[weight],
       optimizer=optimizer, global_step=global_step,
@@ -93,7 +94,7 @@ def _run(workdir, *, stop_in_step=None, stop_in_validation=None,
       train_steps=_STEPS, steps_per_loop=4, checkpoint_interval=4,
       eval_interval=eval_interval, keep_checkpoints=10, best_figure="figure",
       global_batch_size=_BATCH, initialize=lambda: None,
-      evaluate=evaluate if validated else None, plateau=plateau)
+      evaluate=evaluate if validated else None, plateau=plateau).run()
   return weight.numpy()
 
 
@@ -120,7 +121,8 @@ def test_stops_after_the_step_and_goes_on_in_the_old_rhythm(
     _run(tmp_path / "stopped", stop_in_step=step)
   assert stopped.value.code == 143
   assert stopped.value.message == (
-      f"Stopped at step {step} by SIGTERM; the same command goes on.")
+      f"Stopped at step {step} by SIGTERM; the same command resumes the "
+      "run.")
   assert _saved(tmp_path / "stopped")[-1] == step
   reset()
   np.testing.assert_array_equal(_run(tmp_path / "stopped"), expected)
@@ -215,7 +217,7 @@ def test_an_unreadable_checkpoint_of_a_stop_is_passed_over(tmp_path, reset):
 
 
 def test_gradient_of_zero_is_told_once(caplog):
-  tell = loop._Progress(tf.Variable(4, dtype=tf.int64), 12, 2, None)  # pylint: disable=protected-access
+  tell = loop_log.Progress(tf.Variable(4, dtype=tf.int64), 12, 2, None)
   figures = {"loss": 4.6052, "learning_rate": 0.1, "images_per_second": 1.0}
   for norm in (0.5, 0.0, 0.0, float("nan")):
     tell({**figures, "gradient_norm": norm})
@@ -228,5 +230,5 @@ def test_gradient_of_zero_is_told_once(caplog):
     ({}, "none, for it has no labels"), ({"b": 1.0, "a": 1.0}, "a, b")])
 def test_figure_that_is_not_measured_is_told(tmp_path, figures, there):
   with pytest.raises(errors.InputError, match=(
-      f"expected a figure that the validation gives: {there}. Received: 'fig")):
+      f"expected a metric that the validation gives: {there}. Received: 'fig")):
     _run(tmp_path, eval_interval=4, figures=figures)
