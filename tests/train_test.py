@@ -91,8 +91,8 @@ def test_run_that_is_told_to_stop_ends_with_the_same_weights(
   done = _finish(process)
   assert done.returncode == 143, done.stderr
   step = int(re.search(
-      r"Stopped at step (\d+).* by SIGTERM; the same command resumes the run\.$",
-      done.stderr.strip())[1])
+      r"Stopped at step (\d+).* by SIGTERM; the same command resumes the "
+      r"run\.$", done.stderr.strip())[1])
   assert step >= 6
   done = _finish(_start(data, workdir))
   assert done.returncode == 0, done.stderr

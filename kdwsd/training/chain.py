@@ -54,16 +54,16 @@ def run(workdir, settings):
 
 
 def _run(workdir, settings, strategy):
-  shared = settings["cls"]
-  _check(workdir, settings)
+  shared, folders = settings["cls"], chain_report.folders(workdir)
+  _check(folders, settings)
   if "wsd" not in settings:
-    _link(settings["kd_prediction"]["teacher"], os.path.join(workdir, "wsd"))
+    _link(settings["kd_prediction"]["teacher"], folders["wsd"].path)
   for stage, values in settings.items():
-    folder = _folder(workdir, stage)
+    folder = folders[stage]
     if stage.startswith("kd_"):
-      values = {**values, "teacher": os.path.join(workdir, "wsd")}
+      values = {**values, "teacher": folders["wsd"].path}
     if stage == "kd_prediction":
-      values["feature_student"] = os.path.join(workdir, "kd_feature")
+      values["feature_student"] = folders["kd_feature"].path
     if _is_done(folder, values):
       logging.info("Stage %s is done: %s.", stage, folder.path)
       continue
@@ -73,7 +73,7 @@ def _run(workdir, settings, strategy):
     gc.collect()
   if not strategies.is_chief(strategy) or not shared["eval_split"]:
     return
-  _measure_cost(workdir)
+  _measure_cost(folders)
   path, table = chain_report.write(workdir, split=shared["eval_split"])
   files.write_json(os.path.join(workdir, COMPARISON), comparison.as_json(
       comparison.read(workdir, shared["eval_split"])))
@@ -81,7 +81,7 @@ def _run(workdir, settings, strategy):
   print(f"Report: {path}")
 
 
-def _check(workdir, settings):
+def _check(folders, settings):
   """Checks, before the first stage is trained, the settings of all stages.
 
   Raises:
@@ -89,7 +89,7 @@ def _check(workdir, settings):
       yet, a teacher that does not fit, or models that do not fit together.
   """
   todo = {stage: values for stage, values in settings.items()
-          if not _folder(workdir, stage).is_trained(values["train_steps"])}
+          if not folders[stage].is_trained(values["train_steps"])}
   configs = {}
   for stage, values in todo.items():
     train_set, eval_set = run_lib.open_sets(values)
@@ -105,7 +105,7 @@ def _check(workdir, settings):
     if "kd_prediction" in todo:
       start.check_stages(first, configs["kd_prediction"])
     teacher = configs.get("wsd") or (
-        _folder(workdir, "wsd") if "wsd" in settings
+        folders["wsd"] if "wsd" in settings
         else run_folder.RunFolder(first.teacher)).read_config()
     kd_feature.check_layers(models.outline(first), models.outline(teacher),
                             first.feature_layers, first.feature_adapter)
@@ -125,10 +125,6 @@ def _link(teacher, path):
         f"started with. Received: {teacher}.")
 
 
-def _folder(workdir, stage):
-  return run_folder.RunFolder(os.path.join(workdir, stage))
-
-
 def _is_done(folder, values):
   """Whether a stage was trained to its end and measured."""
   measured_on = "" if values["stage"] == "kd_feature" else values["eval_split"]
@@ -145,11 +141,11 @@ def _is_done(folder, values):
   return True
 
 
-def _measure_cost(workdir):
+def _measure_cost(folders):
   """Writes each model's cost beside its metrics: of all models, or none."""
   paths, loaded = {}, {}
   for stage in comparison.MODELS:
-    folder = _folder(workdir, stage)
+    folder = folders[stage]
     if folder.has_config():
       model, config = folder.load_model()
       paths[stage] = os.path.join(

@@ -1,4 +1,4 @@
-"""The report of a chain of runs: from its work directory to one HTML file."""
+"""The report of a chain of runs: from its folders to one HTML file."""
 
 import datetime
 import os
@@ -19,9 +19,6 @@ from kdwsd.training import run
 from kdwsd.training import run_folder
 
 FILE = "report.html"
-
-# Sub-directories of a chain in the order of training.
-STAGES = tuple(run.STAGES)
 
 
 def write(workdir, *, split=None, output=None):
@@ -56,6 +53,12 @@ def write(workdir, *, split=None, output=None):
   return output, comparison.format_table(report.rows)
 
 
+def folders(workdir):
+  """The `run_folder.RunFolder` of each stage of a chain, by its name."""
+  return {stage: run_folder.RunFolder(os.path.join(workdir, stage))
+          for stage in run.STAGES}
+
+
 def read_stages(workdir):
   """Reads settings and logs of the stages that were started.
 
@@ -68,8 +71,7 @@ def read_stages(workdir):
     List of `page_data.Stage`, in the order of training.
   """
   stages = []
-  for name in STAGES:
-    folder = run_folder.RunFolder(os.path.join(workdir, name))
+  for name, folder in folders(workdir).items():
     if folder.has_config():
       config = files.read_json(folder.config_file)
       measured.check_config(config, folder.config_file)
@@ -111,7 +113,8 @@ def _eval_split(workdir, stages):
   if not stages:
     raise errors.InputError(
         f"{workdir}: expected the work directory of a chain of runs, with some "
-        f"of the sub-directories {', '.join(STAGES)}. Received: none of them.")
+        f"of the sub-directories {', '.join(run.STAGES)}. Received: none of "
+        "them.")
   raise errors.InputError(
       "--split: expected the split that was measured, these runs having no "
       "--eval_split. Received: none.")

@@ -1,8 +1,8 @@
 """The inner loop: steps, on every replica of every worker. No I/O, no stage.
 
-A stage hands in a step function, one replica's view, that gives a loss per
-image. Here the sum is divided by the global batch, once, so that summed
-gradients of all replicas are those of the mean over the batch.
+A stage's step function, one replica's view, gives a loss per image. Their sum
+is divided here by the global batch, once, so that the gradients summed over all
+replicas are those of the mean over the batch.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from kdwsd.training import workers
 
 
 class Trainer(orbit.StandardTrainer):
-  """The inner loop: forward, backward, update, on every replica."""
+  """Forward pass, backward pass and update, on every replica."""
 
   def __init__(self, *, strategy, variables, optimizer, step, loss_names,
                dataset, global_batch_size, seed, global_step):
@@ -60,9 +60,9 @@ class Trainer(orbit.StandardTrainer):
         self._skipped = loss_scaling.SkippedSteps(optimizer)
 
   def create_train_loop_fn(self):
-    """Makes the loop, which is left after a step where that is asked for.
+    """Makes the loop, which an interruption ends after the current step.
 
-    On a TPU a loop is one program, and is left when it is done.
+    On a TPU the loop is one program and ends after its last step.
     """
     if self._train_options.use_tf_while_loop:
       whole_loop = super().create_train_loop_fn()
@@ -76,7 +76,7 @@ class Trainer(orbit.StandardTrainer):
 
     def steps(iterator, num_steps):
       for _ in range(int(num_steps)):
-        # The first step is compiled: that is not waited for.
+        # The first step includes compilation, which may be interrupted.
         with contextlib.nullcontext() if self._warm else interruption.at_once():
           step(iterator)
         self._warm = True
@@ -86,10 +86,10 @@ class Trainer(orbit.StandardTrainer):
     return steps
 
   def train_loop_begin(self):
-    """Forgets the figures of the loop before; begins none once told to stop.
+    """Resets the means; begins no loop after an interruption.
 
     Raises:
-      interruption.Interrupted: a worker was told.
+      interruption.Interrupted: a worker was told to stop.
     """
     if self.interrupted:
       raise self.interrupted
@@ -137,7 +137,7 @@ class Trainer(orbit.StandardTrainer):
       self._skipped.update_state(gradients)
 
   def train_loop_end(self):
-    """Gives the figures of the loop; a loss that is not finite is an error."""
+    """Returns the loop's means; a loss that is not finite is an error."""
     figures = {name: loss_scaling.mean(mean)
                for name, mean in self._means.items()}
     seconds = time.perf_counter() - self._started
@@ -145,7 +145,7 @@ class Trainer(orbit.StandardTrainer):
     if self._skipped:
       figures.update(self._skipped.figures(self._first_step + 1, step))
     for name in ("loss", "gradient_norm"):
-      # What loss scaling skips is told and, if nothing else comes, an error.
+      # Skipped steps are reported; `loss_scaling` raises if all are skipped.
       if not np.isfinite(figures[name]) and not self._skipped:
         raise errors.InputError(
             f"steps {self._first_step + 1} to {step}: expected a finite "

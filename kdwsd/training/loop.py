@@ -7,6 +7,7 @@ in. Where a validation is due at that step, or was under way, the state goes to
 """
 
 import contextlib
+import dataclasses
 import os
 import shutil
 
@@ -20,6 +21,7 @@ from kdwsd.training import checkpoints
 from kdwsd.training import history
 from kdwsd.training import loop_log
 from kdwsd.training import optimizers
+from kdwsd.training import run_folder
 from kdwsd.training import strategies
 from kdwsd.training import workers
 
@@ -27,8 +29,8 @@ from kdwsd.training import workers
 class OuterLoop:
   """Trains a run to its last step, resuming where it was stopped.
 
-  On several workers each makes one and runs it. All take part in saving and
-  validating; only the first, the chief, writes into the run's folder.
+  All workers run it and take part in saving and validating; only the first,
+  the chief, writes into the run's folder.
   """
 
   def __init__(self, *,
@@ -48,8 +50,8 @@ class OuterLoop:
       strategy: its strategy.
       model: trackable that checkpoints hold under `model`.
       variables: list of those that are trained.
-      optimizer: its optimizer. Where it averages weights, the averages are what
-        is validated and what the best checkpoint holds.
+      optimizer: its optimizer. Where it averages weights, the averages are
+        validated, and the best checkpoint holds them.
       global_step: variable that counts steps.
       initialize: function without arguments that gives a new run its pretrained
         weights; not called on resuming.
@@ -60,11 +62,9 @@ class OuterLoop:
       checkpoint_interval: steps between checkpoints.
       keep_checkpoints: how many of the last checkpoints to keep.
       evaluate: function without arguments giving a dictionary of validation
-        metrics, or None where there is nothing to validate on. Images that it
-        gives to `tf.summary` are shown beside the metrics.
+        metrics and handing images to `tf.summary`; None for no validation.
       eval_interval: steps between validations; 0 for one at the end alone.
-      best_figure: name of the validation metric by which the best checkpoint is
-        chosen.
+      best_figure: name of the metric by which the best checkpoint is chosen.
       plateau: schedule whose `update` gets `best_figure` of each validation.
     """
     self._make_trainer = make_trainer
@@ -98,7 +98,8 @@ class OuterLoop:
       interruption.Interrupted: the run was told to stop, and has saved.
     """
     self._restore_or_initialize()
-    self._prepare_validation()
+    if self._evaluate:
+      self._prepare_validation()
     self._prepare_training()
     with interruption.deferred():
       while self._validation_is_pending or self._step < self._train_steps:
@@ -106,11 +107,15 @@ class OuterLoop:
           self._train_until(self._next_stop())
         if self._evaluate:
           self._validate()
+        else:
+          self._save_averages()
         self._save()
         interrupted = (
             self._trainer.interrupted or workers.interrupted(self._strategy))
         if interrupted:
           self._exit(interrupted)
+      if self._best_step < 0:
+        self._save_averages()
 
   @property
   def _step(self):
@@ -119,8 +124,10 @@ class OuterLoop:
   # Where a run starts.
 
   def _restore_or_initialize(self):
-    """Gives all variables the values that the run starts or resumes from."""
-    folder, progress = self._folder, self._agreed_progress()
+    """Sets all variables to what the run starts or resumes from."""
+    progress = self._agreed_progress()
+    self._best_step = progress.best
+    self._best_is_validated = progress.best_is_validated
     if progress.is_fresh:
       # Before `build`: averages of weights start from the weights.
       self._initialize()
@@ -130,37 +137,37 @@ class OuterLoop:
         model=self._model, optimizer=self._optimizer,
         global_step=self._global_step)
     self._manager = checkpoints.make_manager(
-        self._checkpoint, folder.checkpoints, keep=self._keep_checkpoints,
+        self._checkpoint, self._folder.checkpoints,
+        keep=self._keep_checkpoints, chief=self._chief)
+    self._best_manager = checkpoints.make_manager(
+        tf.train.Checkpoint(model=self._model), self._folder.best, keep=1,
         chief=self._chief)
     if progress.is_fresh:
       self._save()
     else:
       self._restore(pending=progress.validation_is_pending)
     if self._chief:
-      history.rewind(folder.history_file, self._step,
+      history.rewind(self._folder.history_file, self._step,
                      validated=not self._validation_is_pending)
-      if not self._validation_is_pending:
-        # What it holds was validated, or is half a save.
-        shutil.rmtree(folder.unvalidated, ignore_errors=True)
+      if not self._validation_is_pending:  # Validated, or half a save.
+        shutil.rmtree(self._folder.unvalidated, ignore_errors=True)
 
   def _agreed_progress(self):
-    """The run's `run_folder.Progress`, which all workers must see alike."""
-    progress = self._folder.progress()
+    """The chief's `run_folder.Progress`; all must see the same checkpoints."""
     # All have looked when this is done: none has saved anything yet.
-    found = workers.gather(
-        self._strategy, [progress.last, progress.unvalidated])     # [W, 2]
-    if (found != found[0]).any():
+    found = workers.gather(self._strategy, dataclasses.astuple(
+        self._folder.progress()))                                  # [W, 4]
+    if (found[:, :2] != found[0, :2]).any():
       raise errors.InputError(
           f"--workdir: {self._folder.path}: expected a directory that all "
           "workers share. Received: last checkpoints of steps "
-          + ", ".join(str(row.max()) for row in found) + " (-1: none).")
-    return progress
+          + ", ".join(str(row[:2].max()) for row in found) + " (-1: none).")
+    return run_folder.Progress(*found[0].tolist())
 
   def _restore(self, pending):
     """Restores the newest state that can be read."""
     if pending:
-      # One that cannot be read has been logged.
-      with contextlib.suppress(errors.InputError):
+      with contextlib.suppress(errors.InputError):  # It has been logged.
         path = checkpoints.restore_latest(
             self._checkpoint, self._folder.unvalidated)
         self._validation_is_pending = True
@@ -180,11 +187,10 @@ class OuterLoop:
         steps_per_loop=lambda step: interval - int(step) % interval,
         summary_interval=interval,
         summary_dir=self._folder.summaries if self._chief else None,
-        train_actions=[
-            loop_log.Progress(
-                self._global_step, self._train_steps, self._global_batch_size,
-                self._folder.history_file if self._chief else None),
-            self._save_if_due])
+        train_actions=[loop_log.Progress(
+            self._global_step, self._train_steps, self._global_batch_size,
+            self._folder.history_file if self._chief else None),
+                       self._save_if_due])
 
   def _next_stop(self):
     """Next step at which to validate, or the last step."""
@@ -209,8 +215,8 @@ class OuterLoop:
   def _save_if_due(self, unused_output):
     """Saves between stops, after an inner loop.
 
-    At a stop it is saved after the validation: a schedule or the best
-    checkpoint must not miss a metric because a run was interrupted in between.
+    At a stop the validation comes first: a schedule or the best checkpoint must
+    not miss a metric because the run was interrupted in between.
     """
     if self._step < self._stop and (
         self._step % self._checkpoint_interval == 0
@@ -227,9 +233,6 @@ class OuterLoop:
   # Validation.
 
   def _prepare_validation(self):
-    self._best_manager = checkpoints.make_manager(
-        tf.train.Checkpoint(model=self._model), self._folder.best, keep=1,
-        chief=self._chief)
     new_best = orbit.actions.NewBestMetric(
         self._best_figure, filename=self._folder.best_figure,
         write_metric=self._chief)
@@ -262,8 +265,7 @@ class OuterLoop:
           self._folder.history_file, {"step": step, "figures": metrics})
     self._keep_if_best(metrics)
     if self._plateau is not None and self._plateau.update(metrics[name]):
-      logging.info("step %d | %s has stalled, the learning rate drops.", step,
-                   name)
+      logging.info("step %d | %s stalled: the learning rate drops.", step, name)
 
   def _averaged(self):
     return optimizers.averaged(self._optimizer, self._variables)
@@ -271,6 +273,16 @@ class OuterLoop:
   def _save_best(self, unused_metrics=None):
     with self._averaged():
       self._best_manager.save(checkpoint_number=self._step)
+    self._best_step = self._step
+
+  def _save_averages(self):
+    """Saves averages of weights, if any, where no validation chose the best.
+
+    Without a best checkpoint its readers take the last one, which holds the
+    weights themselves.
+    """
+    if optimizers.averages(self._optimizer) and not self._best_is_validated:
+      self._save_best()
 
   # Interruption.
 

@@ -43,6 +43,7 @@ class Progress:
     self._has_learnt = True
 
   def __call__(self, output):
+    """Takes the `output` of `inner_loop.Trainer.train_loop_end`."""
     step = int(self._global_step.numpy())
     rate = output["images_per_second"]
     # The first loop includes tracing: it counts only until there is another.

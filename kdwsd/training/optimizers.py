@@ -105,6 +105,11 @@ def make(name, *, learning_rate, momentum=0.9, weight_decay=5e-4,
               multipliers=multipliers or plain_multipliers, **common)
 
 
+def averages(optimizer):
+  """Whether an optimizer from `make`, perhaps wrapped, averages weights."""
+  return getattr(optimizer, "inner_optimizer", optimizer).use_ema
+
+
 @contextlib.contextmanager
 def averaged(optimizer, variables):
   """Puts the averages of weights in their place, where there are any.
@@ -116,10 +121,10 @@ def averaged(optimizer, variables):
   Yields:
     Nothing; afterwards the weights are what they were.
   """
-  inner = getattr(optimizer, "inner_optimizer", optimizer)
-  if not inner.use_ema:
+  if not averages(optimizer):
     yield
     return
+  inner = getattr(optimizer, "inner_optimizer", optimizer)
   kept = [variable.numpy() for variable in variables]
   inner.finalize_variable_values(variables)
   try:

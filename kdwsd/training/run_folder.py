@@ -2,7 +2,8 @@
 
     config.json        settings
     checkpoints/       the last few states: model, optimizer, step
-    best/              weights of the best validation; figure.json, its metric
+    best/              weights of the best validation; figure.json, its metric.
+                       Without validation: averages of the last step, if any
     unvalidated/       a state that is newer than those, from a run that was
                        stopped before it had validated it
     history.jsonl      one JSON object for each log line and validation
@@ -21,6 +22,7 @@ resumes.
 import dataclasses
 import glob
 import os
+import sys
 
 from absl import logging
 import tensorflow as tf
@@ -44,9 +46,13 @@ class Progress:
   Attributes:
     last: in `checkpoints/`.
     unvalidated: in `unvalidated/`.
+    best: in `best/`.
+    best_is_validated: whether that was chosen by its metric.
   """
   last: int
   unvalidated: int
+  best: int
+  best_is_validated: bool
 
   @property
   def is_fresh(self):
@@ -200,9 +206,12 @@ class RunFolder:
 
   def progress(self):
     """Reads the run's `Progress`."""
-    return Progress(*(
-        checkpoints.step_of(paths[-1]) if paths else -1 for paths in map(
-            checkpoints.listed, (self.checkpoints, self.unvalidated))))
+    steps = [checkpoints.step_of(paths[-1]) if paths else -1 for paths in map(
+        checkpoints.listed, (self.checkpoints, self.unvalidated, self.best))]
+    value = self._best_value()
+    # Orbit's NewBestMetric writes the lowest float before any validation.
+    return Progress(*steps, best_is_validated=steps[-1] >= 0
+                    and value is not None and value > -sys.float_info.max)
 
   def last_step(self):
     """Step of the last checkpoint; None where there is none."""
@@ -223,7 +232,10 @@ class RunFolder:
     """
     if not self.is_trained(train_steps):
       return False
-    for paths in map(checkpoints.listed, (self.checkpoints, self.best)):
+    last, best = map(checkpoints.listed, (self.checkpoints, self.best))
+    if self.read_config().ema_decay and not best:
+      return False  # The averages are not saved yet.
+    for paths in (last, best):
       if paths and not checkpoints.is_readable(paths[-1]):
         logging.warning(
             "%s is damaged; its stage resumes from an intact checkpoint.",
@@ -253,7 +265,7 @@ class RunFolder:
                    os.path.join(self.best, "checkpoint"), self.best_figure]:
         if os.path.exists(path):
           os.remove(path)
-    elif os.path.exists(self.best_figure) and not _is_number(self.best_figure):
+    elif os.path.exists(self.best_figure) and self._best_value() is None:
       self._mend_figure(best_figure, checkpoints.step_of(paths[-1])
                         if paths else None)
 
@@ -271,9 +283,10 @@ class RunFolder:
     else:
       files.write_json(self.best_figure, value)
 
-
-def _is_number(path):
-  try:
-    return isinstance(files.read_json(path), float)
-  except errors.InputError:
-    return False
+  def _best_value(self):
+    """The number in `best_figure`; None where there is none."""
+    try:
+      value = files.read_json(self.best_figure)
+    except errors.InputError:
+      return None
+    return value if isinstance(value, float) else None

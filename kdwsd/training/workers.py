@@ -1,9 +1,9 @@
-"""The processes of one run: who they are, that they agree, that all live.
+"""The worker processes of one run: who they are, agree on, and wait for.
 
-TensorFlow's `TF_CONFIG` says who the workers are, its collectives carry what
-they tell each other, and what they train is its strategy's concern. Here it is
-seen to that nobody waits for ever, and in silence: for a worker that does not
-come, that has other settings, that was told to stop, or that has died.
+`TF_CONFIG` lists the workers, TensorFlow's collectives carry their messages,
+and its strategy trains. This module keeps a worker from waiting without end or
+explanation for another that does not start, has other settings, was
+interrupted, or has died.
 """
 
 import contextlib
@@ -98,8 +98,8 @@ def read_cluster():
 def wait_for_others(cluster):
   """Waits until all workers are up, before TensorFlow does.
 
-  It would wait for an hour, during which no signal is heard. Here each worker
-  listens where TensorFlow is to listen, until it has reached all others.
+  TensorFlow would wait for an hour and ignore signals meanwhile. Here each
+  worker listens on TensorFlow's later port until it has reached all others.
 
   Args:
     cluster: `Cluster`.
@@ -118,7 +118,7 @@ def wait_for_others(cluster):
         f"TF_CONFIG: expected a free port for worker {cluster.index}. "
         f"Received: {port}; {error.strerror}.") from error
   logging.info(
-      "Worker %d of %d is here; for the others it waits %g minutes.",
+      "Worker %d of %d has started; it waits %g minutes for the others.",
       cluster.index, len(cluster.addresses), START_TIMEOUT / 60)
   until = time.monotonic() + START_TIMEOUT
   with listener:
@@ -133,14 +133,14 @@ def wait_for_others(cluster):
         while True:
           listener.accept()[0].close()
       time.sleep(_START_INTERVAL)
-  logging.info("All workers are here.")
+  logging.info("All workers have started.")
 
 
 def begin(strategy, config, train_set):
-  """Waits for all workers, and checks that they have been told the same.
+  """Waits for all workers and checks that they have the same settings.
 
-  From here to `end` the others are watched: where one dies, this process ends
-  with `EXIT_LOST`, at once if it is in a step, which cannot end.
+  From here to `end` the others are watched. If one dies, this process exits
+  with `EXIT_LOST`, even within a step, which could not end.
 
   Args:
     strategy: `tf.distribute.Strategy`.
@@ -174,7 +174,7 @@ def begin(strategy, config, train_set):
 
 
 def end(strategy):
-  """Waits for all workers; from here on each may go its way."""
+  """Waits for all workers, and stops watching them."""
   if _cluster(strategy) is not None:
     gather(strategy, [0])
     _unwatched.set()
@@ -199,12 +199,12 @@ def gather(strategy, values):
 
 
 def interrupted(strategy):
-  """What tells the workers to stop, if it told any of them.
+  """What interrupts the workers, if any of them was told to stop.
 
-  All must call it at the same point, and get the same answer. TensorFlow's own
-  PreemptionCheckpointHandler agrees on a step by keys that can be set once a
-  process, which several stages would share, and wants a variable of its own in
-  the checkpoints.
+  All must call it at the same point, and all get the same answer. TensorFlow's
+  own PreemptionCheckpointHandler agrees on a step by keys that can be set once
+  a process, but a process may run several stages, and it adds a variable to the
+  checkpoints.
 
   Returns:
     `interruption.Interrupted` or None.
@@ -222,7 +222,7 @@ def interrupted(strategy):
 
 @contextlib.contextmanager
 def losses_told():
-  """Inside, an error for the lack of a worker becomes a line that names it.
+  """Inside, an error due to a lost worker becomes one line that names it.
 
   Raises:
     interruption.Interrupted: another worker is gone.
@@ -291,7 +291,7 @@ _unwatched.set()
 
 
 def _watch(cluster):
-  """Looks after the other workers in a thread, until `end`."""
+  """Watches the other workers in a thread, until `end`."""
   _unwatched.clear()
 
   def look():
@@ -313,7 +313,7 @@ def _lost(missing):
   return interruption.Interrupted(
       f"the loss of {missing}", EXIT_LOST,
       f"error: lost {missing}, without which no step can be made. Start all "
-      "workers again: the same command goes on from the last checkpoint.")
+      "workers again: the same command resumes from the last checkpoint.")
 
 
 def _end(message):

@@ -1,6 +1,7 @@
 """A run that is told to stop, at every kind of moment, and goes on."""
 
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -48,7 +49,7 @@ class _Plateau:
 
 def _run(workdir, *, stop_in_step=None, stop_in_validation=None,
          eval_interval=0, validated=True, plateau=None, figures=None,
-         ema_decay=None):
+         ema_decay=None, train_steps=_STEPS):
   """Trains one weight, by momentum, on numbers; returns it.
 
   `figures` are those of every validation, or a function of the step to them;
@@ -91,7 +92,7 @@ def _run(workdir, *, stop_in_step=None, stop_in_validation=None,
       model=tf.train.Checkpoint(weight=weight), variables=[weight],
       optimizer=optimizer, global_step=global_step,
       folder=run_folder.RunFolder(workdir),
-      train_steps=_STEPS, steps_per_loop=4, checkpoint_interval=4,
+      train_steps=train_steps, steps_per_loop=4, checkpoint_interval=4,
       eval_interval=eval_interval, keep_checkpoints=10, best_figure="figure",
       global_batch_size=_BATCH, initialize=lambda: None,
       evaluate=evaluate if validated else None, plateau=plateau).run()
@@ -180,20 +181,65 @@ def test_best_checkpoint_is_that_of_the_highest_metric(
   assert plateau.told == list(course.values())
 
 
-def test_averages_are_validated_and_kept_as_the_best(tmp_path):
-  _run(tmp_path, eval_interval=_STEPS, ema_decay=0.5)
+def _by_hand(steps):
+  """(weight, its average with a decay of 0.5) after so many steps."""
   weight, velocity, average = 1.0, 0.0, 1.0
-  for step in range(_STEPS):
+  for step in range(steps):
     numbers = np.cos(np.arange(step * _BATCH, (step + 1) * _BATCH))
     velocity = 0.9 * velocity - 0.1 * np.mean(2 * (weight - numbers))
     weight += velocity
     average = 0.5 * average + 0.5 * weight
   assert abs(weight - average) > 0.01
+  return weight, average
+
+
+def test_averages_are_validated_and_kept_as_the_best(tmp_path):
+  _run(tmp_path, eval_interval=_STEPS, ema_decay=0.5)
+  weight, average = _by_hand(_STEPS)
   [entry] = [e for e in run_folder.RunFolder(tmp_path).read_history()
              if "figures" in e]
   assert entry["figures"]["figure"] == pytest.approx(average, abs=1e-5)
   assert _weight(tmp_path, "best") == pytest.approx(average, abs=1e-5)
   assert _weight(tmp_path, "checkpoints") == pytest.approx(weight, abs=1e-5)
+
+
+def test_without_validation_the_last_averages_are_the_best(tmp_path, reset):
+  with pytest.raises(interruption.Interrupted):
+    _run(tmp_path, validated=False, ema_decay=0.5, stop_in_step=7)
+  assert _saved(tmp_path, "best") == []
+  reset()
+  for steps in (_STEPS, _STEPS + 4):  # Resumed, then with more steps.
+    _run(tmp_path, validated=False, ema_decay=0.5, train_steps=steps)
+    weight, average = _by_hand(steps)
+    assert _saved(tmp_path, "best") == [steps]
+    assert _weight(tmp_path, "best") == pytest.approx(average, abs=1e-5)
+    assert _weight(tmp_path, "checkpoints") == pytest.approx(weight, abs=1e-5)
+  assert not (tmp_path / "best" / "figure.json").exists()
+
+
+def test_averages_that_are_missing_are_saved_when_the_run_resumes(tmp_path):
+  _run(tmp_path, validated=False, ema_decay=0.5)
+  shutil.rmtree(tmp_path / "best")
+  _run(tmp_path, validated=False, ema_decay=0.5)
+  assert _weight(tmp_path, "best") == pytest.approx(_by_hand(_STEPS)[1],
+                                                    abs=1e-5)
+
+
+def test_a_validation_chooses_before_the_last_averages(tmp_path):
+  metrics = {4: 0.9, 8: 0.5, 12: 0.2}
+  _run(tmp_path / "first", eval_interval=4, ema_decay=0.5,
+       figures=lambda step: {"figure": metrics[step]})
+  _run(tmp_path / "first", validated=False, ema_decay=0.5, train_steps=16)
+  assert _saved(tmp_path / "first", "best") == [4]
+  _run(tmp_path / "later", validated=False, ema_decay=0.5)
+  _run(tmp_path / "later", eval_interval=4, ema_decay=0.5, train_steps=16,
+       figures={"figure": 0.1})
+  assert _saved(tmp_path / "later", "best") == [16]
+
+
+def test_without_averages_an_unvalidated_run_has_no_best(tmp_path):
+  _run(tmp_path, validated=False)
+  assert _saved(tmp_path, "best") == []
 
 
 def test_without_validation_the_last_step_is_saved(tmp_path, reset):

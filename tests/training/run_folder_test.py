@@ -1,6 +1,7 @@
 """Tests of kdwsd.training.run_folder: what it finds, mends, and tells."""
 
 import os
+import shutil
 from unittest import mock
 
 import numpy as np
@@ -128,6 +129,15 @@ def test_run_is_done_when_it_is_trained_whole_and_measured(folder):
   assert folder.measured_splits() == ["test"]
   os.truncate(os.path.join(folder.best, "ckpt-4.index"), 3)
   assert folder.is_trained(6) and not folder.is_done(6, "test")
+
+
+def test_run_that_averages_weights_is_done_when_it_has_a_best(folder):
+  config_lib.write(fake_config.make(ema_decay=0.9), folder.path)
+  assert folder.is_done(6, "")
+  shutil.rmtree(folder.best)
+  assert not folder.is_done(6, "")
+  config_lib.write(fake_config.make(ema_decay=0.0), folder.path)
+  assert folder.is_done(6, "")
 
 
 @pytest.fixture(name="run")

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kdwsd.training import config as config_lib
+from kdwsd.training import models
 from kdwsd.training import run
+from kdwsd.training import run_folder
 from tests.data import fake_records
 from tests.training import fake_config
 
@@ -31,6 +34,48 @@ def test_rates_of_zero_leave_backbone_and_classifiers_alone(tmp_path):
         moved.add("/".join(name.split("/")[1:3]))
   assert moved == {"fc6/kernel", "fc6/bias", "fc7/kernel", "fc7/bias"}
   assert total > 20
+
+
+def _teacher(directory):
+  """The work directory of a teacher that is not trained."""
+  config = fake_config.make()
+  config_lib.write(config, directory)
+  tf.train.CheckpointManager(
+      tf.train.Checkpoint(model=models.build(config)),
+      run_folder.RunFolder(directory).checkpoints, max_to_keep=1).save(10)
+  return directory
+
+
+def _weights(path):
+  reader = tf.train.load_checkpoint(path)
+  return {name: reader.get_tensor(name)
+          for name in reader.get_variable_to_shape_map()
+          if name.startswith("model/")}
+
+
+@pytest.mark.parametrize("stage", ["cls", "kd_feature"])
+def test_run_without_validation_ends_with_averages_of_its_weights(
+    stage, tmp_path):
+  fake_records.write(str(tmp_path), "trainval", 4)
+  values = dataclasses.asdict(fake_config.make(
+      stage=stage, data=str(tmp_path), train_steps=2, student_size=56,
+      eval_split="" if stage == "cls" else "test", ema_decay=0.75,
+      deterministic="off",
+      learning_rate=0.1, teacher=_teacher(str(tmp_path / "teacher"))))
+  del values["classes"]
+  folder = run_folder.RunFolder(tmp_path / "run")
+  run.run(folder.path, strategy=tf.distribute.OneDeviceStrategy("CPU:0"),
+          **values)
+  start, first, last = [
+      _weights(f"{folder.checkpoints}/ckpt-{step}") for step in (0, 1, 2)]
+  assert folder.find("best") == f"{folder.best}/ckpt-2"
+  best = _weights(folder.find("best"))
+  assert best.keys() == last.keys()
+  assert any(np.any(best[name] != last[name]) for name in best)
+  for name in best:
+    np.testing.assert_allclose(
+        best[name], 0.75 ** 2 * start[name] + 0.75 * 0.25 * first[name]
+        + 0.25 * last[name], rtol=1e-5, atol=1e-7, err_msg=name)
 
 
 @pytest.mark.parametrize("optimizer, expected", [

@@ -32,7 +32,7 @@ def initialize(model, config):
   elif config.feature_student:
     folder = run_folder.RunFolder(config.feature_student)
     classifier = model.fc8.get_weights()  # Stage 1 does not train it.
-    path = folder.find("last")
+    path = folder.find("best")  # Averages of weights, if it has any.
     folder.restore(model, config, path)
     model.fc8.set_weights(classifier)
     logging.info("The student starts from stage 1: %s.", path)

@@ -48,6 +48,22 @@ class StartTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllEqual(student.fc8.kernel, fresh)
     self.assertNotAllClose(fresh, before.fc8.kernel)
 
+  def test_averages_of_stage_1_go_before_its_last_weights(self):
+    workdir, averaged = self._feature_run()
+    for variable in averaged.trainable_variables:
+      variable.assign(variable + 1.0)
+    tf.train.CheckpointManager(
+        tf.train.Checkpoint(
+            model=models.as_saved(averaged, config_lib.read(workdir))),
+        os.path.join(workdir, "best"), max_to_keep=1).save(checkpoint_number=10)
+    config = fake_config.make(
+        stage="kd_prediction", fc_units=0, feature_student=workdir)
+    student = models.build(config)
+    start.initialize(student, config)
+    for ours, theirs in zip(student.backbone.variables,
+                            averaged.backbone.variables):
+      self.assertAllEqual(ours, theirs)
+
   def test_frozen_stages_do_not_mix_up_variables(self):
     workdir, before = self._feature_run(frozen_stages=2)
     config = fake_config.make(
