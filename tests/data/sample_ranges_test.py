@@ -25,6 +25,11 @@ class SampleRangesTest(parameterized.TestCase):
       self.assertEqual(found.dtype, np.uint8)
       self.assertEqual(told, taken_for)
 
+  def test_a_depth_ends_below_its_power_of_two(self):
+    for bits, deeper in zip(sample_ranges.DEPTHS, sample_ranges.DEPTHS[1:]):
+      self.assertEqual(sample_ranges.depth((1 << bits) - 1), bits)
+      self.assertEqual(sample_ranges.depth(1 << bits), deeper)
+
   @parameterized.parameters(
       # 0.5 * 255 is 127.5, and rounds to the even 128.
       ([0, 0.5, 1], [0, 128, 255], "0..1"),

@@ -147,6 +147,18 @@ def test_lines_come_in_order_with_the_best_classes(
   assert set(server.paths) == {"/v1/models/student:predict"}
 
 
+@pytest.mark.parametrize("arguments, classes", [
+    (("--threshold=0.5",), ["cat"]),  # Its probability is 0.5.
+    (("--threshold=0.501",), []),
+    (("--threshold=0", "--top_k=2"), ["cat", "dog"]),
+    (("--threshold=0.01", "--top_k=0"), ["cat", "dog", "emu"])])
+def test_threshold_and_top_k_choose_classes(
+    client, capsys, server, tmp_path, arguments, classes):
+  _, [line], _ = _run(
+      client, capsys, server, _photos(tmp_path, 1), *arguments)
+  assert [p["class"] for p in line["predictions"]] == classes
+
+
 def test_a_server_that_tells_bad_images_is_asked_once(
     client, capsys, server, tmp_path):
   server.has_per_image = True

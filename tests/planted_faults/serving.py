@@ -96,7 +96,7 @@ FAULTS = {
          "probability > options.threshold]", _CLIENT),
         ("time.sleep(min(error.wait or wait, _LONGEST_WAIT))",
          "time.sleep(min(wait, _LONGEST_WAIT))", _CLIENT),
-        ("self._batch_size = size // 2", "pass", _CLIENT),
+        ("self._batch_size = size // 2", "self._batch_size = 1", _CLIENT),
         ("key=lambda pair: -pair[1])", "key=lambda pair: pair[1])", _CLIENT),
     ],
     "kdwsd/reporting/comparison.py": [
