@@ -1,23 +1,22 @@
-"""From predictions to figures, a dictionary ready for JSON.
+"""Metrics of the predictions on a split, as a JSON-serializable dictionary.
 
-A figure without a meaning (no image of the class, no boxes in the source) is
-None.
+An undefined metric (no image of the class, no boxes in the source) is None.
 
-| key | what |
+| key | content |
 |---|---|
-| num_positive_images | [C], images that have the class |
+| num_positive_images | [C], positive images of each class |
 | classification | means, `per_class`, `all`, `top3`, `top3_at_0.5` |
 | detection | means and `per_class`, at IoU 0.5; None without boxes |
 | corloc | `corloc`, `corloc_frequent`, `per_class`, and `baselines`, see
-  `localization`; only if asked for |
-| coco | COCO's 12 numbers; only if asked for |
+  `localization`; only if requested |
+| coco | COCO's 12 metrics; only if requested |
 
 Means are over classes: `map` (non-interpolated), `voc07_map`, `map_area`, and
-the same with `_frequent` behind over classes with 20 or more positive images.
+the same with suffix `_frequent` over classes with 20 or more positive images.
 `per_class` holds `ap`, `voc07_ap` and `area_ap`, each [C]. `all`, `top3` and
 `top3_at_0.5` hold C-P, C-R, C-F1, C-F1_mean, O-P, O-R and O-F1 of the labels
-with a probability of 0.5 or more, of the 3 best of each image, and of those
-that are both; published top-3 figures are of either of the last two kinds.
+with probability >= 0.5, of the top 3 of each image, and of the labels that are
+both; published top-3 results are of either of the last two kinds.
 """
 
 import dataclasses
@@ -44,14 +43,14 @@ MEANS = tuple(_AVERAGES)
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-  """What is kept of the predictions of a split.
+  """What metrics and plots need of the predictions on a split.
 
   Attributes:
     images: list of `records.LabelledImage`.
     image_scores: [images, C] float32.
-    detections: list of `detection.Detections`, one an image; None of a
+    detections: list of `detection.Detections`, one per image; None for a
       classifier.
-    corloc: `localization.CorLoc`, or None where it was not asked for.
+    corloc: `localization.CorLoc`, or None if it was not requested.
   """
   images: list
   image_scores: np.ndarray
@@ -61,7 +60,7 @@ class Results:
 
 def collect(predictions, images, *, num_classes, score_threshold=1e-3,
             nms_iou=0.4, corloc=False):
-  """Reduces predictions, as they come, to what metrics and plots need.
+  """Reduces a stream of predictions to what metrics and plots need.
 
   Args:
     predictions: iterable of `inference.Prediction`.
@@ -91,15 +90,15 @@ def collect(predictions, images, *, num_classes, score_threshold=1e-3,
 
 
 def score(results, *, coco=False):
-  """Figures of collected results.
+  """Computes the metrics of collected results.
 
   Args:
     results: `Results`.
-    coco: whether to measure COCO's 12 numbers.
+    coco: whether to compute COCO's 12 metrics.
 
   Returns:
     Dict with `num_positive_images`, `classification`, `detection`, and
-    `corloc` and `coco` where asked for; see above.
+    `corloc` and `coco` if requested; see above.
   """
   images, num_classes = results.images, results.image_scores.shape[1]
   labels, known = classification.label_arrays(images, num_classes)

@@ -1,8 +1,8 @@
 """Precision-recall curves and the three definitions of average precision.
 
-Detection and classification both end here, so that a figure's name says one
-thing everywhere. Sources: `ap` as in information retrieval and the public code
-of ML-GCN (Chen et al., CVPR 2019) and ASL (Ben-Baruch et al., ICCV 2021);
+Detection and classification both use them, so that a metric's name has one
+meaning everywhere. Sources: `ap` as in information retrieval and the public
+code of ML-GCN (Chen et al., CVPR 2019) and ASL (Ben-Baruch et al., ICCV 2021);
 `voc07_ap` and `area_ap` as in the PASCAL VOC development kits of 2007 and of
 2010 on (Everingham et al., IJCV 2010 and 2015).
 """
@@ -11,7 +11,7 @@ import dataclasses
 
 import numpy as np
 
-# A page of more is neither looked through nor drawn in seconds.
+# More panels are slow to draw and too many to look through.
 MOST_PANELS = 100
 
 
@@ -22,7 +22,7 @@ class Curve:
   Attributes:
     recall: [K] float64, not decreasing.
     precision: [K] float64.
-    num_positives: what there was to find; with 0 every average is NaN.
+    num_positives: number of positives; with 0 every average is NaN.
   """
   recall: np.ndarray
   precision: np.ndarray
@@ -34,7 +34,7 @@ def from_hits(hits, num_positives, last_of_ties=None):
 
   Args:
     hits: [K] bool, best score first; false means a false positive.
-    num_positives: what there was to find.
+    num_positives: number of positives.
     last_of_ties: [K] bool or None, true where the next score is lower. Only
       these points are on the curve; None takes all.
 
