@@ -62,11 +62,6 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
     "num_batch_threads", _DEFAULTS.num_batch_threads, "Number of batches run "
     "concurrently; 0 for one per CPU core.", lower_bound=0)
-flags.DEFINE_bool(
-    "pad_variable_length_inputs", _DEFAULTS.pad_variable_length_inputs,
-    "Teachers only: batch requests whose images have different numbers of "
-    "proposals, by padding. Responses may then have scores of more proposals "
-    "than were sent (docs/serving.md).")
 flags.DEFINE_integer(
     "max_request_bytes", _DEFAULTS.max_request_bytes, "Maximum size of a "
     "request in bytes; larger ones are refused.", lower_bound=1)
@@ -110,13 +105,19 @@ def main(_):
     signal.signal(number, lambda got, _: (
         stop.set(), signal.signal(got, signal.SIG_DFL)))
   # pylint: disable=import-outside-toplevel
-  from kdwsd.serving.server import local_server
+  import tensorflow as tf
 
-  # TensorFlow logs that an export has no fingerprint.
+  from kdwsd.serving.server import local_server
+  # pylint: enable=import-outside-toplevel
+
+  # TensorFlow logs that an export has no fingerprint, and warns of the loader
+  # for sessions.
   logging.get_absl_logger().addFilter(lambda record: not (
       record.levelname == "INFO" and "saved_model" in record.pathname))
-  # Modules imported by now are never garbage: without them the collection
-  # after a version is unloaded, which blocks requests, takes milliseconds.
+  tf.get_logger().addFilter(
+      lambda record: "is deprecated" not in record.getMessage())
+  # Modules imported by now are never garbage: without them a collection, which
+  # blocks requests, takes milliseconds.
   gc.collect()
   gc.freeze()
   values = {name: FLAGS[name].value for name in vars(_DEFAULTS)}

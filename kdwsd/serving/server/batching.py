@@ -1,12 +1,13 @@
 """Runs signatures, several callers' rows at once where they fit.
 
 Rows of callers that wait at the same time for the same signature are joined on
-axis 0, run once, and handed back. A run that fails is repeated for each caller
+axis 0, run once, and split again. A failed run is repeated for each caller
 alone: so an error, and the index it names, is of that caller's own rows, and
 one caller's bad image never fails another's.
 """
 
 from concurrent import futures
+import itertools
 import os
 import threading
 import time
@@ -19,28 +20,23 @@ from kdwsd.serving.server import codes
 class Batcher:
   """Threads that run signatures.
 
-  Joined rows come from calls of one signature of one version whose inputs have
-  equal types and equal shapes but for axis 0. With padding, other axes may
-  differ: inputs are filled up, with TensorFlow Serving's values, and outputs
-  may be longer than those of the call alone. A call of more rows than
-  `max_batch_size` runs alone, whole.
+  Calls are joined if they are of one signature of one version, and their inputs
+  have equal types and equal shapes but for axis 0.
   """
 
-  def __init__(self, *, max_batch_size, batch_timeout_micros, num_threads,
-               metrics, pad_variable_length_inputs=False):
+  def __init__(self, *, max_batch_size, max_request_rows, batch_timeout_micros,
+               num_threads, metrics):
     """Starts the threads.
 
     Args:
-      max_batch_size: rows joined at most; 1 joins none.
-      batch_timeout_micros: how long the first call of a batch waits for
-        others. With 0 only what waits already, because all threads were busy,
-        is joined: nobody waits for company.
+      max_batch_size: rows joined at most; a call of more runs alone.
+      max_request_rows: a call of more is refused.
+      batch_timeout_micros: how long the first call of a batch waits for others.
+        With 0 only calls are joined that wait because all threads are busy.
       num_threads: runs at the same time; 0: one a CPU core.
       metrics: `metrics.Metrics`.
-      pad_variable_length_inputs: whether inputs are filled up, as above.
     """
-    self._pads = pad_variable_length_inputs
-    self._max_rows = max_batch_size
+    self._max_rows, self._max_request_rows = max_batch_size, max_request_rows
     self._patience = 1e-6 * batch_timeout_micros
     self._metrics = metrics
     self._changed = threading.Condition()
@@ -53,24 +49,28 @@ class Batcher:
       thread.start()
 
   def submit(self, signature, inputs):
-    """Has a signature run on {name: [rows, ...] array}, which it has checked.
+    """Queues a run of a `servables.Signature` on {name: array}.
 
     Returns:
       `concurrent.futures.Future` of {name: array}, or of a
-      `codes.ServingError` if the graph refuses. It is never run when it is
-      cancelled in time.
+      `codes.ServingError`. One that is cancelled while it waits is never run.
     """
-    call = _Call(signature, inputs, self._max_rows, self._pads)
+    signature.check(inputs)
+    call = _Call(signature, inputs, self._max_rows)
+    if call.rows > self._max_request_rows:
+      raise codes.invalid(
+          f"Expected {self._max_request_rows} rows a request at most "
+          f"(--max_request_rows). Received: {call.rows}.")
     with self._changed:
       if self._stopping:
         raise codes.ServingError(
-            codes.Code.UNAVAILABLE, "The server stops.")
+            codes.Code.UNAVAILABLE, "The server is stopping.")
       self._groups.setdefault(call.key, []).append(call)
       self._changed.notify()
     return call.answer
 
   def stop(self):
-    """Runs what waits, then ends the threads."""
+    """Runs the calls that wait, then ends the threads."""
     with self._changed:
       self._stopping = True
       self._changed.notify_all()
@@ -81,107 +81,77 @@ class Batcher:
     while calls := self._take():
       self._run([call for call in calls
                  if call.answer.set_running_or_notify_cancel()])
-      del calls  # The last reference to a version that has gone, perhaps.
+      del calls  # The last reference to a retired version, perhaps.
 
   def _take(self):
     """Waits for calls to run together; none when the server stops."""
     with self._changed:
       while True:
-        now, wait = time.monotonic(), None
+        now, waits = time.monotonic(), []
         for key, calls in self._groups.items():
-          left = calls[0].since + self._patience - now
-          if (left <= 0 or self._stopping or not calls[0].joins
+          waits.append(calls[0].since + self._patience - now)
+          if (waits[-1] <= 0 or self._stopping or not calls[0].joins
               or sum(call.rows for call in calls) >= self._max_rows):
             return self._pop(key)
-          wait = left if wait is None else min(left, wait)
         if self._stopping:
           return []
-        self._changed.wait(wait)
+        self._changed.wait(min(waits, default=None))
 
   def _pop(self, key):
     calls = self._groups.pop(key)
-    number, rows = 1, calls[0].rows
-    while number < len(calls) and rows + calls[number].rows <= self._max_rows:
-      rows += calls[number].rows
-      number += 1
-    if number < len(calls):  # The rest is the oldest no more, or nearly so.
+    number = max(1, sum(rows <= self._max_rows for rows in itertools.accumulate(
+        call.rows for call in calls)))
+    if calls[number:]:
       self._groups[key] = calls[number:]
       self._changed.notify()
     return calls[:number]
 
   def _run(self, calls):
-    if len(calls) > 1 and self._run_joined(calls):
+    """Answers calls by one run, or each by its own if that fails."""
+    if not calls:
       return
-    for call in calls:
-      try:
-        outputs = self._run_once(call.signature, call.inputs, call.rows)
-        self._metrics.count_examples(call.rows)
-        call.answer.set_result(outputs)
-      except Exception as error:  # pylint: disable=broad-exception-caught
-        call.answer.set_exception(codes.from_exception(error))
-
-  def _run_joined(self, calls):
-    """Whether the calls were answered by one run."""
-    signature = calls[0].signature
-    inputs = {
-        name: np.concatenate(_padded([call.inputs[name] for call in calls]))
-        for name in calls[0].inputs}
-    ends = np.cumsum([call.rows for call in calls])
-    try:
-      outputs = self._run_once(signature, inputs, ends[-1])
-    except Exception:  # pylint: disable=broad-exception-caught
-      return False  # Whose fault it is, shows when each runs alone.
-    if any(not value.ndim or len(value) != ends[-1]
-           for value in outputs.values()):
-      signature.joins = False
-      return False
-    self._metrics.count_examples(int(ends[-1]))
-    for call, end in zip(calls, ends):
-      call.answer.set_result({name: value[end - call.rows:end]
-                              for name, value in outputs.items()})
-    return True
-
-  def _run_once(self, signature, inputs, rows):
+    signature, inputs = calls[0].signature, calls[0].inputs
+    if len(calls) > 1:
+      inputs = {name: np.concatenate([call.inputs[name] for call in calls])
+                for name in inputs}
+    ends = list(itertools.accumulate(call.rows for call in calls))
     start = time.monotonic()
-    outputs = signature.run(inputs)
-    self._metrics.count_batch(rows, time.monotonic() - start)
-    return outputs
+    try:
+      outputs = signature.run(inputs)
+      results = [outputs]
+      if len(calls) > 1:
+        if any(value.shape[:1] != (ends[-1],) for value in outputs.values()):
+          signature.joins = False
+          raise ValueError("outputs without a row for each row of the inputs")
+        results = [dict(zip(outputs, parts)) for parts in zip(*(
+            np.split(value, ends[:-1]) for value in outputs.values()))]
+    except Exception as error:  # pylint: disable=broad-exception-caught
+      if len(calls) == 1:
+        calls[0].answer.set_exception(codes.from_exception(error))
+        return
+      results = None
+    if results is None:
+      for call in calls:
+        self._run([call])
+      return
+    seconds = time.monotonic() - start
+    for call, result in zip(calls, results):
+      call.answer.set_result(result)
+    self._metrics.examples.inc(ends[-1])
+    self._metrics.batch_rows.observe(ends[-1])
+    self._metrics.batch_run.observe(1e6 * seconds)
 
 
 class _Call:
   """A caller's rows, and the future of its answer."""
 
-  def __init__(self, signature, inputs, max_rows, pads):
+  def __init__(self, signature, inputs, max_rows):
     self.signature, self.inputs = signature, inputs
-    self.since = time.monotonic()
-    self.answer = futures.Future()
-    lengths = {len(value) if value.ndim else -1 for value in inputs.values()}
-    self.rows = max(lengths, default=-1)
+    self.since, self.answer = time.monotonic(), futures.Future()
+    lengths = {len(value) if value.ndim else 0 for value in inputs.values()}
+    self.rows = max(lengths, default=0)
     self.joins = (signature.joins and len(lengths) == 1
-                  and 0 < self.rows <= max_rows and max_rows > 1)
-    self.rows = max(self.rows, 1)
-    named = sorted(inputs.items())
-    self.key = object() if not self.joins else (
-        signature, *((name, value.dtype.str,
-                      # Nothing is known to fill up an empty array with.
-                      value.ndim if pads and value.size else value.shape[1:])
-                     for name, value in named),
-        # Filling up must not make lengths equal that a graph holds against each
-        # other: so calls are joined whose inputs are in one order of length.
-        *(np.unique([value.shape[1] for _, value in named if value.ndim > 1],
-                    return_inverse=True)[1].tolist() if pads else ()))
-
-
-def _padded(arrays):
-  """Fills up arrays to one shape but for axis 0.
-
-  With the first value of the array that is filled up, not with zeros. Source:
-  TF Serving 2.15, batching/batching_util.cc, PadTensor.
-  """
-  shapes = [array.shape[1:] for array in arrays]
-  if len(set(shapes)) == 1:
-    return arrays
-  largest = np.max(shapes, axis=0)
-  return [np.pad(array, [(0, 0), *((0, size) for size in largest - shape)],
-                 constant_values=array.flat[0])
-          for array, shape in zip(arrays, shapes)]
+                  and 0 < self.rows <= max_rows)
+    self.key = self if not self.joins else (
+        signature, *((name, value.dtype.str, value.shape[1:])
+                     for name, value in sorted(inputs.items())))

@@ -1,35 +1,33 @@
-"""TF Serving's gRPC API: PredictionService and ModelService.
+"""TF Serving's gRPC API: PredictionService and ModelService."""
 
-Not here, and answered UNIMPLEMENTED: MultiInference and the reload of a
-configuration.
-"""
-
-from concurrent import futures
 import contextlib
 
 import grpc
 from tensorflow_serving.apis import classification_pb2
+from tensorflow_serving.apis import model_pb2
 from tensorflow_serving.apis import model_service_pb2_grpc
 from tensorflow_serving.apis import predict_pb2
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from kdwsd import errors
 from kdwsd.serving.server import codes
-from kdwsd.serving.server import inference
+from kdwsd.serving.server import servables
 from kdwsd.serving.server import tensor_protos
 
 
-def make_server(calls, address, *, pool, max_rpcs, max_request_bytes,
-                timeout_seconds):
-  """Makes a server that holds its port and answers once it is started.
+def make_server(model, batcher, metrics, address, *, pool, max_rpcs,
+                max_request_bytes, timeout_seconds):
+  """Makes a server that holds its port, and answers once it is started.
 
   Args:
-    calls: `inference.Inference`.
+    model: `models.Model`.
+    batcher: `batching.Batcher`.
+    metrics: `metrics.Metrics`.
     address: "host:port"; port 0 for any that is free.
     pool: `concurrent.futures.ThreadPoolExecutor`.
     max_rpcs: that may wait for a thread; one more is RESOURCE_EXHAUSTED.
     max_request_bytes: a longer request is RESOURCE_EXHAUSTED.
-    timeout_seconds: for calls without a deadline of their own.
+    timeout_seconds: for calls without an earlier deadline of their own.
 
   Returns:
     (`grpc.Server`, its port); `errors.InputError` if that is taken.
@@ -39,7 +37,7 @@ def make_server(calls, address, *, pool, max_rpcs, max_request_bytes,
           ("grpc.so_reuseport", 0),  # Else a taken port goes unnoticed.
           ("grpc.max_receive_message_length", max_request_bytes),
           ("grpc.max_send_message_length", -1)])
-  service = _Service(calls, timeout_seconds)
+  service = _Service(model, batcher, metrics, timeout_seconds)
   prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
       service, server)
   model_service_pb2_grpc.add_ModelServiceServicer_to_server(service, server)
@@ -54,52 +52,34 @@ def make_server(calls, address, *, pool, max_rpcs, max_request_bytes,
 
 class _Service(prediction_service_pb2_grpc.PredictionServiceServicer,
                model_service_pb2_grpc.ModelServiceServicer):
-  """Both services; the methods, and what they take, are those of the protos."""
+  """Both services; methods and their arguments are those of the protos."""
 
-  def __init__(self, calls, timeout_seconds):
-    self._inference = calls
+  def __init__(self, model, batcher, metrics, timeout_seconds):
+    self._model, self._batcher, self._metrics = model, batcher, metrics
     self._timeout = timeout_seconds
 
   def Predict(self, request, context):
     response = predict_pb2.PredictResponse()
     with self._call(request, context, "Predict"):
-      signature = self._inference.model.find(request.model_spec).signature(
-          request.model_spec.signature_name)
-      wanted = request.output_filter or sorted(signature.outputs)
-      if len(set(wanted) & set(signature.outputs)) < len(wanted):
+      outputs = self._run(request, context, response)
+      names = request.output_filter or sorted(outputs)
+      if len(set(names) & set(outputs)) < len(names):
         raise codes.invalid(
-            "output_filter: expected some of "
-            f"{', '.join(sorted(signature.outputs))}, each once. Received: "
-            f"{', '.join(wanted)}.")
-      outputs = self._run(request, context, response, signature, {
-          name: tensor_protos.read(name, proto)
-          for name, proto in request.inputs.items()})
-      for name in wanted:
+            "output_filter: expected distinct names out of "
+            f"{', '.join(sorted(outputs))}. Received: {', '.join(names)}.")
+      for name in names:
         tensor_protos.write(outputs[name], response.outputs[name])
     return response
 
   def Classify(self, request, context):
     response = classification_pb2.ClassificationResponse()
     with self._call(request, context, "Classify"):
-      signature = self._inference.classifier(request.model_spec)
-      outputs = self._run(request, context, response, signature, {
-          "inputs": tensor_protos.read_examples(request.input)})
-      response.result.CopyFrom(inference.classification(signature, outputs))
+      outputs = self._run(request, context, response)
+      for row in zip(*servables.classification(outputs)):
+        response.result.classifications.add(classes=[
+            {"label": label.decode("utf-8", "replace"), "score": score}
+            for label, score in zip(*row)])
     return response
-
-  def Regress(self, request, context):
-    with self._call(request, context, "Regress"):
-      self._inference.regress(request.model_spec)
-
-  def MultiInference(self, request, context):
-    self._refuse("MultiInference", context)
-
-  def HandleReloadConfigRequest(self, request, context):
-    self._refuse("HandleReloadConfigRequest", context)
-
-  def _refuse(self, method, context):
-    """As gRPC does by itself, but that logs a fault of the server."""
-    context.abort(codes.Code.UNIMPLEMENTED, f"{method} is not served here.")
 
   def GetModelMetadata(self, request, context):
     with self._call(request, context):
@@ -107,17 +87,23 @@ class _Service(prediction_service_pb2_grpc.PredictionServiceServicer,
         raise codes.invalid(
             "metadata_field: expected signature_def. Received: "
             f"{', '.join(request.metadata_field) or 'none'}.")
-      return self._inference.metadata(request.model_spec)
+      return self._model.metadata(request.model_spec)
 
   def GetModelStatus(self, request, context):
     with self._call(request, context):
-      return self._inference.status(request.model_spec)
+      return self._model.status(request.model_spec)
+
+  def _refuse(self, request, context):
+    """Without it gRPC would log the call as a fault of the server."""
+    context.abort(codes.Code.UNIMPLEMENTED, "The method is not served here.")
+
+  Regress = MultiInference = HandleReloadConfigRequest = _refuse
 
   @contextlib.contextmanager
   def _call(self, request, context, api=None):
-    """Makes errors the call's status; one of a named API is measured."""
+    """Turns errors into the call's status; measures it if it has an API."""
     try:
-      with (self._inference.call(request.model_spec.name, api, "GRPC")
+      with (self._metrics.call(request.model_spec.name, api, "GRPC")
             if api else contextlib.nullcontext()):
         if not request.HasField("model_spec"):
           raise codes.invalid("Missing ModelSpec")
@@ -125,16 +111,13 @@ class _Service(prediction_service_pb2_grpc.PredictionServiceServicer,
     except codes.ServingError as error:
       context.abort(error.code, error.message)
 
-  def _run(self, request, context, response, signature, inputs):
-    """Returns outputs; the response tells what they are of."""
-    response.model_spec.name = request.model_spec.name
-    response.model_spec.version.value = signature.version
-    response.model_spec.signature_name = signature.name
-    future = self._inference.submit(signature, inputs)
+  def _run(self, request, context, response):
+    """Returns the outputs; fills in the response's `model_spec`."""
+    signature, inputs = self._model.find(request.model_spec).read(request)
+    response.model_spec.CopyFrom(model_pb2.ModelSpec(
+        name=self._model.name, version={"value": signature.version},
+        signature_name=signature.name))
     left = context.time_remaining()
-    try:
-      return future.result(
-          self._timeout if left is None else min(left, self._timeout))
-    except futures.TimeoutError as error:
-      future.cancel()
-      raise inference.too_late() from error
+    return codes.result(
+        self._batcher.submit(signature, inputs),
+        self._timeout if left is None else min(left, self._timeout))

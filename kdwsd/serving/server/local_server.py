@@ -5,12 +5,11 @@ from concurrent import futures
 from kdwsd.serving.server import batching
 from kdwsd.serving.server import grpc_service
 from kdwsd.serving.server import http_server
-from kdwsd.serving.server import inference
 from kdwsd.serving.server import metrics as metrics_lib
 from kdwsd.serving.server import models
 from kdwsd.serving.server import rest
 
-# Beyond calls in flight: they refuse calls, and tell the status meanwhile.
+# Beyond calls in progress: they refuse calls, and report the status meanwhile.
 _SPARE_THREADS = 8
 
 
@@ -26,8 +25,8 @@ class LocalServer:
   """
 
   def __init__(self, options):
-    """Takes the ports, or raises `errors.InputError`; answers nothing yet."""
-    metrics = metrics_lib.Metrics(options.model_name)
+    """Binds the ports, or raises `errors.InputError`; answers nothing yet."""
+    metrics = metrics_lib.Metrics(options.model_name, options.max_in_flight)
     threads = options.max_in_flight + _SPARE_THREADS
     timeout = options.rest_api_timeout_in_ms / 1e3
     host = f"[{options.host}]" if ":" in options.host else options.host
@@ -37,41 +36,39 @@ class LocalServer:
         options.model_name, options.model_base_path,
         labels=options.version_labels,
         poll_seconds=options.file_system_poll_wait_seconds)
+    metrics.versions_available.set_function(
+        lambda: len(self.model.available()))
     self._batcher = batching.Batcher(
-        max_batch_size=options.max_batch_size if options.enable_batching else 1,
+        max_batch_size=options.max_batch_size if options.enable_batching else 0,
+        max_request_rows=options.max_request_rows,
         batch_timeout_micros=options.batch_timeout_micros,
-        num_threads=options.num_batch_threads, metrics=metrics,
-        pad_variable_length_inputs=options.pad_variable_length_inputs)
-    calls = inference.Inference(
-        self.model, self._batcher, metrics,
-        max_in_flight=options.max_in_flight,
-        max_request_rows=options.max_request_rows)
+        num_threads=options.num_batch_threads, metrics=metrics)
     try:
       self._grpc, self.grpc_port = grpc_service.make_server(
-          calls, f"{host}:{options.port}", pool=self._pool,
-          max_rpcs=4 * threads, max_request_bytes=options.max_request_bytes,
-          timeout_seconds=timeout)
+          self.model, self._batcher, metrics, f"{host}:{options.port}",
+          pool=self._pool, max_rpcs=4 * threads, timeout_seconds=timeout,
+          max_request_bytes=options.max_request_bytes)
       self._http = http_server.HttpServer(
           options.host, options.rest_api_port,
-          rest.Rest(calls, metrics, timeout_seconds=timeout).answer,
+          rest.Rest(self.model, self._batcher, metrics).answer,
           max_connections=options.max_connections,
           max_request_bytes=options.max_request_bytes,
-          read_seconds=options.read_seconds)
-      self.rest_port = self._http.port
+          read_seconds=options.read_seconds, answer_seconds=timeout)
     except Exception:
       self._batcher.stop()
       raise
+    self.rest_port = self._http.port
 
   def start(self):
     """Loads the model, or raises `errors.InputError`; then answers."""
     self.model.start()
     self._grpc.start()
-    self._http.start()
+    self._http.listen()
 
   def stop(self):
-    """Takes no new calls, answers those it has, and lets go."""
+    """Takes no new calls, answers those in progress, and frees everything."""
     grpc_stopped = self._grpc.stop(self._drain_seconds)
-    self._http.stop(self._drain_seconds)
+    self._http.close(self._drain_seconds)
     grpc_stopped.wait()
     self.model.stop()
     self._batcher.stop()

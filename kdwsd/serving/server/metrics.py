@@ -1,11 +1,18 @@
-"""What the server counts, for Prometheus.
+"""Calls in progress, limited and measured for Prometheus.
 
-Metrics that TF Serving has too bear its names and labels, so that a dashboard
-made for the one shows the other. Source: TF Serving 2.15,
-servables/tensorflow/util.cc and util/prometheus_exporter.cc.
+Metrics that TF Serving has too have its names and labels, so that a dashboard
+works with both. Source: TF Serving 2.15, servables/tensorflow/util.cc and
+util/prometheus_exporter.cc.
 """
 
+import contextlib
+import threading
+import time
+
+from absl import logging
 import prometheus_client
+
+from kdwsd.serving.server import codes
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -18,62 +25,78 @@ prometheus_client.disable_created_metrics()
 
 
 class Metrics:
-  """What the server counts; every method may be called from any thread.
+  """Metrics of one server; safe in any thread.
 
   Attributes:
-    calls_in_flight, versions_available: `prometheus_client.Gauge`.
+    examples: counter of rows of successful calls.
+    batch_rows, batch_run: histograms of one run: rows, microseconds.
+    calls_in_flight, versions_available: gauges.
   """
 
-  def __init__(self, model_name):
-    self._model_name = model_name
+  def __init__(self, model_name, max_in_flight):
+    self._model_name, self._max_in_flight = model_name, max_in_flight
+    self._free = threading.Semaphore(max_in_flight)
     self._registry = prometheus_client.CollectorRegistry()
 
     def new(kind, *arguments, **named):
-      return kind(*arguments, registry=self._registry, **named)
+      return getattr(prometheus_client, kind)(
+          *arguments, registry=self._registry, **named)
 
-    # Makes ...request_count, TF Serving's, and ...request_sum besides: a
-    # counter of this library would have to be called ...request_count_total.
+    # A summary makes ...request_count, TF Serving's, and ...request_sum; a
+    # counter of this library would be called ...request_count_total.
     self._requests = new(
-        prometheus_client.Summary, ":tensorflow:serving:request",
+        "Summary", ":tensorflow:serving:request",
         "Microseconds of requests, by status.", ["model_name", "status"])
     self._latency = new(
-        prometheus_client.Histogram, ":tensorflow:serving:request_latency",
+        "Histogram", ":tensorflow:serving:request_latency",
         "Microseconds of requests.", ["model_name", "API", "entrypoint"],
         buckets=_LATENCIES)
-    self._examples = new(
-        prometheus_client.Counter,
-        ":tensorflow:serving:request_example_count_total",
-        "Rows of requests that were answered well.", ["model"])
-    self._batch_rows = new(
-        prometheus_client.Histogram, "kdwsd_batch_rows",
-        "Rows of one run of a signature.", buckets=_ROWS)
-    self._batch_run = new(
-        prometheus_client.Histogram, "kdwsd_batch_run_microseconds",
+    self.examples = new(
+        "Counter", ":tensorflow:serving:request_example_count_total",
+        "Rows of successful requests.", ["model"]).labels(model_name)
+    self.batch_rows = new("Histogram", "kdwsd_batch_rows",
+                          "Rows of one run of a signature.", buckets=_ROWS)
+    self.batch_run = new(
+        "Histogram", "kdwsd_batch_run_microseconds",
         "Microseconds of one run of a signature.", buckets=_LATENCIES)
     self.calls_in_flight = new(
-        prometheus_client.Gauge, "kdwsd_calls_in_flight",
-        "Requests being answered.")
+        "Gauge", "kdwsd_calls_in_flight", "Requests in progress.")
     self.versions_available = new(
-        prometheus_client.Gauge, "kdwsd_versions_available",
-        "Versions that answer requests.")
+        "Gauge", "kdwsd_versions_available", "Versions that answer requests.")
 
-  def count_call(self, model_name, api, entrypoint, status, seconds):
-    """Counts a call of an API, "Predict", by "REST" or "GRPC"."""
-    # Each name takes memory, and anybody can make them up.
-    if model_name != self._model_name:
-      model_name = "(other)"
-    self._requests.labels(model_name, status).observe(1e6 * seconds)
-    self._latency.labels(model_name, api, entrypoint).observe(1e6 * seconds)
+  @contextlib.contextmanager
+  def call(self, model_name, api, entrypoint):
+    """Admits and measures a call of an API, "Predict", by "REST" or "GRPC".
 
-  def count_examples(self, number):
-    """Counts the rows of a call that was answered well."""
-    self._examples.labels(self._model_name).inc(number)
-
-  def count_batch(self, num_rows, seconds):
-    """Counts one run of a signature."""
-    self._batch_rows.observe(num_rows)
-    self._batch_run.observe(1e6 * seconds)
+    Every exception inside is raised again as a `codes.ServingError`.
+    """
+    start, code = time.monotonic(), codes.Code.OK
+    admitted = self._free.acquire(blocking=False)
+    try:
+      if not admitted:
+        raise codes.ServingError(
+            codes.Code.UNAVAILABLE, f"Busy: {self._max_in_flight} calls in "
+            "progress (--max_in_flight). Try again.")
+      self.calls_in_flight.inc()
+      yield
+    except Exception as error:
+      # Under its name the error is deleted at the end; another name would make
+      # a cycle that keeps the version in memory.
+      error = codes.from_exception(error)
+      code = error.code
+      if code == codes.Code.INTERNAL:
+        logging.error("A call of %s failed.", api, exc_info=True)
+      raise error
+    finally:
+      if admitted:
+        self.calls_in_flight.dec()
+        self._free.release()
+      if model_name != self._model_name:  # Each name takes memory.
+        model_name = "(other)"
+      micros = 1e6 * (time.monotonic() - start)
+      self._requests.labels(model_name, code.name).observe(micros)
+      self._latency.labels(model_name, api, entrypoint).observe(micros)
 
   def page(self):
-    """All of it in Prometheus' text format, as bytes."""
+    """All metrics in Prometheus' text format, as bytes."""
     return prometheus_client.generate_latest(self._registry)

@@ -1,76 +1,70 @@
-"""The versions of a model: watched on disk, loaded, swapped, let go.
+"""The versions of a model: watched on disk, loaded, swapped, unloaded.
 
-What TF Serving does with its policy `latest 1` and the versions that labels
-name: the newest version directory answers calls that name no version. A new
-one is loaded and warmed up beside the old one, then takes over at once; the
-old one goes when its last call has ended. One that does not load is reported
-in the status, and the old one goes on.
-
-Calls name a version by TF Serving's `ModelSpec`.
+As TF Serving with its policy `latest 1` and labels: the newest version
+directory answers calls that name no version. A new version is loaded and warmed
+up beside the old one, then takes over at once; the old one is freed when its
+last call has ended. A version that fails to load is reported in the status, and
+the old one stays. Calls name a version by TF Serving's `ModelSpec`.
 """
 
-import contextlib
-import gc
-import os
 import pathlib
 import re
 import threading
 import weakref
 
 from absl import logging
+from tensorflow_serving.apis import get_model_metadata_pb2
 from tensorflow_serving.apis import get_model_status_pb2
 
 from kdwsd import errors
 from kdwsd.serving.server import codes
 from kdwsd.serving.server import servables
 
+_NO_FAILURE = None, codes.ServingError(codes.Code.OK, "")
+
 
 class Model:
-  """A model of one name, in versions."""
+  """A model of one name, in versions.
+
+  The watching thread alone loads versions. It replaces `_loaded` as a whole and
+  never changes it in place, so that readers need no lock.
+  """
 
   def __init__(self, name, base_path, *, labels=None, poll_seconds=1.0):
     """Makes a model without versions; labels: {label: version}."""
     self.name = name
     self.base_path = pathlib.Path(base_path).absolute()
-    self.labels = dict(labels or {})
+    self.labels = labels or {}
     self._poll_seconds = poll_seconds
-    self._lock = threading.Lock()
     self._loaded = {}  # {version: LoadedVersion}, those that answer calls.
-    self._retired = []  # [(version, weak reference)]
-    self._statuses = {}  # {version: ModelVersionStatus}
-    self._failed = {}  # {version: what its files were like}
+    self._retired = weakref.WeakValueDictionary()  # {version: session}
+    self._failures = {}  # {version: (its files, ServingError)}
+    self._seen = []  # All versions so far, newest first.
+    self._loading = None  # A version.
     self._stopping = threading.Event()
     self._watcher = threading.Thread(
         target=self._watch, name="versions", daemon=True)
 
   def start(self):
-    """Loads what is there, then watches.
+    """Loads the versions on disk, then watches.
 
     Raises:
-      errors.InputError: there is no version that can be loaded, or one that a
-        label names is not there.
+      errors.InputError: there is no version that can be loaded, or a version
+        that a label names is missing or broken.
     """
-    there = self._versions_on_disk()
-    if not there:
+    self.poll()
+    missing = set(self.labels.values()) - set(self._loaded)
+    if missing or not self._loaded:
       raise errors.InputError(
           f"{self.base_path}: expected subdirectories whose names are numbers, "
-          "the versions of an export. Received: none.")
-    for label, version in self.labels.items():
-      if version not in there:
-        raise errors.InputError(
-            f"label {label}: expected a version in {self.base_path}: "
-            f"{', '.join(map(str, sorted(there)))}. Received: {version}.")
-    self.poll()
-    if not self._loaded or set(self.labels.values()) - set(self._loaded):
-      raise errors.InputError("; ".join(
-          f"{there[version]}: expected a SavedModel that can be served. "
-          f"Received: {status.status.error_message}"
-          for version, status in sorted(self._statuses.items())
-          if version not in self._loaded))
+          "the versions of an export, and among them those of the labels "
+          f"{self.labels}. Received: {sorted(self._versions_on_disk())}. "
+          + " ".join(f"Version {version}: {error.message}"
+                     for version, (_, error) in self._failures.items()))
     self._watcher.start()
 
   def stop(self):
-    """Ends the watch; a version being loaded is loaded first."""
+    """Ends the watch, after the load in progress if there is one."""
     self._stopping.set()
     if self._watcher.is_alive():
       self._watcher.join()
@@ -78,78 +72,95 @@ class Model:
   def find(self, spec):
     """The `servables.LoadedVersion` that a `ModelSpec` names.
 
-    It stays in memory while it is referred to. If there is none, it raises
+    It stays in memory while it is referenced. If there is none, it raises
     `codes.ServingError`.
     """
     if not spec.name:
       raise codes.invalid("ModelSpec has no name specified.")
     version = spec.version.value if spec.HasField("version") else None
-    with self._lock:
-      if spec.name == self.name:
-        if spec.HasField("version_label"):
-          if spec.version_label not in self.labels:
-            raise codes.invalid("Unrecognized servable version label: "
-                                f"{spec.version_label}")
-          version = self.labels[spec.version_label]
-        elif version is None:
-          version = max(self._loaded, default=None)
-        if version in self._loaded:
-          return self._loaded[version]
+    loaded = self._loaded
+    if spec.name == self.name:
+      if spec.HasField("version_label"):
+        if spec.version_label not in self.labels:
+          raise codes.invalid(
+              f"Unrecognized servable version label: {spec.version_label}")
+        version = self.labels[spec.version_label]
+      elif version is None:
+        version = max(loaded, default=None)
+      if version in loaded:
+        return loaded[version]
     asked = (f"Latest({spec.name})" if version is None
              else f"Specific({spec.name}, {version})")
     raise codes.ServingError(
         codes.Code.NOT_FOUND, f"Servable not found for request: {asked}")
 
-  def statuses(self, spec):
-    """`ModelVersionStatus` of one version or of all, newest first.
+  def status(self, spec):
+    """`GetModelStatusResponse`: one version, or all of them, newest first.
 
-    A label is not looked at, nor is it in TF Serving 2.15. If there is no such
-    version, it raises `codes.ServingError`.
+    A label is ignored, as in TF Serving 2.15. If there is no such version, it
+    raises `codes.ServingError`.
     """
     asked = spec.version.value if spec.HasField("version") else None
-    with self._lock:
-      found = [status for version, status in sorted(self._statuses.items())
-               if spec.name == self.name and asked in (None, version)]
+    found = [version for version in self._seen
+             if spec.name == self.name and asked in (None, version)]
     if not found:
       what = "any versions" if asked is None else f"version {asked}"
       raise codes.ServingError(
           codes.Code.NOT_FOUND, f"Could not find {what} of model {spec.name}")
-    return found[::-1]
+    return get_model_status_pb2.GetModelStatusResponse(
+        model_version_status=map(self._version_status, found))
+
+  def metadata(self, spec):
+    """`GetModelMetadataResponse`."""
+    loaded = self.find(spec)
+    response = get_model_metadata_pb2.GetModelMetadataResponse(
+        model_spec={"name": spec.name, "version": {"value": loaded.version}})
+    response.metadata["signature_def"].Pack(
+        get_model_metadata_pb2.SignatureDefMap(
+            signature_def=loaded.definitions))
+    return response
+
+  def _version_status(self, version):
+    state = ("AVAILABLE" if version in self._loaded else
+             "LOADING" if version == self._loading else
+             "UNLOADING" if version in self._retired else "END")
+    _, error = self._failures.get(version, _NO_FAILURE)
+    return get_model_status_pb2.ModelVersionStatus(
+        version=version, state=state, status={
+            "error_code": error.code.value[0], "error_message": error.message})
 
   def available(self):
-    """Numbers of the versions that answer calls, ascending."""
-    with self._lock:
-      return sorted(self._loaded)
+    """Versions that answer calls, ascending."""
+    return sorted(self._loaded)
 
   def poll(self):
-    """Looks at the directory once and does what it asks for."""
+    """Looks at the directory once; loads and retires versions accordingly."""
     there = self._versions_on_disk()
-    if there:  # With none at all, a share has gone: better stay.
-      latest = max(there)
-      keep = {latest, *self.labels.values()}
-      for version in sorted(keep & set(there)):
-        if not self._stopping.is_set() and version not in self._loaded:
-          self._load(there[version], version)
-      if latest in self._loaded:
-        for version in set(self._loaded) - keep:
-          with self._lock:
-            self._retired.append(
-                (version, weakref.ref(self._loaded.pop(version))))
-            self._set_status(version, "UNLOADING")
-    self._let_go()
+    if not there:  # A share is unmounted, for instance: keep what is loaded.
+      return
+    latest = max(there)
+    keep = {latest, *self.labels.values()}
+    for version in sorted(keep & set(there)):
+      if version not in self._loaded and not self._stopping.is_set():
+        self._load(there[version], version)
+    if latest in self._loaded:
+      for version in set(self._loaded) - keep:
+        self._retired[version] = self._loaded[version].session
+        logging.info("Unloading version %d of %s.", version, self.name)
+      self._loaded = {version: loaded for version, loaded
+                      in self._loaded.items() if version in keep}
 
   def _watch(self):
     while not self._stopping.wait(self._poll_seconds):
       try:
         self.poll()
       except Exception:  # pylint: disable=broad-exception-caught
-        logging.exception("Watching %s failed; going on.", self.base_path)
+        logging.exception("Watching %s failed; trying again.", self.base_path)
 
   def _versions_on_disk(self):
-    """Paths of the version directories, by number."""
+    """{version: path of its directory}."""
     try:
-      return {int(path.name): str(path)
-              for path in sorted(self.base_path.iterdir())
+      return {int(path.name): path for path in self.base_path.iterdir()
               if re.fullmatch("[0-9]{1,18}", path.name) and path.is_dir()}
     except OSError as error:
       if not self._loaded:
@@ -159,49 +170,23 @@ class Model:
       return {}
 
   def _load(self, path, version):
-    files = {}
-    for directory, _, names in os.walk(path):
-      for name in names:
-        with contextlib.suppress(OSError):  # It may go meanwhile.
-          stat = os.stat(os.path.join(directory, name))
-          files[directory, name] = stat.st_size, stat.st_mtime_ns
-    if self._failed.get(version) == files:
+    files = sorted((str(file), file.stat().st_size, file.stat().st_mtime_ns)
+                   for file in path.rglob("*"))
+    if self._failures.get(version, _NO_FAILURE)[0] == files:
       return
     logging.info("Loading version %d of %s.", version, self.name)
-    with self._lock:
-      self._set_status(version, "LOADING")
+    self._loading = version
+    self._seen = sorted({*self._seen, version}, reverse=True)
     try:
       loaded = servables.load(
-          path, version, lambda: not self._stopping.is_set())
+          str(path), version, lambda: not self._stopping.is_set())
+      self._loaded = {**self._loaded, version: loaded}
+      self._failures.pop(version, None)
+      logging.info("Version %d of %s is available.", version, self.name)
     except Exception as error:  # pylint: disable=broad-exception-caught
-      cause = codes.from_exception(error)
-      self._failed[version] = files
-      with self._lock:
-        self._set_status(version, "END", cause.code, cause.message)
+      error = codes.from_exception(error)
+      self._failures[version] = files, error
       logging.warning(
           "%s: expected a SavedModel that can be served. Received: %s. It is "
-          "tried again when its files change.", path, cause.message)
-      return
-    self._failed.pop(version, None)
-    with self._lock:
-      self._loaded[version] = loaded
-      self._set_status(version, "AVAILABLE")
-    logging.info("Version %d of %s is available.", version, self.name)
-
-  def _let_go(self):
-    """Notes which retired versions no call uses any more."""
-    if self._retired:
-      gc.collect()  # A loaded model is full of cycles.
-    for version, reference in list(self._retired):
-      if reference() is None:
-        self._retired.remove((version, reference))
-        with self._lock:
-          if version not in self._loaded:  # It may have come back.
-            self._set_status(version, "END")
-        logging.info("Version %d of %s is unloaded.", version, self.name)
-
-  def _set_status(self, version, state, code=codes.Code.OK, message=""):
-    """Notes what became of a version; the lock is held."""
-    self._statuses[version] = get_model_status_pb2.ModelVersionStatus(
-        version=version, state=state, status={
-            "error_code": code.value[0], "error_message": message})
+          "loaded again when its files change.", path, error.message)
+    self._loading = None

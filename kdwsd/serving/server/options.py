@@ -23,7 +23,6 @@ class Options:
   max_batch_size: int = 16
   batch_timeout_micros: int = 0
   num_batch_threads: int = 0
-  pad_variable_length_inputs: bool = False
   max_request_bytes: int = 32 * 2 ** 20
   max_request_rows: int = 128
   max_in_flight: int = 64

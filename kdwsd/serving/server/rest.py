@@ -4,26 +4,24 @@ Source: TF Serving 2.15, the page "RESTful API", and model_servers/
 http_rest_api_handler.cc and http_rest_api_util.cc.
 """
 
-import asyncio
+from concurrent import futures
 import re
-import threading
 import urllib.parse
 
 from absl import logging
 from google.protobuf import json_format
-import numpy as np
 from tensorflow_serving.apis import get_model_metadata_pb2
 from tensorflow_serving.apis import model_pb2
 
 from kdwsd.serving.server import codes
-from kdwsd.serving.server import inference
 from kdwsd.serving.server import json_requests
 from kdwsd.serving.server import metrics as metrics_lib
+from kdwsd.serving.server import servables
 
 JSON = "application/json"
 METRICS_PATH = "/monitoring/prometheus/metrics"
 
-# Bytes that are not parsed in the event loop: it would stand still for long.
+# Bytes that are not parsed in the event loop, which would stand still for long.
 _LONG_BODY = 2 ** 19
 
 # As in TF Serving, case counts in the method and in "metadata" alone, and a
@@ -38,98 +36,82 @@ _GET = re.compile(r"(?i)/v1/models(?:/(?P<name>[^/:]+))?" + _VERSION
 class Rest:
   """Answers requests in one event loop."""
 
-  def __init__(self, calls, metrics, *, timeout_seconds):
-    """Takes `inference.Inference` and `metrics.Metrics`."""
-    self._inference = calls
-    self._metrics = metrics
-    self._timeout = timeout_seconds
-    # JSON takes many times its length in memory, and parsing holds the
-    # interpreter anyway: one at a time bounds the one and does not harm the
-    # other.
-    self._parsing = threading.Lock()
+  def __init__(self, model, batcher, metrics):
+    """Takes `models.Model`, `batching.Batcher` and `metrics.Metrics`."""
+    self._model, self._batcher, self._metrics = model, batcher, metrics
+    # One at a time, as JSON takes many times its length in memory.
+    self._pool = futures.ThreadPoolExecutor(1, "json")
 
-  async def answer(self, method, path, body):
-    """Answers a request ("GET", path, bytes).
-
-    Returns:
-      (HTTP status, content type, bytes).
-    """
+  def answer(self, method, path, body, reply):
+    """Answers ("GET", path, bytes); see `http_server.HttpServer`."""
     try:
       if path == METRICS_PATH and method == "GET":
-        return 200, metrics_lib.CONTENT_TYPE, self._metrics.page()
-      return 200, JSON, await self._answer(method, path, body)
+        reply(200, metrics_lib.CONTENT_TYPE, self._metrics.page())
+        return
+      if not path.lower().startswith("/v1/"):
+        raise codes.ServingError(
+            codes.Code.NOT_FOUND, "Expected a path of /v1/models/ or "
+            f"{METRICS_PATH}. Received: {path}.")
+      pattern = {"GET": _GET, "POST": _POST}.get(method)
+      match = pattern.fullmatch(path) if pattern else None
+      if not match:
+        raise codes.invalid(f"Malformed request: {method} {path}")
+      spec = _spec(match)
+      if method == "POST":
+        yield from self._infer(match["method"], spec, body, reply)
+      elif match["metadata"] == "metadata":
+        reply(200, JSON, self._metadata(spec))
+      else:
+        reply(200, JSON, _json(self._model.status(spec)))
     except Exception as error:  # pylint: disable=broad-exception-caught
       if not isinstance(error, codes.ServingError):
         logging.exception("%s %s failed.", method, path)
       error = codes.from_exception(error)
-      content = json_requests.dump({"error": error.message})
-      return error.http_status, JSON, content
+      reply(error.http_status, JSON,
+            json_requests.dump({"error": error.message}))
 
-  async def _answer(self, method, path, body):
-    if not path.lower().startswith("/v1/"):
-      raise codes.ServingError(
-          codes.Code.NOT_FOUND, "Expected a path of /v1/models/ or "
-          f"{METRICS_PATH}. Received: {path}.")
-    pattern = {"GET": _GET, "POST": _POST}.get(method)
-    match = pattern.fullmatch(path) if pattern else None
-    if not match:
-      raise codes.invalid(f"Malformed request: {method} {path}")
-    spec = _spec(match)
-    if method == "GET":
-      if match["metadata"] == "metadata":
-        return self._metadata(spec)
-      return _json(self._inference.status(spec))
-    with self._inference.call(spec.name, match["method"].capitalize(), "REST"):
-      read = getattr(self, f"_{match['method']}")
+  def _infer(self, method, spec, body, reply):
+    with self._metrics.call(spec.name, method.capitalize(), "REST"):
       if len(body) > _LONG_BODY:
-        future, write = await asyncio.to_thread(self._read, read, spec, body)
+        read = self._pool.submit(self._read, method, spec, body)
+        yield read
+        future, write = codes.result(read, 0)
       else:
-        future, write = self._read(read, spec, body)
-      asked = asyncio.wrap_future(future)
-      late = asked.get_loop().call_later(self._timeout, asked.cancel)
-      try:
-        return write(await asked)
-      except asyncio.CancelledError as error:
-        raise inference.too_late() from error
-      finally:
-        late.cancel()
+        future, write = self._read(method, spec, body)
+      yield future
+      # Before the call is counted, which the client need not wait for.
+      reply(200, JSON, write(codes.result(future, 0)))
 
-  def _read(self, read, spec, body):
+  def _read(self, method, spec, body):
     """Returns the future of the outputs, and the function that writes them."""
-    with self._parsing:
-      document = json_requests.parse(body)
-      spec.signature_name = json_requests.signature_name(document)
-      return read(spec, document)
-
-  def _predict(self, spec, document):
-    signature = self._inference.model.find(spec).signature(spec.signature_name)
-    inputs, key = json_requests.read_inputs(document, signature.inputs)
-    return (self._inference.submit(signature, inputs),
-            lambda outputs: json_requests.write_outputs(outputs, key))
-
-  def _classify(self, spec, document):
-    examples = json_requests.read_examples(document)
-    signature = self._inference.classifier(spec)
-
-    def write(outputs):
-      result = inference.classification(signature, outputs)
-      return json_requests.dump({"results": [
-          [[one.label, *json_requests.plain("", np.float32([one.score]))]
-           for one in row.classes] for row in result.classifications]})
-
-    return self._inference.submit(signature, {"inputs": examples}), write
-
-  def _regress(self, spec, document):
-    del document  # Unused.
-    self._inference.regress(spec)
+    document = json_requests.parse(body)
+    spec.signature_name = json_requests.signature_name(document)
+    if method == "predict":
+      signature = self._model.find(spec).signature(spec)
+      inputs, key = json_requests.read_inputs(document, signature.inputs)
+      return (self._batcher.submit(signature, inputs),
+              lambda outputs: json_requests.write_outputs(outputs, key))
+    if method == "classify":
+      examples = json_requests.read_examples(document)
+      signature = self._model.find(spec).signature(spec, servables.CLASSIFY)
+      return self._batcher.submit(signature, {"inputs": examples}), _classes
+    raise codes.ServingError(
+        codes.Code.UNIMPLEMENTED, f"{method} is not served here.")
 
   def _metadata(self, spec):
-    response = self._inference.metadata(spec)
+    response = self._model.metadata(spec)
     # As TF Serving writes it: the map itself, not an `Any` of it.
     signatures = get_model_metadata_pb2.SignatureDefMap()
     response.metadata["signature_def"].Unpack(signatures)
     return (b'{\n"model_spec": %b,\n"metadata": {"signature_def": %b}\n}\n'
             % (_json(response.model_spec), _json(signatures)))
+
+
+def _classes(outputs):
+  """JSON of the outputs of a classify signature."""
+  rows = zip(*(json_requests.plain("", values)
+               for values in servables.classification(outputs)))
+  return json_requests.dump({"results": [list(zip(*row)) for row in rows]})
 
 
 def _spec(match):

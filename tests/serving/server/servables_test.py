@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from kdwsd.serving.server import codes
@@ -22,23 +23,28 @@ def fixture_loaded(path):
   return servables.load(path, 1)
 
 
+def _signature(loaded, name="", *method_name):
+  return loaded.signature(
+      model_pb2.ModelSpec(signature_name=name), *method_name)
+
+
 def test_signatures_are_those_of_the_export(loaded):
   assert set(loaded.signatures) == {
       "serving_default", "images", "classify", "many", "total", "slow"}
-  assert loaded.signature("") is loaded.signature("serving_default")
-  assert loaded.signature("classify").method_name == servables.CLASSIFY
-  images = loaded.signature("images").inputs["images"]
+  assert _signature(loaded) is _signature(loaded, "serving_default")
+  assert _signature(loaded, "classify").method_name == servables.CLASSIFY
+  images = _signature(loaded, "images").inputs["images"]
   assert images.shape.as_list() == [None, 2, 2, 3]
   assert images.dtype == tf.float32
-  assert loaded.signature("images").joins
-  assert not loaded.signature("total").joins  # Its output has no rows.
+  assert _signature(loaded, "images").joins
+  assert not _signature(loaded, "total").joins  # Its output has no rows.
   with pytest.raises(codes.ServingError) as caught:
-    loaded.signature("absent")
+    _signature(loaded, "absent")
   assert caught.value.code.name == "FAILED_PRECONDITION"
 
 
 def test_runs_a_signature(loaded):
-  outputs = loaded.signature("").run(
+  outputs = _signature(loaded).run(
       {"image_bytes": np.array([b"abc\0\0", b""], object)})
   np.testing.assert_allclose(
       outputs["probabilities"], [fakes.probabilities(b"12345", 1), [0, 1]])
@@ -51,27 +57,27 @@ def test_runs_a_signature(loaded):
     ({"images": np.zeros([1, 2, 2, 3], np.float32), "x": np.zeros(1)},
      "Sent extra: {x}"),
     ({"images": np.zeros([1, 2, 3, 3], np.float32)},
-     "float32 of shape [?,2,2,3]. Received: float32 of shape [1,2,3,3]"),
+     "float32 of shape (None, 2, 2, 3). Received: float32 of shape "
+     "(1, 2, 3, 3)"),
     ({"images": np.zeros([2, 2, 3], np.float32)}, "Received: float32 of"),
     ({"images": np.zeros([1, 2, 2, 3])}, "Received: float64"),
     ({"images": np.full([1, 2, 2, 3], b"", object)}, "Received: string"),
 ])
 def test_inputs_the_graph_is_not_made_for_are_refused(loaded, inputs, words):
   with pytest.raises(codes.ServingError) as caught:
-    loaded.signature("images").check(inputs)
+    _signature(loaded, "images").check(inputs)
   assert caught.value.code.name == "INVALID_ARGUMENT"
   assert words in caught.value.message
 
 
 def test_a_classify_signature_is_asked_for_by_its_method(loaded):
-  assert loaded.signature("classify", servables.CLASSIFY)
+  assert _signature(loaded, "classify", servables.CLASSIFY)
   with pytest.raises(codes.ServingError) as caught:
-    loaded.signature("", servables.CLASSIFY)
+    _signature(loaded, "", servables.CLASSIFY)
   assert caught.value.code.name == "INVALID_ARGUMENT"
-  assert "Was: tensorflow/serving/predict" in caught.value.message
-  assert "that method: classify" in caught.value.message
+  assert "Received: tensorflow/serving/predict" in caught.value.message
   with pytest.raises(codes.ServingError) as caught:
-    loaded.signature("absent", servables.CLASSIFY)
+    _signature(loaded, "absent", servables.CLASSIFY)
   assert caught.value.code.name == "INVALID_ARGUMENT"
 
 
@@ -105,7 +111,7 @@ def test_warm_up_requests_are_run_and_a_failing_one_fails_the_load(
   _write_warm_up(path, [fakes.warm_up_request(fakes.BAD)])
   with pytest.raises(tf.errors.InvalidArgumentError, match="image_bytes.0."):
     servables.load(path, 1)
-  monkeypatch.setattr(servables, "_MOST_WARM_UPS", 2)
+  monkeypatch.setattr(servables, "_MAX_WARM_UPS", 2)
   _write_warm_up(path, [fakes.warm_up_request(b"abc")] * 3)
   with pytest.raises(codes.ServingError, match="2 requests at most"):
     servables.load(path, 1)
