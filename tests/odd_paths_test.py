@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
 
 from PIL import Image
 import pytest
@@ -112,7 +113,8 @@ def test_export_predicts_as_the_run(place):
 
 
 def test_server_loads_an_export(place):
-  loaded = servables.load(str(place / "models [1]" / "a*" / "1"), 1)
+  path = str(place / "models [1]" / "a*" / "1")
+  loaded = servables.load(path, 1, threading.Event())
   assert "serving_default" in loaded.signatures
 
 

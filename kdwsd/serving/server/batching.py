@@ -26,7 +26,7 @@ class Batcher:
 
   def __init__(self, *, max_batch_size, max_request_rows, batch_timeout_micros,
                num_threads, metrics):
-    """Starts the threads.
+    """Makes the threads.
 
     Args:
       max_batch_size: rows joined at most; a call of more runs alone.
@@ -40,13 +40,9 @@ class Batcher:
     self._patience = 1e-6 * batch_timeout_micros
     self._metrics = metrics
     self._changed = threading.Condition()
-    self._groups = {}  # {key: calls}, oldest first call first.
-    self._stopping = False
-    self._threads = [
-        threading.Thread(target=self._work, name=f"batch-{n}", daemon=True)
-        for n in range(num_threads or os.cpu_count() or 1)]
-    for thread in self._threads:
-      thread.start()
+    self._groups = {}  # {key: calls that wait}
+    self._pool = futures.ThreadPoolExecutor(
+        num_threads or os.cpu_count(), "batch")
 
   def submit(self, signature, inputs):
     """Queues a run of a `servables.Signature` on {name: array}.
@@ -62,54 +58,46 @@ class Batcher:
           f"Expected {self._max_request_rows} rows a request at most "
           f"(--max_request_rows). Received: {call.rows}.")
     with self._changed:
-      if self._stopping:
+      try:
+        self._pool.submit(self._work, call.key)
+      except RuntimeError as error:
         raise codes.ServingError(
-            codes.Code.UNAVAILABLE, "The server is stopping.")
+            codes.Code.UNAVAILABLE, "The server is stopping.") from error
       self._groups.setdefault(call.key, []).append(call)
-      self._changed.notify()
+      self._changed.notify_all()
     return call.answer
 
   def stop(self):
     """Runs the calls that wait, then ends the threads."""
     with self._changed:
-      self._stopping = True
+      self._patience = 0
       self._changed.notify_all()
-    for thread in self._threads:
-      thread.join()
+    self._pool.shutdown()
 
-  def _work(self):
-    while calls := self._take():
-      self._run([call for call in calls
-                 if call.answer.set_running_or_notify_cancel()])
-      del calls  # The last reference to a retired version, perhaps.
-
-  def _take(self):
-    """Waits for calls to run together; none when the server stops."""
+  def _work(self, key):
+    """Runs calls of a key; there may be none, as each call has this called."""
     with self._changed:
-      while True:
-        now, waits = time.monotonic(), []
-        for key, calls in self._groups.items():
-          waits.append(calls[0].since + self._patience - now)
-          if (waits[-1] <= 0 or self._stopping or not calls[0].joins
-              or sum(call.rows for call in calls) >= self._max_rows):
-            return self._pop(key)
-        if self._stopping:
-          return []
-        self._changed.wait(min(waits, default=None))
-
-  def _pop(self, key):
-    calls = self._groups.pop(key)
-    number = max(1, sum(rows <= self._max_rows for rows in itertools.accumulate(
-        call.rows for call in calls)))
-    if calls[number:]:
+      while (calls := self._groups.get(key, [])) and calls[0].joins and (
+          sum(call.rows for call in calls) < self._max_rows):
+        left = calls[0].since + self._patience - time.monotonic()
+        if left <= 0:
+          break
+        self._changed.wait(left)
+      number = max(1, sum(
+          rows <= self._max_rows for rows in itertools.accumulate(
+              call.rows for call in calls)))
       self._groups[key] = calls[number:]
-      self._changed.notify()
-    return calls[:number]
+      if not self._groups[key]:
+        del self._groups[key]
+    calls = [call for call in calls[:number]
+             if call.answer.set_running_or_notify_cancel()]
+    if len(calls) > 1 and self._run(calls):
+      return
+    for call in calls:
+      self._run([call])
 
   def _run(self, calls):
-    """Answers calls by one run, or each by its own if that fails."""
-    if not calls:
-      return
+    """Runs calls as one; whether it has answered them, as it does one alone."""
     signature, inputs = calls[0].signature, calls[0].inputs
     if len(calls) > 1:
       inputs = {name: np.concatenate([call.inputs[name] for call in calls])
@@ -118,28 +106,24 @@ class Batcher:
     start = time.monotonic()
     try:
       outputs = signature.run(inputs)
-      results = [outputs]
-      if len(calls) > 1:
-        if any(value.shape[:1] != (ends[-1],) for value in outputs.values()):
-          signature.joins = False
-          raise ValueError("outputs without a row for each row of the inputs")
-        results = [dict(zip(outputs, parts)) for parts in zip(*(
-            np.split(value, ends[:-1]) for value in outputs.values()))]
     except Exception as error:  # pylint: disable=broad-exception-caught
       if len(calls) == 1:
         calls[0].answer.set_exception(codes.from_exception(error))
-        return
-      results = None
-    if results is None:
-      for call in calls:
-        self._run([call])
-      return
-    seconds = time.monotonic() - start
-    for call, result in zip(calls, results):
-      call.answer.set_result(result)
+      return False  # Whose fault it is shows when each runs alone.
+    micros = 1e6 * (time.monotonic() - start)
+    if len(calls) == 1:
+      calls[0].answer.set_result(outputs)
+    elif any(value.shape[:1] != (ends[-1],) for value in outputs.values()):
+      signature.joins = False
+      return False
+    else:
+      for call, end in zip(calls, ends):
+        call.answer.set_result({name: value[end - call.rows:end]
+                                for name, value in outputs.items()})
     self._metrics.examples.inc(ends[-1])
     self._metrics.batch_rows.observe(ends[-1])
-    self._metrics.batch_run.observe(1e6 * seconds)
+    self._metrics.batch_run.observe(micros)
+    return True
 
 
 class _Call:

@@ -48,20 +48,17 @@ class HttpServer(httpserver.HTTPServer):
         yields a `concurrent.futures.Future`, it is resumed once that is done,
         or late.
       max_connections: at the same time; one more is answered 503.
-      max_request_bytes: of a body, also of a decompressed one; a longer one is
-        answered 413.
-      read_seconds: for the headers, for the body, and for the client to take
-        the answer; then the connection is closed, after a 408 if a part of a
-        body has arrived.
+      max_request_bytes: of a body, also decompressed; more is answered 413.
+      read_seconds: for the headers, for the body (else 408), and for the client
+        to take the answer; then the connection is closed.
       answer_seconds: until `answer` is resumed late.
     """
     super().initialize(None, max_body_size=2 ** 62)  # `_Request` answers 413.
-    # Tornado's timeout costs a task for each request; see `_check_deadlines`.
-    self.conn_params.header_timeout = None
+    self.conn_params.header_timeout = None  # It costs a task for each request.
     self.answer, self.answer_seconds = answer, answer_seconds
-    self._max_connections = max_connections
-    self.max_bytes, self.seconds = max_request_bytes, read_seconds
-    self.connections, self.stopping = {}, False
+    self.max_bytes, self.read_seconds = max_request_bytes, read_seconds
+    self.connections, self._max_connections = {}, max_connections
+    self.stopping = False
     self._socket = socket.socket(
         socket.AF_INET6 if ":" in host else socket.AF_INET)
     self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -87,14 +84,11 @@ class HttpServer(httpserver.HTTPServer):
   def close(self, seconds):
     """Closes the port, and waits up to `seconds` for requests in progress."""
     if self._thread.is_alive():
-      asyncio.run_coroutine_threadsafe(
-          self._drain(seconds), self.loop).result()
+      asyncio.run_coroutine_threadsafe(self._drain(seconds), self.loop).result()
       self.loop.call_soon_threadsafe(self.loop.stop)
       self._thread.join()
       self.loop.close()
     self._socket.close()
-
-  # All that follows runs in the loop.
 
   async def _drain(self, seconds):
     deadline = time.monotonic() + seconds
@@ -148,10 +142,10 @@ class _Request(httputil.HTTPMessageDelegate):
     self._server, self._connection = server, connection
     self._chunks, self._length = [], 0
     self.method, self._steps, self._answered = None, None, False
-    self._set_deadline()
+    self._set_deadline(server.read_seconds)
 
-  def _set_deadline(self):
-    self.deadline = time.monotonic() + self._server.seconds
+  def _set_deadline(self, seconds):
+    self.deadline = time.monotonic() + seconds
 
   def is_late(self):
     """Called after the deadline."""
@@ -160,12 +154,13 @@ class _Request(httputil.HTTPMessageDelegate):
     elif self._steps:
       self._resume()
     else:
-      self._refuse(408, f"Expected the body within {self._server.seconds:g} s "
+      seconds = self._server.read_seconds
+      self._refuse(408, f"Expected the body within {seconds:g} s "
                    f"(--read_seconds). Received: {self._length} bytes of it.")
       self._connection.finish()  # It closes once the answer is sent.
 
   def headers_received(self, start_line, headers):
-    self._set_deadline()
+    self._set_deadline(self._server.read_seconds)
     self.method, self._path, _ = start_line
     self._gzip = (zlib.decompressobj(wbits=31)
                   if "gzip" in headers.get("Content-Encoding", "") else None)
@@ -196,9 +191,9 @@ class _Request(httputil.HTTPMessageDelegate):
       self._connection.finish()
       return
     body, self._chunks = b"".join(self._chunks), []
+    self._set_deadline(self._server.answer_seconds)
     self._steps = self._server.answer(
         self.method, self._path, body, self._reply)
-    self.deadline = time.monotonic() + self._server.answer_seconds
     # Not at once: requests that arrive together are then joined in a batch.
     self._server.loop.call_soon(self._resume)
 
@@ -225,7 +220,7 @@ class _Request(httputil.HTTPMessageDelegate):
 
   def _write(self, status, content_type, content):
     self._answered = True
-    self._set_deadline()
+    self._set_deadline(self._server.read_seconds)
     headers = httputil.HTTPHeaders({
         "Content-Type": content_type, "Content-Length": str(len(content))})
     if status == 503:

@@ -17,22 +17,23 @@ from kdwsd.serving.server import codes
 from kdwsd.serving.server import tensor_protos
 
 ROW, COLUMN = "instances", "inputs"
+
+# Of a repeated key the first value counts, as in TF Serving. NaN and Infinity
+# are `np.float64`, which tells them from numbers too large for a float.
+_DECODER = json.JSONDecoder(
+    parse_constant=np.float64,
+    object_pairs_hook=lambda pairs: dict(reversed(pairs)))
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 _NUMBERS = {int, float, np.float64}
 
 
 def parse(body):
-  """Parses a body, which must be an object.
-
-  Of a repeated key the first value counts, as in TF Serving. NaN and Infinity
-  are `np.float64`, which tells them from numbers too large for a float.
-  """
+  """Parses a body, which must be an object."""
   if not body.strip():
     raise codes.invalid("JSON Parse error: The document is empty")
   try:
-    document = json.loads(
-        body, parse_constant=np.float64,
-        object_pairs_hook=lambda pairs: dict(reversed(pairs)))
-  except (ValueError, RecursionError) as error:  # Also UTF-8 and huge integers.
+    document = _DECODER.decode(body.decode("utf-8"))
+  except (ValueError, RecursionError) as error:  # Also of huge integers.
     raise codes.invalid(f"JSON Parse error: {error}") from error
   return _expect(isinstance(document, dict), "JSON", "an object", document)
 
@@ -50,13 +51,11 @@ def read_inputs(document, specs):
   Returns:
     ({name: array}, the key that held them: `ROW` or `COLUMN`).
   """
-  keys = [key for key in (ROW, COLUMN) if key in document]
-  if len(keys) != 1:
+  if (ROW in document) == (COLUMN in document):
     raise codes.invalid(
-        f"Missing '{COLUMN}' or '{ROW}' key" if not keys else
         f"JSON: expected one of the keys '{COLUMN}' and '{ROW}'. Received: "
-        "both.")
-  key, = keys
+        f"{'both' if ROW in document else 'neither'}.")
+  key = ROW if ROW in document else COLUMN
   columns = (_from_rows if key == ROW else _from_columns)(document[key], specs)
   return {name: array(value, specs[name].dtype, f"{key}: input {name}")
           for name, value in columns.items()}, key
@@ -135,13 +134,8 @@ def array(value, dtype, where):
 
 def _numbers(flat, dtype, where):
   """[N] array of a list of numbers or booleans."""
-  allowed = (_NUMBERS if dtype in (tf.float32, tf.float64)
-             else {bool} if dtype == tf.bool
-             else {int} if dtype.is_integer else None)
-  if allowed is None:
-    raise codes.ServingError(
-        codes.Code.UNIMPLEMENTED,
-        f"{where}: type {dtype.name} cannot be read from JSON.")
+  allowed = ({int} if dtype.is_integer else {bool} if dtype == tf.bool else
+             _NUMBERS if dtype in (tf.float32, tf.float64) else set())
   for wrong in set(map(type, flat)) - allowed:
     _expect(False, where, f"values of type {dtype.name}",
             next(one for one in flat if type(one) is wrong))
@@ -226,4 +220,4 @@ def plain(name, values):
 
 def dump(document):
   """JSON as bytes. Not finite numbers are NaN, Infinity and -Infinity."""
-  return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
+  return _ENCODER.encode(document).encode("utf-8", "replace")

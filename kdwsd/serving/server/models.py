@@ -32,15 +32,13 @@ class Model:
 
   def __init__(self, name, base_path, *, labels=None, poll_seconds=1.0):
     """Makes a model without versions; labels: {label: version}."""
-    self.name = name
+    self.name, self.labels = name, labels or {}
     self.base_path = pathlib.Path(base_path).absolute()
-    self.labels = labels or {}
     self._poll_seconds = poll_seconds
     self._loaded = {}  # {version: LoadedVersion}, those that answer calls.
     self._retired = weakref.WeakValueDictionary()  # {version: session}
     self._failures = {}  # {version: (its files, ServingError)}
     self._seen = []  # All versions so far, newest first.
-    self._loading = None  # A version.
     self._stopping = threading.Event()
     self._watcher = threading.Thread(
         target=self._watch, name="versions", daemon=True)
@@ -53,8 +51,7 @@ class Model:
         that a label names is missing or broken.
     """
     self.poll()
-    missing = set(self.labels.values()) - set(self._loaded)
-    if missing or not self._loaded:
+    if not self._loaded or set(self.labels.values()) - set(self._loaded):
       raise errors.InputError(
           f"{self.base_path}: expected subdirectories whose names are numbers, "
           "the versions of an export, and among them those of the labels "
@@ -69,11 +66,14 @@ class Model:
     if self._watcher.is_alive():
       self._watcher.join()
 
-  def find(self, spec):
-    """The `servables.LoadedVersion` that a `ModelSpec` names.
+  def available(self):
+    """Versions that answer calls, ascending."""
+    return sorted(self._loaded)
 
-    It stays in memory while it is referenced. If there is none, it raises
-    `codes.ServingError`.
+  def find(self, spec):
+    """The `servables.LoadedVersion` of a `ModelSpec`, or `codes.ServingError`.
+
+    It stays in memory while it, or a signature of it, is referenced.
     """
     if not spec.name:
       raise codes.invalid("ModelSpec has no name specified.")
@@ -94,6 +94,16 @@ class Model:
     raise codes.ServingError(
         codes.Code.NOT_FOUND, f"Servable not found for request: {asked}")
 
+  def metadata(self, spec):
+    """`GetModelMetadataResponse`; raises as `find`."""
+    loaded = self.find(spec)
+    response = get_model_metadata_pb2.GetModelMetadataResponse(
+        model_spec={"name": spec.name, "version": {"value": loaded.version}})
+    response.metadata["signature_def"].Pack(
+        get_model_metadata_pb2.SignatureDefMap(
+            signature_def=loaded.definitions))
+    return response
+
   def status(self, spec):
     """`GetModelStatusResponse`: one version, or all of them, newest first.
 
@@ -107,31 +117,16 @@ class Model:
       what = "any versions" if asked is None else f"version {asked}"
       raise codes.ServingError(
           codes.Code.NOT_FOUND, f"Could not find {what} of model {spec.name}")
-    return get_model_status_pb2.GetModelStatusResponse(
-        model_version_status=map(self._version_status, found))
-
-  def metadata(self, spec):
-    """`GetModelMetadataResponse`."""
-    loaded = self.find(spec)
-    response = get_model_metadata_pb2.GetModelMetadataResponse(
-        model_spec={"name": spec.name, "version": {"value": loaded.version}})
-    response.metadata["signature_def"].Pack(
-        get_model_metadata_pb2.SignatureDefMap(
-            signature_def=loaded.definitions))
+    response = get_model_status_pb2.GetModelStatusResponse()
+    for version in found:
+      _, error = self._failures.get(version, _NO_FAILURE)
+      response.model_version_status.add(
+          version=version,
+          state=("AVAILABLE" if version in self._loaded else
+                 "UNLOADING" if version in self._retired else "END"),
+          status={"error_code": error.code.value[0],
+                  "error_message": error.message})
     return response
-
-  def _version_status(self, version):
-    state = ("AVAILABLE" if version in self._loaded else
-             "LOADING" if version == self._loading else
-             "UNLOADING" if version in self._retired else "END")
-    _, error = self._failures.get(version, _NO_FAILURE)
-    return get_model_status_pb2.ModelVersionStatus(
-        version=version, state=state, status={
-            "error_code": error.code.value[0], "error_message": error.message})
-
-  def available(self):
-    """Versions that answer calls, ascending."""
-    return sorted(self._loaded)
 
   def poll(self):
     """Looks at the directory once; loads and retires versions accordingly."""
@@ -163,11 +158,11 @@ class Model:
       return {int(path.name): path for path in self.base_path.iterdir()
               if re.fullmatch("[0-9]{1,18}", path.name) and path.is_dir()}
     except OSError as error:
-      if not self._loaded:
-        raise errors.InputError(
-            f"{self.base_path}: expected the directory of an export. "
-            f"Received: {error.strerror}.") from error
-      return {}
+      if self._loaded:
+        return {}
+      raise errors.InputError(
+          f"{self.base_path}: expected the directory of an export. Received: "
+          f"{error.strerror}.") from error
 
   def _load(self, path, version):
     files = sorted((str(file), file.stat().st_size, file.stat().st_mtime_ns)
@@ -175,11 +170,8 @@ class Model:
     if self._failures.get(version, _NO_FAILURE)[0] == files:
       return
     logging.info("Loading version %d of %s.", version, self.name)
-    self._loading = version
-    self._seen = sorted({*self._seen, version}, reverse=True)
     try:
-      loaded = servables.load(
-          str(path), version, lambda: not self._stopping.is_set())
+      loaded = servables.load(str(path), version, self._stopping)
       self._loaded = {**self._loaded, version: loaded}
       self._failures.pop(version, None)
       logging.info("Version %d of %s is available.", version, self.name)
@@ -189,4 +181,4 @@ class Model:
       logging.warning(
           "%s: expected a SavedModel that can be served. Received: %s. It is "
           "loaded again when its files change.", path, error.message)
-    self._loading = None
+    self._seen = sorted({*self._seen, version}, reverse=True)

@@ -123,22 +123,17 @@ class LoadedVersion:
         "inputs": tensor_protos.read_examples(request.input)}
 
 
-def load(path, version, is_wanted=lambda: True):
-  """Loads a version and replays its warm-up requests.
+def load(path, version, stopping):
+  """Loads a `LoadedVersion` from a directory and replays its warm-up requests.
 
-  Args:
-    path: directory of a SavedModel.
-    version: its number.
-    is_wanted: called between warm-up requests, which end when it is false.
-
-  Returns:
-    A `LoadedVersion`. It raises exceptions of many kinds where it is broken.
+  The requests end when the event `stopping` is set. It raises exceptions of
+  many kinds where the version is broken.
   """
   loaded = LoadedVersion(path, version)
   path = os.path.join(path, WARM_UP_FILE)
   requests = tf.data.TFRecordDataset(path) if os.path.exists(path) else ()
   for number, record in enumerate(requests):
-    if not is_wanted():
+    if stopping.is_set():
       break
     if number >= _MAX_WARM_UPS:
       raise codes.invalid(f"{path}: expected {_MAX_WARM_UPS} requests at most. "

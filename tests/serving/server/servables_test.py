@@ -1,6 +1,7 @@
 """A version is loaded with its signatures, and warmed up first."""
 
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def fixture_path(tmp_path_factory):
 
 @pytest.fixture(scope="module", name="loaded")
 def fixture_loaded(path):
-  return servables.load(path, 1)
+  return servables.load(path, 1, threading.Event())
 
 
 def _signature(loaded, name="", *method_name):
@@ -104,14 +105,16 @@ def test_warm_up_requests_are_run_and_a_failing_one_fails_the_load(
   other = prediction_log_pb2.PredictionLog()
   other.session_run_log.SetInParent()
   _write_warm_up(path, [fakes.warm_up_request(b"abc"), other, classify])
-  servables.load(path, 1)
+  servables.load(path, 1, threading.Event())
   assert runs == [("serving_default", 1), ("classify", 1)]
-  servables.load(path, 1, is_wanted=lambda: False)
+  stopping = threading.Event()
+  stopping.set()
+  servables.load(path, 1, stopping)
   assert len(runs) == 2
   _write_warm_up(path, [fakes.warm_up_request(fakes.BAD)])
   with pytest.raises(tf.errors.InvalidArgumentError, match="image_bytes.0."):
-    servables.load(path, 1)
+    servables.load(path, 1, threading.Event())
   monkeypatch.setattr(servables, "_MAX_WARM_UPS", 2)
   _write_warm_up(path, [fakes.warm_up_request(b"abc")] * 3)
   with pytest.raises(codes.ServingError, match="2 requests at most"):
-    servables.load(path, 1)
+    servables.load(path, 1, threading.Event())
