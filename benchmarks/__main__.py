@@ -3,7 +3,7 @@ r"""Measures this machine: `make bench`, or python -m benchmarks.
 Throughput (images/s) and peak memory of the converter, of the input pipeline,
 of a training step of the teacher, also as a share of the machine's peak FLOP/s
 in matrix products, and of a step of the student's stage 2 with the teacher
-online and cached. Each measurement runs in a process of its own. The images are
+online and cached. Each measurement runs in a separate process. The images are
 those of --images, of KDWSD_DATA, or drawn.
 
 `make bench-serving`, or --parts=serving: latency and throughput of students and
@@ -124,8 +124,8 @@ def main(_):
   content = {"machine": _machine(),
              "rows": [dataclasses.asdict(row) for row in rows]}
   if serving:
-    figures, left_out, content["serving"] = serving
-    tables.append(serving_rates.table(figures, left_out))
+    measured, left_out, content["serving"] = serving
+    tables.append(serving_rates.table(measured, left_out))
   files.write_json(FLAGS.output, content)
   print("\n\n".join([_machine(), *tables]) + f"\nWritten: {FLAGS.output}")
 
@@ -259,13 +259,13 @@ def _serving(paths, what, work):
     with open(path, "rb") as file:
       contents.append(file.read())
   logging.info("Measuring %s.", ", ".join(exports))
-  (figures, left_out), mib = processes.measure(
+  (measured, left_out), mib = processes.measure(
       serving_rates.measure, exports, contents,
       sorted({int(value) for value in FLAGS.batch_sizes}), FLAGS.clients,
       FLAGS.seconds, FLAGS.longest_request)
-  return figures, left_out, {
+  return measured, left_out, {
       "images": what, "cores": processes.num_cores(), "peak_mib": mib,
-      "rows": [dataclasses.asdict(row) for row in figures],
+      "rows": [dataclasses.asdict(row) for row in measured],
       "left_out": left_out}
 
 

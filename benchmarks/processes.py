@@ -1,7 +1,7 @@
-"""Processes of a benchmark: their cores and their memory.
+"""Cores and memory of the processes of a benchmark.
 
-Memory is the resident size of a process and all its children, added up: what
-they share is counted for each.
+Memory is the sum of the resident sizes of a process and all its children, so
+that pages they share count for each.
 """
 
 import multiprocessing
@@ -13,10 +13,10 @@ _SAMPLE_SECONDS = 0.05
 
 
 def measure(function, *arguments):
-  """Calls a function in a process of its own.
+  """Calls a function in a separate process.
 
   Returns:
-    (what it returned, peak resident MiB of it and its children together).
+    (its result, peak resident MiB of the process and its children).
   """
   import psutil  # pylint: disable=import-outside-toplevel
   context = multiprocessing.get_context("spawn")
@@ -35,7 +35,7 @@ def measure(function, *arguments):
       try:
         for one in [root, *root.children(recursive=True)]:
           total += one.memory_info().rss
-      except psutil.Error:  # One of them has just ended.
+      except psutil.Error:  # One of them has just exited.
         pass
       peak = max(peak, total)
       time.sleep(_SAMPLE_SECONDS)
@@ -50,12 +50,12 @@ def measure(function, *arguments):
   watcher.join()
   if process.exitcode:
     raise RuntimeError(
-        f"{function.__name__} ended with status {process.exitcode}.")
+        f"{function.__name__} exited with status {process.exitcode}.")
   return result, peak / 2 ** 20
 
 
 def pin(num_cores):
-  """Keeps this process and its children on so many cores, where it can."""
+  """Restricts this process and its children to so many cores, on Linux."""
   if hasattr(os, "sched_setaffinity"):
     there = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, set(there[:num_cores]))

@@ -92,8 +92,8 @@ def main(_):
         f"{config.stage}.")
   if config.stage == "kd_feature":
     raise errors.InputError(
-        f"--workdir: {FLAGS.workdir}: expected a run that knows labels. "
-        "Received: stage kd_feature, whose student has no classifier yet.")
+        f"--workdir: {FLAGS.workdir}: expected a run with a classifier. "
+        "Received: stage kd_feature, which trains features only.")
   measurable.tell(record_set, detector=config.stage == "wsd")
   model, config = folder.load_model(FLAGS.checkpoint)
   score = models.scorer(model)

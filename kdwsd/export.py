@@ -145,15 +145,16 @@ def main(_):
         "warmup_batch_sizes": batch_sizes,
         "formats": converted,
     })
-  _tell(saved_model.version_path(FLAGS.output, version), differences, converted)
+  _print_summary(saved_model.version_path(FLAGS.output, version), differences,
+                 converted)
 
 
 def _check_stage(config, other_formats):
   if config.stage == "kd_feature":
     # Stage 1 trains up to fc7 and leaves fc8 at its random initial weights.
     raise errors.InputError(
-        f"--workdir: {FLAGS.workdir}: expected a run that knows labels. "
-        "Received: stage kd_feature, whose student has no classifier yet; "
+        f"--workdir: {FLAGS.workdir}: expected a run with a classifier. "
+        "Received: stage kd_feature, which trains features only; "
         "export the run of stage kd_prediction that starts from it.")
   if config.stage == "wsd" and other_formats:
     raise errors.InputError(
@@ -299,15 +300,15 @@ def _text(value):
   return value if isinstance(value, str) else ", ".join(value)
 
 
-def _tell(path, differences, converted):
+def _print_summary(path, differences, converted):
   largest = max(differences.values())
   print(f"Exported: {path}\nLargest difference from the trained model in "
         f"TensorFlow's C++ session: {largest:.1e}.")
-  for name, figures in converted.items():
-    print(f"{name}: {figures['file']}, {figures['bytes'] / 2**20:.1f} MiB; on "
-          f"{figures['images']} images mAP {100 * figures['map']:.2f} "
-          f"(SavedModel {100 * figures['map_saved_model']:.2f}), largest "
-          f"difference {figures['max_difference']:.1e}.")
+  for name, metrics in converted.items():
+    print(f"{name}: {metrics['file']}, {metrics['bytes'] / 2**20:.1f} MiB; on "
+          f"{metrics['images']} images mAP {100 * metrics['map']:.2f} "
+          f"(SavedModel {100 * metrics['map_saved_model']:.2f}), largest "
+          f"difference {metrics['max_difference']:.1e}.")
 
 
 if __name__ == "__main__":

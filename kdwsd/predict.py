@@ -152,8 +152,8 @@ def _load_run(workdir):
   config = folder.read_config()
   if config.stage == "kd_feature":
     raise errors.InputError(
-        f"--model: {workdir}: expected a run that knows labels. Received: "
-        "stage kd_feature, whose student has no classifier yet.")
+        f"--model: {workdir}: expected a run with a classifier. Received: "
+        "stage kd_feature, which trains features only.")
   model, config = folder.load_model(_CHECKPOINT.value)
   logging.info("Model: run %s, stage %s, checkpoint %s.", workdir,
                config.stage, _CHECKPOINT.value)
@@ -221,14 +221,14 @@ def _predict_all(predictor, settings, found):
         else:
           _print(answers.as_text(answer, choice))
       bar.update()
-  _tell_pixels(dark, taken_for)
+  _report_pixels(dark, taken_for)
   if num_failed:
     print(f"{num_failed} of {len(found)} could not be predicted.",
           file=sys.stderr)
   return _EXIT_SOME_FAILED if num_failed else 0
 
 
-def _tell_pixels(dark, taken_for):
+def _report_pixels(dark, taken_for):
   """Reports dark images, and the ranges that images were scaled from."""
   if dark:
     from kdwsd.data import images  # pylint: disable=import-outside-toplevel
