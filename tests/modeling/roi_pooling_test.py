@@ -106,6 +106,23 @@ class CropAndResizeTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllEqual([0, 7, 7, 3], pooled.shape)
 
 
+class PoolTest(tf.test.TestCase, parameterized.TestCase):
+
+  @parameterized.parameters("crop_and_resize", "max")
+  def test_features_are_multiplied_by_the_factor_of_their_roi(self, kind):
+    rois = np.float32([[[0, 0, 1, 1], [np.nan] * 4, [0, 0, 1, 1]]])
+    factor = roi_pooling.score_factor(
+        np.float32([[0.5, np.inf, 2.0]]), np.array([[True, False, True]]),
+        scale=10.0, bias=1.0)
+    # 10 * 0.5 + 1, padding, 10 * 2 + 1.
+    self.assertAllEqual(factor, [[6.0, 0.0, 21.0]])
+    pooled = roi_pooling.pool(
+        kind, tf.ones([1, 8, 8, 2]), rois, factor, image_size=[64, 64],
+        stride=8)
+    self.assertAllClose(pooled, np.reshape(factor, [1, 3, 1, 1, 1])
+                        * np.ones([1, 3, 7, 7, 2]))
+
+
 class MaxPoolTest(tf.test.TestCase, parameterized.TestCase):
 
   @parameterized.parameters(

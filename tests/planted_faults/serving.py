@@ -72,24 +72,24 @@ FAULTS = {
     ],
     "kdwsd/serving/server/batching.py": [
         ("value[end - call.rows:end]", "value[:call.rows]"),
-        ("constant_values=array.flat[0])", "constant_values=0)"),
         ("signature.joins = False\n", "pass\n"),
-        ("rows + calls[number].rows <= self._max_rows",
-         "rows <= self._max_rows"),
+        ("rows <= self._max_rows for rows",
+         "rows <= 2 * self._max_rows for rows"),
+        ("and 0 < self.rows <= max_rows)", "and 0 < self.rows)"),
     ],
     "kdwsd/serving/server/codes.py": [
         ("Code.NOT_FOUND: 404", "Code.NOT_FOUND: 400"),
-        ("return _HTTP_STATUSES.get(self.code, 500)",
-         "return _HTTP_STATUSES.get(self.code, 400)"),
+        ("_HTTP_STATUSES.get(code, 500)", "_HTTP_STATUSES.get(code, 400)"),
     ],
     "kdwsd/serving/server/tensor_protos.py": [
         ("[context + one.SerializeToString() for one in examples]",
          "[one.SerializeToString() for one in examples]"),
-        ("if size * dtype.size > _MOST_BYTES:", "if size > _MOST_BYTES:"),
+        ("math.prod(shape) * dtype.size > _MAX_BYTES",
+         "math.prod(shape) > _MAX_BYTES"),
     ],
     "kdwsd/serving/server/models.py": [
-        ("version = max(self._loaded, default=None)",
-         "version = min(self._loaded, default=None)"),
+        ("version = max(loaded, default=None)",
+         "version = min(loaded, default=None)"),
     ],
     "export/client.py": [
         ("probability >= options.threshold]",

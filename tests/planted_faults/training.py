@@ -81,8 +81,7 @@ FAULTS = {
     ],
     "kdwsd/training/loop.py": [
         ("condition=new_best.test", "condition=lambda _: True"),
-        ("as_default(step=step), self._averaged():",
-         "as_default(step=step):"),
+        ("as_default(step=step), self._averaged():", "as_default(step=step):"),
         ("    with self._averaged():\n", "    if True:\n"),
         ("self._plateau.update(metrics[name])",
          "self._plateau.update(-metrics[name])"),
