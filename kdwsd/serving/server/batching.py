@@ -22,20 +22,18 @@ class Batcher:
 
   Calls are joined if they are of one signature of one version, and their inputs
   have equal types and equal shapes but for axis 0.
+
+  Args:
+    max_batch_size: rows joined at most; a call of more runs alone.
+    max_request_rows: a call of more is refused.
+    batch_timeout_micros: how long the first call of a batch waits for others.
+      With 0 only calls are joined that wait because all threads are busy.
+    num_threads: runs at the same time; 0: one a CPU core.
+    metrics: `metrics.Metrics`.
   """
 
   def __init__(self, *, max_batch_size, max_request_rows, batch_timeout_micros,
                num_threads, metrics):
-    """Makes the threads.
-
-    Args:
-      max_batch_size: rows joined at most; a call of more runs alone.
-      max_request_rows: a call of more is refused.
-      batch_timeout_micros: how long the first call of a batch waits for others.
-        With 0 only calls are joined that wait because all threads are busy.
-      num_threads: runs at the same time; 0: one a CPU core.
-      metrics: `metrics.Metrics`.
-    """
     self._max_rows, self._max_request_rows = max_batch_size, max_request_rows
     self._patience = 1e-6 * batch_timeout_micros
     self._metrics = metrics

@@ -19,15 +19,9 @@ def make_server(model, batcher, metrics, address, *, pool, max_rpcs,
                 max_request_bytes, timeout_seconds):
   """Makes a server that holds its port, and answers once it is started.
 
-  Args:
-    model: `models.Model`.
-    batcher: `batching.Batcher`.
-    metrics: `metrics.Metrics`.
-    address: "host:port"; port 0 for any that is free.
-    pool: `concurrent.futures.ThreadPoolExecutor`.
-    max_rpcs: that may wait for a thread; one more is RESOURCE_EXHAUSTED.
-    max_request_bytes: a longer request is RESOURCE_EXHAUSTED.
-    timeout_seconds: for calls without an earlier deadline of their own.
+  Of more than `max_rpcs` calls that wait for a thread of the pool, and to a
+  request of more than `max_request_bytes`, the answer is RESOURCE_EXHAUSTED.
+  Calls without an earlier deadline of their own have `timeout_seconds`.
 
   Returns:
     (`grpc.Server`, its port); `errors.InputError` if that is taken.

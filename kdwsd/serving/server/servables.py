@@ -44,12 +44,9 @@ class Signature:
   def check(self, inputs):
     """Raises `codes.ServingError` unless {name: array} fits the signature."""
     if inputs.keys() != self.inputs.keys():
-      missing = ",".join(sorted(self.inputs.keys() - inputs.keys()))
-      extra = ",".join(sorted(inputs.keys() - self.inputs.keys()))
       raise codes.invalid(
-          f"Signature {self.name}: expected the inputs "
-          f"{', '.join(sorted(self.inputs))}. Missing but required: "
-          f"{{{missing}}}. Sent extra: {{{extra}}}.")
+          f"Signature {self.name}: expected the inputs {sorted(self.inputs)}. "
+          f"Received: {sorted(inputs)}.")
     for name, value in inputs.items():
       tensor = self.inputs[name]
       if (value.dtype != tensor.dtype.as_numpy_dtype
@@ -106,7 +103,7 @@ class LoadedVersion:
       raise codes.ServingError(
           codes.Code.FAILED_PRECONDITION,
           f'Serving signature key "{name}" not found. Available: '
-          f"{', '.join(sorted(self.signatures)) or 'none'}.")
+          f"{sorted(self.signatures)}.")
     if method_name and (not found or found.method_name != method_name):
       raise codes.invalid(
           f"Signature {name}: expected method_name {method_name}. Received: "
