@@ -46,7 +46,7 @@ def signature_name(document):
 
 
 def read_inputs(document, specs):
-  """Reads a predict request; specs: {name: `tf.TensorSpec`} of the inputs.
+  """Reads a predict request; specs: {name: tensor, or its spec}, the inputs.
 
   Returns:
     ({name: array}, the key that held them: `ROW` or `COLUMN`).

@@ -218,6 +218,52 @@ def test_a_client_that_does_not_take_its_answer_is_left():
           server.port, b"GET /x HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200")
 
 
+def test_a_client_that_leaves_before_its_answer_harms_nothing(caplog):
+  entered, release = threading.Event(), threading.Event()
+
+  def answer(*_):
+    entered.set()
+    release.wait(10)
+    return 200, "text/plain", b"done"
+
+  with _server(answer, max_connections=1) as server:
+    with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+      one.sendall(b"GET /x HTTP/1.1\r\n\r\n")
+      assert entered.wait(10)
+    release.set()
+    end = time.monotonic() + 10
+    while server.connections:
+      assert time.monotonic() < end
+      time.sleep(0.01)
+    assert clients.Rest(server.port)("/y") == (200, "done")
+  assert not [record for record in caplog.records
+              if record.levelname == "ERROR"]
+
+
+def test_an_answer_is_resumed_late_and_once(caplog):
+  late, resumed = futures.Future(), []
+
+  def answer(method, path, body, reply):
+    del method, path, body  # Unused.
+    yield late
+    resumed.append(late.done())
+    reply(504, "text/plain", b"late")
+
+  server = http_server.HttpServer(
+      "127.0.0.1", 0, answer, max_connections=1, max_request_bytes=1,
+      read_seconds=10.0, answer_seconds=0.1)
+  server.listen()
+  rest = clients.Rest(server.port)
+  assert rest("/x") == (504, "late")
+  late.set_result(None)
+  assert rest("/x") == (504, "late")
+  rest.close()
+  server.close(5)
+  assert resumed == [False, True]
+  assert not [record for record in caplog.records
+              if record.levelname == "ERROR"]
+
+
 def test_a_stop_answers_what_has_begun_and_ends_idle_connections():
   entered, release = threading.Event(), threading.Event()
 

@@ -100,6 +100,18 @@ def test_32_clients_at_once_each_get_their_own_answers(server):
   assert float(joined[3].split()[-1]) < largest
 
 
+def test_long_bodies_are_parsed_outside_the_event_loop(server):
+  rest = clients.Rest(server.rest_port)
+  image = bytes(600_000)
+  status, answer = rest(body={"instances": [clients.b64(image)]})
+  assert status == 200
+  assert answer["predictions"][0]["probabilities"] == pytest.approx(
+      fakes.probabilities(image, 1))
+  assert rest(body=b'{"instances": [' + b" " * 600_000)[0] == 400
+  assert rest(body={"instances": [1] * 300_000})[0] == 400
+  rest.close()
+
+
 def test_malformed_bodies_are_refused_and_harm_nothing(server):
   draw = random.Random(1)
   rest = clients.Rest(server.rest_port)
