@@ -37,11 +37,11 @@ def page(report):
   Returns:
     The text of an HTML file.
   """
-  rows, curves = report.rows, report.curves
-  shown = {stage: comparison.MODELS[stage] for stage in (
-      comparison.WITHOUT, comparison.WITH) if stage in curves} or {
-          stage: comparison.MODELS[stage] for stage in curves}
+  rows = report.rows
   models = {row.stage: row.name for row in rows}
+  students = {comparison.WITHOUT, comparison.WITH}
+  drawn = [stage for stage in report.curves if stage in students] or list(
+      report.curves)
   return environment().get_template("report.html.j2").render(
       report=report,
       models=models,
@@ -51,9 +51,9 @@ def page(report):
       gain_text=comparison.gain_text(rows),
       notes=comparison.notes(rows),
       table=_table(rows),
-      has_gain={comparison.WITHOUT, comparison.WITH} <= set(models),
-      curves=shown,
-      panels=_panels(report, list(shown)),
+      has_gain=students <= set(models),
+      curves={stage: comparison.MODELS[stage] for stage in drawn},
+      panels=_panels(report, drawn),
       training=[_training(stage) for stage in report.stages],
       settings=_settings(report),
       seeds=list(dict.fromkeys(
@@ -62,19 +62,19 @@ def page(report):
 
 
 def _table(rows):
-  """The comparison: headings, and (model, list of (cell, is best)) a row."""
-  (_, *names), *columns = zip(*comparison.cells(rows))
+  """The comparison: headings, and a (model, [(cell, is best)]) per row."""
+  cells = comparison.cells(rows)
+  (_, *names), *columns = zip(*cells)
   marked = []
-  for heading, *cells in columns:
+  for heading, *column in columns:
     numbers = [float(cell) if cell.replace(".", "", 1).isdigit() else None
-               for cell in cells]
+               for cell in column]
     known = [number for number in numbers if number is not None]
     best = (max(known) if len(known) > 1
             and heading not in ("parameters", "images") else None)
     marked.append([(cell, best is not None and number == best)
-                   for cell, number in zip(cells, numbers)])
-  return {"heading": comparison.cells(rows)[0],
-          "rows": list(zip(names, zip(*marked)))}
+                   for cell, number in zip(column, numbers)])
+  return {"heading": cells[0], "rows": list(zip(names, zip(*marked)))}
 
 
 def _panels(report, stages):
