@@ -94,7 +94,7 @@ def main(_):
     raise errors.InputError(
         f"--workdir: {FLAGS.workdir}: expected a run with a classifier. "
         "Received: stage kd_feature, which trains features only.")
-  measurable.tell(record_set, detector=config.stage == "wsd")
+  measurable.log_limits(record_set, detector=config.stage == "wsd")
   model, config = folder.load_model(FLAGS.checkpoint)
   score = models.scorer(model)
   options = {

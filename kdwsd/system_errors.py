@@ -33,7 +33,7 @@ _ASSERTED = re.compile(r"assertion failed: \[(.*)\]$")
 
 
 @contextlib.contextmanager
-def told(where):
+def reported(where):
   """Turns file system errors inside the block into an `InputError`.
 
   Args:

@@ -48,7 +48,7 @@ def main(_):
     raise errors.InputError(
         "--workdir: expected a folder to write the runs to. Received: none.")
   logging.info("Working in %s.", os.path.abspath(workdir))
-  with workers.losses_told():
+  with workers.lost_workers_reported():
     if FLAGS.stage == "all":
       chain.run(workdir, settings)
     else:

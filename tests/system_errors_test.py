@@ -22,7 +22,7 @@ _MESSAGES = (
 def test_tensorflows_message_is_read(message, number):
   reason = os.strerror(number)
   with pytest.raises(errors.InputError) as caught:
-    with system_errors.told("/w"):
+    with system_errors.reported("/w"):
       raise RuntimeError(message.replace("{}", reason))
   told = str(caught.value)
   assert told.startswith("/w/ckpt-3_temp/part-0.tempstate17: expected "), told
@@ -34,7 +34,7 @@ def test_tensorflows_message_is_read(message, number):
 def test_pythons_error_is_read(name, where):
   with pytest.raises(errors.InputError, match=(
       f"{where}: expected free disk space. Received: No space left on device")):
-    with system_errors.told("/w"):
+    with system_errors.reported("/w"):
       raise OSError(errno.ENOSPC, "No space left on device", name)
 
 
@@ -44,7 +44,7 @@ def test_pythons_error_is_read(name, where):
     KeyboardInterrupt()])
 def test_other_errors_pass(error):
   with pytest.raises(type(error)) as caught:
-    with system_errors.told("/w"):
+    with system_errors.reported("/w"):
       raise error
   assert caught.value is error
 
@@ -92,5 +92,5 @@ def test_first_line_is_that_of_a_graph():
 
 def test_what_is_told_already_passes():
   with pytest.raises(errors.InputError, match="^x: No space left on device$"):
-    with system_errors.told("/w"):
+    with system_errors.reported("/w"):
       raise errors.InputError("x: No space left on device")

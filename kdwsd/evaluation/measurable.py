@@ -58,7 +58,7 @@ def check_figure(name, record_set, *, detector):
         f"{most} at most.{ways_out}")
 
 
-def tell(record_set, *, detector):
+def log_limits(record_set, *, detector):
   """Logs which metrics a split does not support.
 
   Args:

@@ -49,7 +49,7 @@ def run(workdir, settings):
     if strategies.is_chief(strategy):
       # Beside that of each stage: its folder may be trained in on its own.
       stack.enter_context(workdir_lock.hold(workdir))
-    stack.enter_context(system_errors.told(workdir))
+    stack.enter_context(system_errors.reported(workdir))
     _run(workdir, settings, strategy)
 
 

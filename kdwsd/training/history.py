@@ -29,7 +29,7 @@ def append(path, entry):
   """
   entry = {name: value for name, value in entry.items()
            if not isinstance(value, float) or math.isfinite(value)}
-  with system_errors.told(path):
+  with system_errors.reported(path):
     with open(path, "a", encoding="utf-8") as file:
       file.write(json.dumps(entry) + "\n")
 

@@ -63,7 +63,7 @@ def run(workdir, *, strategy=None, **values):
     if strategies.is_chief(strategy):
       stack.enter_context(folder.hold())
       folder.repair(values["best_figure"])
-    stack.enter_context(system_errors.told(folder.path))
+    stack.enter_context(system_errors.reported(folder.path))
     if values["cache"] == "disk":
       stack.enter_context(input_pipeline.disk_cache_mended(folder.cache))
     stack.enter_context(record_files.naming_faults(train_set, eval_set))
@@ -103,7 +103,7 @@ def check_labels(values, train_set, eval_set):
     detector = values["stage"] == "wsd"
     measurable.check_figure(
         values["best_figure"], eval_set, detector=detector)
-    measurable.tell(eval_set, detector=detector)
+    measurable.log_limits(eval_set, detector=detector)
 
 
 def _run(folder, strategy, train_set, eval_set, values):

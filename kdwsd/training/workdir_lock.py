@@ -40,7 +40,7 @@ def hold(workdir):
   """
   made = not os.path.isdir(workdir)
   path = os.path.join(workdir, FILE)
-  with system_errors.told(path):
+  with system_errors.reported(path):
     os.makedirs(workdir, exist_ok=True)
     lock = _lock(path, workdir)
   try:

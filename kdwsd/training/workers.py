@@ -221,7 +221,7 @@ def interrupted(strategy):
 
 
 @contextlib.contextmanager
-def losses_told():
+def lost_workers_reported():
   """Inside, an error due to a lost worker becomes one line that names it.
 
   Raises:

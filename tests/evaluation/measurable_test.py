@@ -24,7 +24,7 @@ def _split(counts, num_objects=None):
 def _told(record_set, detector):
   label_counts.warn.cache_clear()
   with mock.patch.object(label_counts.logging, "warning") as warned:
-    measurable.tell(record_set, detector=detector)
+    measurable.log_limits(record_set, detector=detector)
   return [call[0][0] % call[0][1:] for call in warned.call_args_list]
 
 

@@ -143,7 +143,7 @@ def test_an_error_for_the_lack_of_a_worker_names_it(monkeypatch):
   address = f"127.0.0.1:{_free_port()}"
   _set(monkeypatch, _config({"worker": ["127.0.0.1:1", address]}))
   with pytest.raises(interruption.Interrupted) as stopped:
-    with workers.losses_told():
+    with workers.lost_workers_reported():
       raise tf.errors.UnavailableError(None, None, "Socket closed")
   assert f"lost worker 1 ({address})" in stopped.value.message
 
@@ -154,11 +154,11 @@ def test_an_error_of_ours_is_left_alone(monkeypatch):
     _set(monkeypatch, _config({"worker": [
         "127.0.0.1:1", f"127.0.0.1:{server.getsockname()[1]}"]}))
     with pytest.raises(tf.errors.InvalidArgumentError):
-      with workers.losses_told():
+      with workers.lost_workers_reported():
         raise tf.errors.InvalidArgumentError(None, None, "shapes")
   monkeypatch.delenv("TF_CONFIG")
   with pytest.raises(tf.errors.UnavailableError):
-    with workers.losses_told():
+    with workers.lost_workers_reported():
       raise tf.errors.UnavailableError(None, None, "of no other worker")
 
 
