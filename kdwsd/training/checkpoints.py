@@ -29,7 +29,7 @@ _NAME = re.compile(r"ckpt-(\d+)$")
 
 
 class _Manager(tf.train.CheckpointManager):
-  """Says in one line why it cannot save, and leaves nothing half-written."""
+  """Reports a failure to save in one line, and leaves no partial files."""
 
   def save(self, checkpoint_number=None, check_interval=True, options=None):
     """See `tf.train.CheckpointManager`.
@@ -56,7 +56,7 @@ def make_manager(checkpoint, directory, *, keep, chief=True):
     directory: where to keep the files.
     keep: number of checkpoints to keep.
     chief: False on all workers but the first: they take part in saving, as
-      TensorFlow demands, into a place of their own.
+      TensorFlow requires, into a temporary directory of their own.
 
   Returns:
     `tf.train.CheckpointManager`.
@@ -67,7 +67,7 @@ def make_manager(checkpoint, directory, *, keep, chief=True):
   else:
     directory = tempfile.mkdtemp(prefix="kdwsd-worker-")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
-  # It removes old files by pattern: not those of `run1` for a run `run[12]`.
+  # It removes old files by pattern: for a run `run[12]` not those of `run1`.
   return _Manager(checkpoint, literal_paths.literal(directory),
                   max_to_keep=keep)
 
@@ -108,15 +108,14 @@ def restore_latest(checkpoint, directory):
 
 
 def listed(directory):
-  """The checkpoints of a directory.
+  """Lists the checkpoints of a directory.
 
   Args:
-    directory: of checkpoints; it need not be there.
+    directory: of checkpoints; it need not exist.
 
   Returns:
-    Paths without extension, oldest first: those that TensorFlow's list names,
-    whether or not they are there; without a list that can be read, those that
-    are there.
+    Paths without extension, oldest first: those in TensorFlow's list, whether
+    or not their files exist; if the list cannot be read, those with files.
   """
   state = read_list(directory)
   if state is not None:
@@ -147,14 +146,13 @@ def read_list(directory):
 
 
 def is_readable(path):
-  """Whether a checkpoint is there and all its checksums are right.
+  """Whether a checkpoint exists and all its checksums are right.
 
   Args:
     path: without extension.
 
   Raises:
-    errors.InputError: the system does not let it be read, so that nobody can
-      tell.
+    errors.InputError: the system refuses to read it.
   """
   if not exists(path):
     return False
@@ -168,10 +166,10 @@ def is_readable(path):
 
 
 def exists(path):
-  """Whether the files of a checkpoint are there.
+  """Whether the files of a checkpoint exist.
 
   Raises:
-    errors.InputError: the system does not let them be read.
+    errors.InputError: the system refuses to read them.
   """
   data = glob.glob(glob.escape(path) + ".data-*")
   try:
@@ -227,7 +225,7 @@ def mend_list(directory):
 
 
 def _remove_partial(directory):
-  """Removes what a save left that was cut off."""
+  """Removes what a killed save left."""
   for partial in glob.glob(os.path.join(glob.escape(directory), "*_temp")):
     shutil.rmtree(partial, ignore_errors=True)
   for name in ("checkpoint.tmp*", "figure.json.tmp*"):

@@ -33,13 +33,13 @@ from kdwsd.training.stages import kd_feature
 from kdwsd.training.stages import kd_prediction
 from kdwsd.training.stages import wsd
 
-# In the order in which they build on each other.
+# In the order of training: later stages need earlier ones.
 STAGES = {"wsd": wsd, "cls": cls, "kd_feature": kd_feature,
           "kd_prediction": kd_prediction}
 
 
 def run(workdir, *, strategy=None, **values):
-  """Trains a stage, or resumes a stopped run, and measures it.
+  """Trains a stage, or resumes a stopped run, and evaluates it.
 
   Args:
     workdir: of the run.
@@ -71,13 +71,16 @@ def run(workdir, *, strategy=None, **values):
 
 
 def open_sets(values):
-  """The records that a run trains on, and those that it is measured on or None.
+  """Opens the records of a run.
 
   Args:
     values: see `run`.
 
+  Returns:
+    The training split, and the validation split or None.
+
   Raises:
-    errors.InputError: no such records, or of other classes than each other.
+    errors.InputError: no such records, or splits of different classes.
   """
   train_set = record_files.open_split(values["data"], values["train_split"])
   if not values["eval_split"] or values["stage"] == "kd_feature":
@@ -88,7 +91,7 @@ def open_sets(values):
 
 
 def check_labels(values, train_set, eval_set):
-  """Tells which classes cannot be learnt or measured.
+  """Reports classes that cannot be learned or evaluated.
 
   Args:
     values: see `run`.
@@ -96,7 +99,7 @@ def check_labels(values, train_set, eval_set):
     eval_set: likewise.
 
   Raises:
-    errors.InputError: none can be learnt, or --best_figure cannot be measured.
+    errors.InputError: none can be learned, or --best_figure has no value.
   """
   learnable.check(values["stage"], train_set)
   if eval_set:
@@ -138,7 +141,8 @@ def _run(folder, strategy, train_set, eval_set, values):
     global_step = tf.Variable(
         0, trainable=False, dtype=tf.int64, name="global_step",
         aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
-  # The stage has accepted its settings: a run that cannot start leaves nothing.
+  # After the stage has checked its settings: a run that cannot start writes
+  # nothing.
   _keep_config(config, folder, strategies.is_chief(strategy))
 
   def make_trainer(start_step):
@@ -161,9 +165,9 @@ def _run(folder, strategy, train_set, eval_set, values):
         global_batch_size=config.global_batch_size, seed=config.seed,
         global_step=global_step)
 
-  measured = {}  # Of the last validation, by step.
+  measured = {}  # Metrics and results of the last validation, by its step.
 
-  def figures():
+  def evaluate():
     metrics, results = summary.measure(
         stage.score, eval_set, **_measure_options(config))
     measured.clear()
@@ -182,7 +186,7 @@ def _run(folder, strategy, train_set, eval_set, values):
       steps_per_loop=config.steps_per_loop,
       checkpoint_interval=config.checkpoint_interval,
       keep_checkpoints=config.keep_checkpoints,
-      evaluate=figures if eval_set else None,
+      evaluate=evaluate if eval_set else None,
       eval_interval=config.eval_interval, best_figure=config.best_figure,
       plateau=schedule if config.schedule == "plateau" else None).run()
   workers.end(strategy)
@@ -196,7 +200,7 @@ def _run(folder, strategy, train_set, eval_set, values):
 
 
 def _report(config, folder, measured, train_set, eval_set):
-  """Measures the best checkpoint, unless it was the last to be validated."""
+  """Evaluates the best checkpoint, unless the last validation was of it."""
   path = folder.find("best")
   best = checkpoints.step_of(path)
 
@@ -213,9 +217,9 @@ def _report(config, folder, measured, train_set, eval_set):
     metrics["corloc"] = summary.measure_corloc(
         score(), train_set, **_measure_options(config))
   directory = folder.evaluation(eval_set.split)
-  print(summary.table(metrics))  # First: a full disk must not keep it back.
+  print(summary.table(metrics))  # First: a full disk must not prevent it.
   summary.write(metrics, results, eval_set, directory)
-  print(f"Step {best}. Figures, plots and pictures: {directory}")
+  print(f"Step {best}. Metrics, plots and pictures: {directory}")
   return metrics
 
 
@@ -230,7 +234,7 @@ def _averaging(config):
 
 
 def _multipliers(config):
-  """The optimizer's own, times those of the config."""
+  """Multipliers of the optimizer's kind, times those of the config."""
   standard = (optimizers.caffe_multipliers if config.optimizer == "sgd"
               else optimizers.plain_multipliers)
 
@@ -253,7 +257,7 @@ def _keep_config(config, folder, chief):
     changed = config_lib.check_resumable(
         folder.read_config(), config, folder.path)
     for name, (before, after) in changed.items():
-      logging.info("Changed since this run was started: --%s, %r -> %r.",
+      logging.info("Changed since the run was started: --%s, %r -> %r.",
                    name, before, after)
   if chief:
     config_lib.write(config, folder.path)

@@ -91,12 +91,12 @@ def _check_cluster(name):
 
 def _join(cluster):
   """Makes the strategy of several workers, when all of them are there."""
-  # It tells of each collective that it traces.
+  # It logs each collective that it traces.
   tf.get_logger().addFilter(lambda record: not (
       record.levelname == "INFO" and "distribute" in record.pathname))
   workers.wait_for_others(cluster)
-  # Should one die just now: TensorFlow would wait for an hour, and with the
-  # interpreter's lock, so that no thread of Python's can end it.
+  # If a worker dies here, TensorFlow waits for an hour and holds the
+  # interpreter's lock, so that no Python thread can end the wait.
   faulthandler.dump_traceback_later(workers.START_TIMEOUT, exit=True)
   strategy = tf.distribute.MultiWorkerMirroredStrategy()
   faulthandler.cancel_dump_traceback_later()

@@ -1,8 +1,8 @@
-"""The teacher of a student's run: a trained T-WDet, frozen for good.
+"""The teacher of a student's run: a trained T-WDet, frozen.
 
-It gets no gradient and no weight decay, for no optimizer knows its variables,
-and it is in no checkpoint of the student's. Nor does it drop units, unless
-asked to: the release's "frozen" teacher still did, and still decayed.
+It gets no gradient and no weight decay, because no optimizer has its variables,
+and the student's checkpoints do not hold it. It has no dropout unless that is
+set: the release's "frozen" teacher still had dropout and weight decay.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
-"""One process trains in a work directory at a time.
+"""A lock: one process at a time trains in a work directory.
 
-The lock is the operating system's, on the file `.lock` there: it goes with the
-process that holds it, however that ends, so a killed run never stands in the
-way of its restart. The file says who holds it, for the one that is refused.
+It is the operating system's lock on the file `.lock`. It ends with the process
+that holds it, so a killed run never blocks its restart. The file says who holds
+it, for the message to a second process.
 """
 
 import contextlib
@@ -26,8 +26,8 @@ _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 def hold(workdir):
   """Holds a work directory, made if missing, while the block runs.
 
-  What it made itself goes at the end: the lock's file, and a directory that is
-  still empty. Where the file system has no locks, it warns and goes on.
+  At the end it removes what it made: the lock's file, and a directory that is
+  still empty. Where the file system has no locks, it warns and continues.
 
   Args:
     workdir: of a run, or of a chain of them.
@@ -47,7 +47,7 @@ def hold(workdir):
     _sign(lock)
     yield
   finally:
-    # While it is still locked: who has opened it meanwhile will look again.
+    # While it is still locked: who opened it meanwhile will check again.
     with contextlib.suppress(OSError):
       os.remove(path)
     os.close(lock)
@@ -59,8 +59,8 @@ def hold(workdir):
 def _lock(path, workdir):
   """Opens the file and locks it; returns its descriptor."""
   while True:
-    # For writing, too: over NFS no other can be locked. Programs that are
-    # started do not inherit it.
+    # For writing too: NFS locks no other files. Child processes do not inherit
+    # the descriptor.
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -73,8 +73,8 @@ def _lock(path, workdir):
             f"trains. Received: one held by {holder or 'another process'}; let "
             "it end, or use another --workdir.") from error
       logging.warning(
-          "%s cannot be locked here (%s): take care that no other process "
-          "trains in it.", workdir, error.strerror)
+          "%s cannot be locked on this file system (%s): make sure that no "
+          "other process trains in it.", workdir, error.strerror)
       return lock
     if _is_at(lock, path):
       return lock
@@ -90,7 +90,7 @@ def _is_at(lock, path):
 
 
 def _sign(lock):
-  """Writes who holds the lock; it holds without, too, on a full disk."""
+  """Writes who holds the lock, unless the disk is full."""
   now = datetime.datetime.now().isoformat(" ", "seconds")
   with contextlib.suppress(OSError):
     os.ftruncate(lock, 0)
