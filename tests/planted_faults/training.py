@@ -94,4 +94,23 @@ FAULTS = {
         ("return rate * config.backbone_rate, decay", "return rate, decay"),
         ("multipliers=_multipliers(config),", ""),
     ],
+    "kdwsd/training/teacher_cache.py": [
+        ('"score_scale", "score_bias", "class_temperature",',
+         '"score_bias", "class_temperature",'),
+        ('{"temperature": float(temperature)}', "{}"),
+        ('"sha256": digest.hexdigest(),', ""),
+        ("tf.cast(found[name], tf.float16), 0)",
+         "tf.cast(found[name], tf.float16), 1)"),
+    ],
+    "kdwsd/training/cached_arrays.py": [
+        ('"size": int(batches["size"]), **settings}', "**settings}"),
+        ('self.starts, record_index, "right") - 1',
+         'self.starts, record_index, "left") - 1'),
+        ("[index, tf.cast(mirrored, tf.int64)], axis=1)",
+         "[index, 0 * tf.cast(mirrored, tf.int64)], axis=1)"),
+        ("shard % num_workers == worker]", "shard % num_workers >= 0]"),
+    ],
+    "kdwsd/training/frozen_maps.py": [
+        ('"frozen_stages": config.frozen_stages, ', ""),
+    ],
 }
