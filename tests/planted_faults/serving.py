@@ -19,7 +19,7 @@ FAULTS = {
          "0], [0, 0], [0, 0]]))"),
     ],
     "kdwsd/serving/exif.py": [
-        ("going &= next_at < length", "pass"),
+        ("at + _either(is_png, 8, 10), start)", "at + 8, start)"),
         ("(value >= 1) & (value <= 8), value, 1)",
          "(value >= 1) & (value <= 7), value, 1)"),
         ('known = little | _starts_with(header, b"MM\\0*")', "known = little"),

@@ -139,6 +139,8 @@ class KdPredictionTest(tf.test.TestCase, parameterized.TestCase):
     config = fake_config.make(
         stage="kd_prediction", fc_units=0, data=self.directory,
         teacher=workdir, teacher_checkpoint="last", teacher_cache="off")
+    self.assertEmpty(teacher_lib.load(
+        workdir, "last", config.classes).model.trainable_variables)
     stage = kd_prediction.make(config, record_set)
     path = tf.train.Checkpoint(model=stage.model).write(
         self._directory() + "/model")
