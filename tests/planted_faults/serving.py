@@ -75,7 +75,6 @@ FAULTS = {
         ("signature.joins = False\n", "pass\n"),
         ("rows <= self._max_rows for rows",
          "rows <= 2 * self._max_rows for rows"),
-        ("and 0 < self.rows <= max_rows)", "and 0 < self.rows)"),
     ],
     "kdwsd/serving/server/codes.py": [
         ("Code.NOT_FOUND: 404", "Code.NOT_FOUND: 400"),

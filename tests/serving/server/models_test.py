@@ -87,6 +87,7 @@ def test_labelled_versions_stay(exports, tmp_path):
   fakes.publish(exports[1], tmp_path, 3)
   model.poll()
   assert model.available() == [1, 2, 3]
+  assert _latest(model) == 3
   for label, version in (("stable", 1), ("canary", 2)):
     assert model.find(_spec(label=label)).version == version
   with pytest.raises(codes.ServingError) as caught:

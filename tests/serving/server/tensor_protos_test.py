@@ -64,6 +64,7 @@ def _proto(dtype, shape, **values):
 @pytest.mark.parametrize("proto", [
     _proto(types_pb2.DT_FLOAT, [10 ** 6, 10 ** 6], float_val=[1.0]),
     _proto(types_pb2.DT_FLOAT, [2 ** 62, 2 ** 62], float_val=[1.0]),
+    _proto(types_pb2.DT_FLOAT, [2 ** 28 + 1], float_val=[1.0]),  # 1 GiB.
     _proto(types_pb2.DT_FLOAT, [-1], float_val=[1.0]),
     _proto(types_pb2.DT_FLOAT, [3], tensor_content=b"12345"),
     _proto(types_pb2.DT_FLOAT, [2], float_val=[1.0, 2.0, 3.0]),
