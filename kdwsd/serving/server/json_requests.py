@@ -162,7 +162,9 @@ def _to_bytes(value, where):
       return value.encode("utf-8")
     _expect(isinstance(value, dict) and not _is_named(value), where,
             'values of type string, or {"b64": base64}', value)
-    text = "".join(value["b64"].split())
+    text = value["b64"]
+    if any(space in text for space in " \t\r\n"):  # Faster than a split.
+      text = "".join(text.split())
     return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
   except ValueError as error:
     raise codes.invalid(f"{where}: expected Unicode, or base64 in b64. "
