@@ -139,6 +139,23 @@ def test_a_bad_image_spoils_no_other(pairs, folder, tmp_path, older):
         found[place].probabilities, expected.probabilities, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_batch_that_fails_is_asked_again_image_by_image(folder, size):
+  decoded = predictors.read(str(folder / "0.jpg")).decoded
+  batch = [predictors.Image(f"{number}.jpg", b"", decoded)
+           for number in range(size)]
+
+  def ask(some):
+    if any(image.path == "0.jpg" for image in some):
+      raise tf.errors.InvalidArgumentError(None, None, "a reason")
+    return np.ones([len(some), 3], np.float32), None, [""] * len(some)
+
+  first, *others = predictors.score(
+      predictors.Predictor(_CLASSES, False, ask), batch)
+  assert str(first).startswith("0.jpg: ")
+  assert [type(found) for found in others] == [predictors.Scores] * (size - 1)
+
+
 def test_an_image_beyond_the_limit_of_an_export_is_told_so(pairs, folder):
   _, export, _ = pairs["cls"]
   good = predictors.read(str(folder / "0.jpg"))
