@@ -77,6 +77,9 @@ class Student(tf.keras.Model):
     Args:
       config: a `StudentConfig`.
       name: of the Keras model.
+
+    Raises:
+      errors.InputError: the head does not fit the backbone's feature map.
     """
     # Boxes and objectness must reach the pooling in float32.
     super().__init__(name=name, autocast=False)
@@ -86,6 +89,13 @@ class Student(tf.keras.Model):
         frozen_stages=config.frozen_stages, seed=config.seed)
     self.fc6 = self.fc7 = None
     if config.fc_units:
+      cells = self.backbone.stride * roi_pooling.SIDE
+      if config.image_size % cells:
+        raise errors.InputError(
+            f"student_size: expected a multiple of {cells}, so that fc6 finds "
+            f"{roi_pooling.SIDE} x {roi_pooling.SIDE} cells of "
+            f"{config.backbone}, or --fc_units=0. Received: "
+            f"{config.image_size}.")
       self.fc6 = layers.hidden("fc6", config.fc_units, seed=self._seed(1))
       self.fc7 = layers.hidden("fc7", config.fc_units, seed=self._seed(2))
     self.fc8 = layers.classifier(
@@ -188,18 +198,9 @@ def build(config):
     A `Student`; its variables end in fc6/kernel, fc8/bias and so on.
 
   Raises:
-    errors.InputError: the head does not fit the backbone's feature map.
+    errors.InputError: see `Student`.
   """
   model = Student(config)
-  side = config.image_size // model.backbone.stride
-  if config.fc_units and (
-      config.image_size % (model.backbone.stride * roi_pooling.SIDE)
-      or side < roi_pooling.SIDE):
-    raise errors.InputError(
-        "student_size: expected a multiple of "
-        f"{model.backbone.stride * roi_pooling.SIDE}, so that fc6 finds "
-        f"{roi_pooling.SIDE} x {roi_pooling.SIDE} cells of {config.backbone}, "
-        f"or --fc_units=0. Received: {config.image_size}.")
   model(tf.zeros([1, config.image_size, config.image_size, 3]))
   return model
 

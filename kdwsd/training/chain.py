@@ -96,7 +96,7 @@ def _check(folders, settings):
     run_lib.check_labels(values, train_set, eval_set)
     values = {**values, "feature_student": ""}  # It will be the chain's.
     configs[stage] = config_lib.Config(classes=train_set.classes, **values)
-    run_lib.STAGES[stage].check(configs[stage])
+    run_lib.check(configs[stage])
     if stage.startswith("kd_") and "wsd" not in settings:
       teacher_lib.check(values["teacher"], values["teacher_checkpoint"],
                         train_set.classes)
@@ -109,7 +109,7 @@ def _check(folders, settings):
         else run_folder.RunFolder(first.teacher)).read_config()
     kd_feature.check_layers(models.outline(first), models.outline(teacher),
                             first.feature_layers, first.feature_adapter)
-    tf.keras.backend.clear_session()
+  tf.keras.backend.clear_session()  # What the checks have made.
 
 
 def _link(teacher, path):

@@ -137,7 +137,7 @@ def check_resumable(before, after, workdir):
   """
   fixed = {"classes": setting.WEIGHTS, **{
       name: declared.fixed for name, declared in topics.CONFIG_SETTINGS.items()
-      if declared.fixed}}
+      if declared.fixed and before.stage in declared.stages}}
   fatal = differences(before, after, fixed)
   if fatal:
     reasons = dict.fromkeys(

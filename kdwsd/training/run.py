@@ -109,6 +109,21 @@ def check_labels(values, train_set, eval_set):
     measurable.log_limits(eval_set, detector=detector)
 
 
+def check(config):
+  """Checks a config, with what can be made before its stage is begun.
+
+  Args:
+    config: `config.Config`.
+
+  Raises:
+    errors.InputError: values that contradict each other, make no model or no
+      optimizer, or name a run that is missing.
+  """
+  STAGES[config.stage].check(config)
+  models.outline(config)
+  _schedule_and_optimizer(config)
+
+
 def _run(folder, strategy, train_set, eval_set, values):
   values["deterministic"] = strategies.set_determinism(
       values["deterministic"], values["seed"])
@@ -126,18 +141,7 @@ def _run(folder, strategy, train_set, eval_set, values):
 
   with strategy.scope():
     stage = STAGES[config.stage].make(config, train_set)
-    schedule = schedules.make(
-        config.schedule, base_rate=config.scaled_rate,
-        total_steps=config.train_steps, warmup_steps=config.warmup_steps,
-        boundaries=config.schedule_boundaries, factor=config.schedule_factor,
-        patience=config.plateau_patience)
-    optimizer = optimizers.make(
-        config.optimizer, learning_rate=schedule, momentum=config.momentum,
-        weight_decay=config.weight_decay, clip_norm=config.clip_norm,
-        multipliers=_multipliers(config),
-        **_averaging(config))
-    if config.mixed_precision == "mixed_float16":
-      optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
+    schedule, optimizer = _schedule_and_optimizer(config)
     global_step = tf.Variable(
         0, trainable=False, dtype=tf.int64, name="global_step",
         aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
@@ -221,6 +225,21 @@ def _report(config, folder, measured, train_set, eval_set):
   summary.write(metrics, results, eval_set, directory)
   print(f"Step {best}. Metrics, plots and pictures: {directory}")
   return metrics
+
+
+def _schedule_and_optimizer(config):
+  schedule = schedules.make(
+      config.schedule, base_rate=config.scaled_rate,
+      total_steps=config.train_steps, warmup_steps=config.warmup_steps,
+      boundaries=config.schedule_boundaries, factor=config.schedule_factor,
+      patience=config.plateau_patience)
+  optimizer = optimizers.make(
+      config.optimizer, learning_rate=schedule, momentum=config.momentum,
+      weight_decay=config.weight_decay, clip_norm=config.clip_norm,
+      multipliers=_multipliers(config), **_averaging(config))
+  if config.mixed_precision == "mixed_float16":
+    optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
+  return schedule, optimizer
 
 
 def _measure_options(config):

@@ -116,3 +116,19 @@ def test_data_that_cannot_be_learnt_stop_a_chain_before_its_first_stage(
   with pytest.raises(errors.InputError, match="--best_figure: expected one of"):
     _chain_on(str(tmp_path), positive={"cat": 1, "dog": 1},
               best_figure="detection/voc07_map")
+
+
+@pytest.mark.parametrize("changes, expected", [
+    ({"student_size": 64}, "student_size: expected a multiple of 56"),
+    ({"feature_scale": -1.0}, "feature_scale: expected more than 0"),
+    ({"hard_loss": "focal", "focal_alpha": 1.0}, "focal_alpha"),
+    ({"student_temperature": 0.0}, "--student_temperature: expected a number"),
+    ({"teacher_temperature": -1.0}, "--teacher_temperature: expected a number"),
+    ({"momentum": 1.0}, "Momentum"),
+    ({"schedule": "step"}, "at least one boundary"),
+    ({"frozen_stages": 9}, "frozen_stages of small")])
+def test_settings_of_any_stage_are_checked_before_the_first(
+    tmp_path, changes, expected):
+  with pytest.raises(errors.InputError, match=expected):
+    _chain_on(str(tmp_path), positive={"cat": 1, "dog": 1},
+              **{"fc_units": 4, "student_size": 56, **changes})

@@ -93,6 +93,17 @@ def test_other_variables_may_not(field, value, reason):
         fake_config.make(), fake_config.make(**{field: value}), "w")
 
 
+def test_settings_that_a_stage_does_not_read_may_change():
+  before = fake_config.make(stage="wsd", student_size=32)
+  after = fake_config.make(stage="wsd", student_size=64)
+  assert config_lib.check_resumable(before, after, "w") == {
+      "student_size": (32, 64)}
+  with pytest.raises(errors.InputError, match="--student_size was 32, is 64"):
+    config_lib.check_resumable(
+        dataclasses.replace(before, stage="cls"),
+        dataclasses.replace(after, stage="cls"), "w")
+
+
 def test_weights_depend_on_the_same_settings_as_ever():
   shared = {"classes", "backbone", "backbone_width", "fc_units"}
   assert set(config_lib.model_fields("wsd")) == shared

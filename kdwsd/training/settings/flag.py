@@ -70,6 +70,11 @@ def define(flag_values):
       ["data", "workdir"],
       lambda values: not values["data"] or bool(values["workdir"]),
       message="--data needs a --workdir", flag_values=flag_values)
+  flags.register_multi_flags_validator(
+      ["recipe", "stage"],
+      lambda values: not values["recipe"] or values["stage"] == "all",
+      message="--recipe needs --stage=all; for a single stage, use --flagfile",
+      flag_values=flag_values)
 
 
 def read_recipe(path):

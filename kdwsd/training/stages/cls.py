@@ -9,7 +9,15 @@ from kdwsd.training.stages import students
 
 LOSS_NAMES = ("loss",)
 
-check = students.check  # There is nothing that only this stage needs.
+
+def check(config):
+  """Checks the settings of this stage, before anything is built.
+
+  Raises:
+    errors.InputError: see `students.check`, or a loss out of its range.
+  """
+  students.check(config)
+  hard_loss(config)
 
 
 def make(config, train_set):
@@ -23,7 +31,7 @@ def make(config, train_set):
     A `stage.Stage`.
 
   Raises:
-    errors.InputError: see `students.check`.
+    errors.InputError: see `check`.
   """
   check(config)
   student = models.build(config)

@@ -6,6 +6,7 @@ losses are summed over classes and have weight 1.
 
 import tensorflow as tf
 
+from kdwsd import errors
 from kdwsd.modeling import student_losses
 from kdwsd.training import models
 from kdwsd.training import teacher as teacher_lib
@@ -18,7 +19,19 @@ from kdwsd.training.stages import students
 
 LOSS_NAMES = ("loss", "hard_loss", "soft_loss")
 
-check = students.check  # There is nothing that only this stage needs.
+
+def check(config):
+  """Checks the settings of this stage, before anything is built.
+
+  Raises:
+    errors.InputError: see `cls.check`, or a temperature of 0 or less.
+  """
+  cls.check(config)
+  for name in ("teacher_temperature", "student_temperature"):
+    if getattr(config, name) <= 0:
+      raise errors.InputError(
+          f"--{name}: expected a number above 0. Received: "
+          f"{getattr(config, name)}.")
 
 
 def make(config, train_set):

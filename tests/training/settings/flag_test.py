@@ -57,7 +57,8 @@ def test_lists_are_tuples_of_their_type():
     ("--asymmetric_gammas=1,b", "expected numbers"),
     ("--feature_layers=fc9", "expected one of fc7, fc6, pool"),
     ("--fc_units=-1", "fc_units"), ("--ema_decay=2", "ema_decay"),
-    ("--backbone=vgg19", "backbone"), ("--data=x", "needs a --workdir")])
+    ("--backbone=vgg19", "backbone"), ("--data=x", "needs a --workdir"),
+    ("--recipe=flags/voc07", "--recipe needs --stage=all")])
 def test_bad_values_are_refused(argument, expected):
   with pytest.raises(flags.Error, match=expected):
     _parse(argument)
