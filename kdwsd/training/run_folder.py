@@ -252,7 +252,8 @@ class RunFolder:
     good checkpoints beside them.
 
     Args:
-      best_figure: metric by which the run chooses its best checkpoint.
+      best_figure: metric by which the run chooses its best checkpoint. Where it
+        was another one, the best checkpoint's value of the new one counts.
     """
     checkpoints.mend_list(self.checkpoints)
     checkpoints.mend_list(self.best)
@@ -265,18 +266,24 @@ class RunFolder:
                    os.path.join(self.best, "checkpoint"), self.best_figure]:
         if os.path.exists(path):
           os.remove(path)
-    elif os.path.exists(self.best_figure) and self._best_value() is None:
-      self._mend_figure(best_figure, checkpoints.step_of(paths[-1])
-                        if paths else None)
+    elif self._best_value() is None:
+      self._mend_figure(best_figure, paths, "a damaged file" if os.path.exists(
+          self.best_figure) else "no such file")
+    elif self.has_config() and self.read_config().best_figure != best_figure:
+      self._mend_figure(best_figure, paths, "that of another metric")
 
-  def _mend_figure(self, name, step):
+  def _mend_figure(self, name, paths, received):
     """Takes the best checkpoint's metric from the history, or removes it."""
+    step = checkpoints.step_of(paths[-1]) if paths else None
     value = next((
         entry["figures"][name] for entry in self.read_history()
         if entry["step"] == step and name in entry.get("figures", ())), None)
+    exists = os.path.exists(self.best_figure)
+    if value is None and not exists:
+      return  # A run without validation has no such file.
     logging.warning(
-        "%s: expected the best %s so far. Received: a damaged file; %s.",
-        self.best_figure, name, "from here on the best is sought anew"
+        "%s: expected the best %s so far. Received: %s; %s.",
+        self.best_figure, name, received, "from here on the best is sought anew"
         if value is None else f"by the history it was {value}")
     if value is None:
       os.remove(self.best_figure)

@@ -101,6 +101,31 @@ def test_damaged_figure_is_found_in_the_history(folder, content):
     assert files.read_json(folder.best_figure) == 0.75
 
 
+def test_missing_figure_is_found_in_the_history(folder):
+  os.remove(folder.best_figure)
+  warning, = _warnings(folder)
+  assert "no such file; by the history it was 0.75" in warning
+  assert files.read_json(folder.best_figure) == 0.75
+
+
+def test_run_that_never_validated_has_no_figure(folder):
+  os.remove(folder.best_figure)
+  os.remove(folder.history_file)
+  assert not _warnings(folder)
+  assert not os.path.exists(folder.best_figure)
+
+
+def test_another_metric_is_not_compared_with_the_one_before(folder):
+  config_lib.write(fake_config.make(best_figure="detection/map"), folder.path)
+  warning, = _warnings(folder)  # It asks for classification/map.
+  assert "another metric; by the history it was 0.75" in warning
+  config_lib.write(fake_config.make(best_figure=_FIGURE), folder.path)
+  assert not _warnings(folder)
+  with mock.patch.object(run_folder.logging, "warning"):
+    folder.repair("detection/map")  # The history has none.
+  assert not os.path.exists(folder.best_figure)
+
+
 def test_damaged_figure_that_no_history_knows_goes(folder):
   files.write_text(folder.best_figure, "")
   os.remove(folder.history_file)
