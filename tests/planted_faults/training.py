@@ -1,7 +1,6 @@
 """Faults in training: steps of the stages, optimizers, schedules, the loop."""
 
-_CLS = "tests/training/stages/cls_test.py"
-_RUN = "tests/training/run_test.py"
+_TEACHER_CACHE = "tests/training/teacher_cache_test.py"
 
 FAULTS = {
     "kdwsd/training/stages/wsd.py": [
@@ -103,11 +102,12 @@ FAULTS = {
          "tf.cast(found[name], tf.float16), 1)"),
     ],
     "kdwsd/training/cached_arrays.py": [
-        ('"size": int(batches["size"]), **settings}', "**settings}"),
+        ('"size": int(batches["size"]), **settings}', "**settings}",
+         _TEACHER_CACHE),
         ('self.starts, record_index, "right") - 1',
          'self.starts, record_index, "left") - 1'),
         ("[index, tf.cast(mirrored, tf.int64)], axis=1)",
-         "[index, 0 * tf.cast(mirrored, tf.int64)], axis=1)"),
+         "[index, 0 * tf.cast(mirrored, tf.int64)], axis=1)", _TEACHER_CACHE),
         ("shard % num_workers == worker]", "shard % num_workers >= 0]"),
     ],
     "kdwsd/training/frozen_maps.py": [
