@@ -84,6 +84,19 @@ def test_other_weights_are_seen(student, here):
     _verify(directory, servable, fakes.make_student(seed=1), examples.drawn(1))
 
 
+@pytest.mark.parametrize("value, passes", [
+    (0.50009, True), (0.5002, False), (np.nan, False), (np.inf, False)])
+def test_a_difference_above_the_tolerance_is_seen(value, passes):
+  arguments = ("there", "images", {"probabilities": np.float32([[0.5]])}, {
+      "probabilities": np.float32([[value]]),
+      "classes": np.array([[b"cat"]], object)}, ("cat",))
+  if passes:
+    assert verification._compare(*arguments) < 1e-4  # pylint: disable=protected-access
+  else:
+    with pytest.raises(errors.InputError, match="expected probabilities"):
+      verification._compare(*arguments)  # pylint: disable=protected-access
+
+
 def test_other_classes_are_seen(student, here):
   del here
   model, servable, directory = student
