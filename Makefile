@@ -1,15 +1,15 @@
 # make demo    train the embedded demo, 16 to 20 minutes on 2 cores
-# make test    the tests;  make test-slow  the ones that take minutes
-# make lint    ruff
-# make bench   images/s, memory, share of the machine's matmul peak
-# make bench-serving   latency and throughput of exports and of the server
-# make soak    kill programs again and again, train with one seed again and
-#              again, read 100,000 damaged inputs: half an hour or more;
+# make test    run the tests;  make test-slow  those that take minutes
+# make lint    run ruff
+# make bench   measure images/s, memory, share of the machine's matmul peak
+# make bench-serving   measure latency and throughput of exports and the server
+# make soak    kill programs at random, repeat trainings with the same seed, and
+#              read 100,000 damaged inputs: half an hour or more;
 #              make soak SOAK="--kills=100 --seed=7"
-# make clean   remove what make made, but not runs/
+# make clean   remove .venv, build files and caches, but not runs/
 #
-# The first of them makes .venv with the versions of .ci/constraints.txt. It
-# looks for a Python 3.9-3.11; name one with  PYTHON=python3.11 make demo
+# The first make creates .venv with the versions of .ci/constraints.txt. It
+# looks for Python 3.9 to 3.11; choose one with  PYTHON=python3.11 make demo
 VENV ?= .venv
 PYTHON ?=
 RUN = $(VENV)/bin/python
@@ -22,8 +22,8 @@ SOAK ?=
 help:
 	@sed -n 's/^# \{0,1\}//p;/^VENV/q' Makefile
 
-# Always asked, answers at once when nothing changed: a stale or half-made
-# environment is noticed even though its files look new.
+# Always runs, and returns at once if nothing has changed: the script notices a
+# stale or incomplete environment, which make cannot tell by file times.
 venv:
 	@VENV="$(VENV)" PYTHON="$(PYTHON)" .ci/make-venv
 

@@ -3,15 +3,15 @@
     .venv/bin/python .ci/docs_commands.py runs/demo_quick
 
 Commands are the fenced blocks of `bash`. The blocks of a page run one after the
-other in a folder of their own, on small data, and training takes two steps. A
-block that cannot run says why in the line above it, and is listed at the end:
+other in a separate folder, on small data, and training takes two steps. A block
+that cannot run has a reason in the line above it, and is listed at the end:
 
     <!-- not run by CI: needs a GPU -->
 
 A server is started by `<!-- run by CI in the background -->` above a block of
-one command; what follows on the page waits until it listens. Commands anywhere
-else, in blocks of another kind or indented, are an error. The argument is the
-work directory of the shortened demo.
+one command; the following blocks wait until it listens. Commands elsewhere, in
+blocks of another kind or indented, are an error. The argument is the work
+directory of the shortened demo.
 """
 
 import concurrent.futures
@@ -36,7 +36,7 @@ _SHELLS = ("sh", "shell", "console", "zsh")
 _COMMAND = re.compile(
     r"^ {4,}\$? ?(python|pip|make|git|curl|docker|export) ", re.MULTILINE)
 
-# Training, of hours and with downloaded weights, is cut to two steps.
+# Trainings take hours and download weights, so they are cut to two steps.
 _FUNCTIONS = """
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 wait_for_server() {
@@ -67,14 +67,14 @@ def blocks(text, name):
   """Finds the commands of a page.
 
   Args:
-    text: of the page.
-    name: of the page, for messages.
+    text: text of the page.
+    name: name of the page, for messages.
 
   Returns:
     List of (line number of the fence, commands, None or why they do not run).
 
   Raises:
-    ValueError: commands that are no block of `bash`, or a mark without one.
+    ValueError: commands outside a block of `bash`, or a mark without a block.
   """
   found, outside, kept = [], [], []
   fence = reason = None
@@ -116,9 +116,9 @@ def _run(name, commands, demo, work):
   """Runs the commands of a page.
 
   Args:
-    name: of the page.
+    name: name of the page.
     commands: list of texts for bash.
-    demo: see the module.
+    demo: work directory of the shortened demo.
     work: empty folder to run them in.
 
   Returns:

@@ -1,7 +1,7 @@
 """Small data sets in the layouts that README.md and docs/*.md name.
 
-Every set has the same few images, with objects of two classes: a person in each
-image, and a boat in every second one.
+Every data set has the same few images, with objects of two classes: a person in
+each image, and a boat in every second one.
 """
 
 import json
@@ -20,8 +20,8 @@ def write(scenes, folder):
   """Writes all data sets.
 
   Args:
-    scenes: folder with JPEG images, perhaps in folders within.
-    folder: `pathlib.Path` to write them to; made if missing.
+    scenes: folder with JPEG images, possibly in subfolders.
+    folder: `pathlib.Path` to write the data sets to; created if missing.
 
   Raises:
     ValueError: there are too few images.
@@ -44,7 +44,7 @@ def write(scenes, folder):
 
 
 def _photos(folder, images):
-  """The CSV of the README, and what data.md reads."""
+  """The CSV file of README.md, and the files of docs/data.md."""
   rows = {"train": [], "test": []}
   for number, image in enumerate(images):
     _copy(image, folder / f"photos/{number}.jpg")

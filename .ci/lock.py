@@ -1,10 +1,10 @@
-"""Writes .ci/constraints.txt: the exact versions `make` installs.
+"""Writes .ci/constraints.txt: the exact versions that `make` installs.
 
     python .ci/lock.py 3.9=FREEZE39 3.10=FREEZE310 3.11=FREEZE311
 
-Each FREEZE is what `uv pip compile --extra dev setup.py` (or `pip freeze` in an
-environment whose tests pass) wrote with that Python. Versions that differ
-between Pythons get an environment marker.
+Each FREEZE is the output of `uv pip compile --extra dev setup.py` (or of `pip
+freeze` in an environment whose tests pass) with that Python. Versions that
+differ between Pythons get an environment marker.
 """
 
 import pathlib
@@ -15,9 +15,9 @@ HEADER = """\
 # The exact versions `make` installs, as constraints: pip install -c FILE.
 # Written by .ci/lock.py; the ranges are in setup.py.
 """
-# Part of an environment, not of the project.
+# Part of every environment, or the project itself.
 NOT_LOCKED = {"pip", "wheel", "kdwsd"}
-# Not in a freeze; later ones warn at every import of pkg_resources.
+# Not in a freeze; later versions warn at every import of pkg_resources.
 ALWAYS = {"setuptools": "65.5.1"}
 
 

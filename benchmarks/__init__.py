@@ -1,1 +1,1 @@
-"""Benchmarks of kdwsd: `make bench`, or python -m benchmarks."""
+"""Benchmarks of kdwsd: `make bench` or python -m benchmarks."""

@@ -1,12 +1,12 @@
-r"""Measures this machine: `make bench`, or python -m benchmarks.
+r"""Benchmarks kdwsd on this machine: `make bench` or python -m benchmarks.
 
 Throughput (images/s) and peak memory of the converter, of the input pipeline,
 of a training step of the teacher, also as a share of the machine's peak FLOP/s
 in matrix products, and of a step of the student's stage 2 with the teacher
-online and cached. Each measurement runs in a separate process. The images are
-those of --images, of KDWSD_DATA, or drawn.
+online and cached. Each measurement runs in a separate process. The images come
+from --images, from $KDWSD_DATA, or are drawn.
 
-`make bench-serving`, or --parts=serving: latency and throughput of students and
+`make bench-serving` or --parts=serving: latency and throughput of students and
 their teacher, in TensorFlow's C++ session and through the local server.
 """
 
@@ -77,7 +77,7 @@ flags.register_validator(
 
 FLAGS = flags.FLAGS
 
-# Conversion with given proposals is so fast that each image is converted often.
+# Conversion with given proposals is fast, so each image is converted often.
 _REPEATS_GIVEN = 20
 
 _STUDENTS = {
@@ -155,8 +155,8 @@ def _converter(paths, work):
   rows = []
   for proposals in (FLAGS.num_proposals, 0):
     for cores in sorted({1, processes.num_cores()}):
-      # The time to start the workers must not count: the rate is that of the
-      # images by which a large conversion exceeds a small one.
+      # The difference of a large and a small conversion excludes the time to
+      # start the workers.
       many = paths if proposals else paths * _REPEATS_GIVEN
       few = many[:max(1, len(many) // 4)]
       output = os.path.join(work, "converted")
@@ -169,9 +169,9 @@ def _converter(paths, work):
         shutil.rmtree(output)
       if seconds[1] <= seconds[0]:
         raise errors.InputError(
-            f"--num_images: expected enough for {len(many)} to take longer "
-            f"than {len(few)}. Received: {FLAGS.num_images}, on a machine "
-            "that has other work.")
+            f"--num_images: expected enough images that {len(many)} take "
+            f"longer than {len(few)}. Received: {FLAGS.num_images}; the "
+            "machine may be busy.")
       rate = (len(many) - len(few)) / (seconds[1] - seconds[0])
       what = (f"converter, EdgeBoxes, {proposals} proposals" if proposals
               else "converter, proposals given")
@@ -232,7 +232,7 @@ def _distillation(name, student):
 
 
 def _serving(paths, what, work):
-  """Measurements of exports, texts of cases left out, and both for JSON."""
+  """Measurements of exports, texts on cases left out, and both as JSON."""
   exports = {}
   for role, workdir in (("student", FLAGS.student), ("teacher", FLAGS.teacher)):
     if workdir:
@@ -245,7 +245,7 @@ def _serving(paths, what, work):
       if done.returncode:
         raise errors.InputError(
             f"--{role}: expected a run that can be exported. Received: "
-            f"{(done.stderr.strip() or 'no word').splitlines()[-1]}")
+            f"{(done.stderr.strip() or 'no message').splitlines()[-1]}")
   if not exports:
     students = {
         name: {"fc_units": FLAGS.fc_units, **student}
@@ -270,7 +270,7 @@ def _serving(paths, what, work):
 
 
 def _machine():
-  """Processor, cores and Python in a line."""
+  """Processor, cores and Python version in one line."""
   name = platform.processor() or platform.machine()
   if os.path.exists("/proc/cpuinfo"):
     with open("/proc/cpuinfo", encoding="utf-8") as file:

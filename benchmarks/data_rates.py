@@ -1,4 +1,4 @@
-"""Rates of the converter and of the input pipeline."""
+"""Throughput of the converter and of the input pipeline."""
 
 import os
 import time
@@ -7,7 +7,7 @@ from benchmarks import processes
 
 
 def convert(paths, output, num_proposals, num_cores):
-  """Converts images; returns the seconds it took."""
+  """Converts images; returns the time in seconds."""
   # pylint: disable=import-outside-toplevel
   from kdwsd.data import conversion
   from kdwsd.data import proposal_npz
@@ -33,7 +33,7 @@ def convert(paths, output, num_proposals, num_cores):
 
 
 def read(directory, cache, size, num_proposals, num_images):
-  """Reads training batches; returns images a second after the first epoch."""
+  """Reads training batches; returns images/s after the first epoch."""
   # pylint: disable=import-outside-toplevel
   from kdwsd.data import input_pipeline
   from kdwsd.data import record_files

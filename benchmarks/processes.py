@@ -1,7 +1,7 @@
-"""Cores and memory of the processes of a benchmark.
+"""Runs functions in separate processes and measures their memory.
 
-Memory is the sum of the resident sizes of a process and all its children, so
-that pages they share count for each.
+Memory is the sum of the resident sizes of a process and all its children;
+pages that they share count once for each.
 """
 
 import multiprocessing
@@ -55,7 +55,7 @@ def measure(function, *arguments):
 
 
 def pin(num_cores):
-  """Restricts this process and its children to so many cores, on Linux."""
+  """Restricts this process and its children to `num_cores` cores, on Linux."""
   if hasattr(os, "sched_setaffinity"):
     there = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, set(there[:num_cores]))

@@ -1,4 +1,4 @@
-"""Requests to exports in three ways: C++ session, REST and gRPC."""
+"""Sends requests to exports in three ways: C++ session, REST and gRPC."""
 
 import base64
 import contextlib
@@ -17,14 +17,14 @@ WAYS = ("session", "REST", "gRPC")
 
 _NAME = "student"
 _NUM_CLASSES = 20  # of models with random weights
-_VARIANTS = 4  # distinct requests of a size, of different images
+_VARIANTS = 4  # distinct requests per batch size, with different images
 
 
 def write_fresh(directory, students, size, num_proposals, fc_units):
-  """Exports models with random weights, which cost as much as trained ones.
+  """Exports models with random weights, as fast as those with trained ones.
 
   Args:
-    directory: for the exports.
+    directory: directory for the exports.
     students: {name: changes to `student.StudentConfig`}.
     size: side of the teacher's images, to which a student's are warped first.
     num_proposals: R, for export.json.
@@ -61,7 +61,7 @@ def write_fresh(directory, students, size, num_proposals, fc_units):
 
 
 def probabilities(answer):
-  """[B, C] of a response of any of the ways, see `ServedModel.ask`."""
+  """[B, C] probabilities in a response of `ServedModel.ask`."""
   if isinstance(answer, bytes):
     return np.array([row["probabilities"]
                      for row in json.loads(answer)["predictions"]])
@@ -72,22 +72,22 @@ def probabilities(answer):
 
 
 class ServedModel:
-  """An export with a C++ session, a server and requests for both.
+  """An export with a C++ session, a server, and requests for both.
 
   A context manager.
 
   Attributes:
-    name: of the model.
+    name: name of the model.
   """
 
   def __init__(self, name, path, contents, *, timeout):
     """Keeps the arguments; `__enter__` loads the model.
 
     Args:
-      name: of the model.
-      path: of its directory of versions.
-      contents: encoded images.
-      timeout: seconds that a request may take.
+      name: name of the model.
+      path: path of its directory of versions.
+      contents: list of encoded images.
+      timeout: timeout of a request, seconds.
     """
     self.name = name
     self._path, self._contents, self._timeout = path, contents, timeout
@@ -113,7 +113,7 @@ class ServedModel:
     self._stack.close()
 
   def seconds_alone(self):
-    """Latency in seconds of a request of one image, after a first one."""
+    """Latency in seconds of a request of one image, after a warm-up request."""
     seconds = []
     for number in range(2):
       start = time.perf_counter()
@@ -126,9 +126,9 @@ class ServedModel:
 
     Args:
       way: one of `WAYS`.
-      client: number of the client; each has a connection of its own.
-      batch_size: images.
-      number: selects the images.
+      client: number of the client; each has its own connection.
+      batch_size: number of images.
+      number: number of the request, which selects the images.
 
     Returns:
       The response: a dict of arrays, bytes of JSON, or a proto.
@@ -147,7 +147,7 @@ class ServedModel:
     return answer
 
   def _request(self, batch_size, variant):
-    """Inputs, bytes of JSON, and a proto, made once."""
+    """Inputs, bytes of JSON, and a proto; made once and cached."""
     key = batch_size, variant
     if key not in self._requests:
       chosen = list(itertools.islice(
@@ -186,7 +186,7 @@ class ServedModel:
 
 
 def _proposals(batch_size, count):
-  """Random boxes; their values do not change their cost."""
+  """Random boxes; the latency does not depend on their values."""
   random = np.random.default_rng(0)
   corners = np.sort(random.uniform(size=[batch_size, count, 2, 2]), axis=2)
   return {
@@ -210,7 +210,7 @@ def _proto(inputs):
 
 @contextlib.contextmanager
 def _server(path, timeout):
-  """Yields the ports, REST's and gRPC's, of a server of its own process."""
+  """Yields the REST and gRPC ports of a server in a separate process."""
   context = multiprocessing.get_context("spawn")
   ours, theirs = context.Pipe()
   process = context.Process(target=_serve, args=(theirs, path, timeout))
@@ -220,18 +220,18 @@ def _server(path, timeout):
     try:
       ports = ours.recv()
     except EOFError:
-      ports = "its process ended before it listened"
+      ports = "its process exited before it listened"
     if isinstance(ports, str):
-      raise errors.InputError(f"{path}: expected to serve it. Received: "
-                              f"{ports}")
+      raise errors.InputError(f"{path}: expected an export that can be served."
+                              f" Received: {ports}")
     yield ports
   finally:
-    ours.close()  # The server ends on this.
+    ours.close()  # This stops the server.
     process.join()
 
 
 def _serve(pipe, path, timeout):
-  """Runs the server in its own process until the pipe is closed."""
+  """Runs the server until the pipe is closed; called in its process."""
   # pylint: disable=import-outside-toplevel
   from kdwsd.serving.server import local_server
   from kdwsd.serving.server import options

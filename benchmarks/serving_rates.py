@@ -1,11 +1,11 @@
 """Latency and throughput of exports: C++ session, REST and gRPC.
 
 The session is TensorFlow's C++ one (`kdwsd.serving.native_session`), as in a
-server; the server is that of `kdwsd.serve`, in a process of its own. Latency
-runs from the moment a request is ready to be sent, as bytes (REST) or as a
-proto (gRPC), to the arrival of the response, before it is parsed. Models and
-ways take turns, request by request, in several laps, so that other load on the
-machine affects all of them alike.
+server; the server is that of `kdwsd.serve`, in a separate process. Latency is
+the time from a request that is ready to be sent, as bytes (REST) or as a proto
+(gRPC), to the arrival of the response, before it is parsed. Models and ways
+take turns, request by request, in several laps, so that other load on the
+machine affects all of them equally.
 """
 
 import concurrent.futures
@@ -18,8 +18,8 @@ import numpy as np
 from benchmarks import served_models
 
 _LAPS = 3
-_LEAST, _MOST = 3, 200  # requests of a case
-_TOLERANCE = 1e-3  # between answers of the three ways
+_LEAST, _MOST = 3, 200  # requests per case
+_TOLERANCE = 1e-3  # of probabilities, between the three ways
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Figures:
   """One row of the table.
 
   Attributes:
-    model: its name.
+    model: name of the model.
     way: one of `served_models.WAYS`.
-    clients: concurrent clients, each with a request of its own.
+    clients: number of concurrent clients, each with its own request.
     batch_size: images per request.
-    p50, p99: latency of a request, seconds.
-    images_per_second: of all clients together.
+    p50, p99: percentiles of the latency of a request, seconds.
+    images_per_second: throughput of all clients together.
     requests: number of requests measured.
   """
   model: str
@@ -50,14 +50,14 @@ def measure(exports, contents, batch_sizes, num_clients, seconds, longest):
 
   Args:
     exports: {name: directory of versions}.
-    contents: encoded images.
+    contents: list of encoded images.
     batch_sizes: images per request, for a single client.
     num_clients: concurrent clients with one image each; 0 for none.
-    seconds: time for each case and way, about; 3 requests at least.
+    seconds: approximate time for each case and way; at least 3 requests.
     longest: seconds; cases whose requests would take more are left out.
 
   Returns:
-    (list of `Figures`, list of texts about what was left out).
+    (list of `Figures`, list of texts on cases left out).
   """
   cases = [(1, size) for size in batch_sizes]
   cases += [(num_clients, 1)] if num_clients else []
@@ -98,7 +98,7 @@ def measure(exports, contents, batch_sizes, num_clients, seconds, longest):
   return [
       Figures(
           *key, p50=float(np.percentile(latencies, 50)),
-          # The slowest of fewer than 100.
+          # With fewer than 100 requests, the slowest one.
           p99=float(np.percentile(latencies, 99, method="higher")),
           images_per_second=key[2] * key[3] * len(elapsed) / sum(elapsed),
           requests=len(latencies))
@@ -110,7 +110,7 @@ def table(rows, left_out):
 
   Args:
     rows: list of `Figures`.
-    left_out: of `measure`.
+    left_out: list of texts from `measure`.
   """
   found = {(row.model, row.way, row.clients, row.batch_size): row
            for row in rows}
@@ -159,10 +159,10 @@ def _text(clients, batch_size):
 
 
 def _burst(pool, model, way, clients, batch_size, number):
-  """Sends one request of each client, concurrently.
+  """Sends one request per client, concurrently.
 
   Returns:
-    Latencies in seconds, seconds until all were answered, first response.
+    Latencies in seconds, seconds until the last response, first response.
   """
   def ask(client):
     start = time.perf_counter()
@@ -179,10 +179,10 @@ def _burst(pool, model, way, clients, batch_size, number):
 
 
 def _check_same(answers, name):
-  """Raises RuntimeError where the responses of the ways differ."""
+  """Raises RuntimeError if the responses of the ways differ."""
   first, *others = map(served_models.probabilities, answers)
   for other in others:
     if first.shape != other.shape or np.abs(first - other).max() > _TOLERANCE:
       raise RuntimeError(
-          f"{name}: expected the server to answer as the session does. "
-          "Received: another answer.")
+          f"{name}: expected the same probabilities from the session and the "
+          "server. Received: different ones.")

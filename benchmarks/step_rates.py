@@ -1,4 +1,4 @@
-"""Rates of training steps: the teacher's, and the student's at stage 2."""
+"""Speed of training steps of the teacher, and of the student in stage 2."""
 
 import statistics
 import time
@@ -20,7 +20,7 @@ _NUM_CLASSES = 20
 
 
 def train_teacher(size, num_proposals, fc_units, batch_size, steps):
-  """Trains on one batch; returns seconds and FLOP a step, and peak FLOP/s."""
+  """Trains on one batch; returns seconds and FLOP per step, and peak FLOP/s."""
   batch = _batch(size, num_proposals, batch_size)
   model = wsddn.build(wsddn.WSDDNConfig(
       num_classes=_NUM_CLASSES, fc_units=fc_units))
@@ -43,18 +43,18 @@ def train_teacher(size, num_proposals, fc_units, batch_size, steps):
 
 
 def train_student(size, num_proposals, fc_units, batch_size, steps, student):
-  """Takes steps of stage 2, the teacher online and cached in turns.
+  """Measures steps of stage 2, with the teacher online and cached in turns.
 
   Args:
     size: side of the teacher's image, pixels.
     num_proposals: R.
     fc_units: width of the teacher's fc6 and fc7.
-    batch_size: images a step.
-    steps: of each kind, of which the median counts.
+    batch_size: images per step.
+    steps: number of steps of each kind; the median is returned.
     student: dict of changes to `student.StudentConfig`.
 
   Returns:
-    Seconds a step: teacher online, teacher cached.
+    Seconds per step: teacher online, teacher cached.
   """
   batch = _batch(size, num_proposals, batch_size)
   model = wsddn.build(wsddn.WSDDNConfig(
@@ -90,10 +90,11 @@ def train_student(size, num_proposals, fc_units, batch_size, steps, student):
 
 
 def step_flops(model, size, num_proposals):
-  """FLOP of an image's step: convolutions and matrix products, no more.
+  """FLOP of a step per image, of convolutions and matrix products only.
 
-  A multiply-add counts 2. Backward, each layer has two products of the size
-  of the forward one: to its weights, and, but for the first, to its input.
+  A multiply-add counts as 2. The backward pass of a layer has two products of
+  the size of the forward one: for its weights and for its input. The first
+  layer needs no gradient of its input.
   """
   products = []
   for stage in model.backbone.stages:
@@ -108,7 +109,7 @@ def step_flops(model, size, num_proposals):
 
 
 def _batch(size, num_proposals, batch_size):
-  """A batch of noise, as the input pipeline gives them."""
+  """A batch of random values in the format of the input pipeline."""
   random = np.random.default_rng(0)
   corners = np.sort(random.uniform(size=[batch_size, num_proposals, 2, 2]),
                     axis=2).reshape(batch_size, num_proposals, 4)
@@ -126,7 +127,7 @@ def _batch(size, num_proposals, batch_size):
 
 
 def _matmul_flops(side=4096, repeats=3):
-  """FLOP/s of a large float32 matrix product, the best of a few."""
+  """FLOP/s of a large float32 matrix product, the best of `repeats`."""
   matrix = tf.random.normal([side, side])
 
   @tf.function

@@ -1,28 +1,29 @@
 #!/usr/bin/env python3
-"""Asks a served student what is in images; prints a line of JSON for each.
+"""Classifies images with a served student; prints a line of JSON per image.
 
     python client.py photos/ > answers.jsonl
     python client.py --url=http://serving.example:8501 --label=canary a.jpg
     python client.py --grpc=localhost:8500 photos/
 
-Needs Python 3.8 and nothing else; with --grpc also `pip install
-tensorflow-serving-api`. Images are JPEG or PNG files, folders of them (with
-their subfolders), or - for paths on standard input, one a line.
+Needs only Python 3.8; with --grpc also `pip install tensorflow-serving-api`.
+Images are JPEG or PNG files, folders of them (with their subfolders), or - for
+paths on standard input, one per line.
 
-A line of output is, in the order of the images, either of
+The lines of output are in the order of the images. Each is one of
 
     {"image": "a.jpg", "predictions": [{"class": "dog", "probability": 0.93}]}
     {"image": "b.jpg", "error": "..."}
 
-What may pass is tried again: no connection, a server that is starting, busy or
-gone for a moment (HTTP 429, 502, 503; UNAVAILABLE, RESOURCE_EXHAUSTED).
+Temporary errors are retried: no connection, or a server that is starting, busy
+or briefly unavailable (HTTP 429, 502, 503; UNAVAILABLE, RESOURCE_EXHAUSTED).
 
-Exports have the signature `per_image`, which tells good images from bad ones.
-Older ones do not: there, one bad image fails a whole request, and those that a
-batching server has joined to it. The images of a failed request are then sent
-again one by one, while no other request of this client is on its way.
+Exports have the signature `per_image`, which returns an error for each invalid
+image. Older exports do not: one invalid image fails its whole request, and the
+requests that a batching server has joined to it. The images of a failed request
+are then sent again one by one, while this client has no other request pending.
 
-Exit status: 0 all answered; 1 some were not; 2 nothing to send, or a bad flag.
+Exit status: 0 if all images were classified, 1 if some were not, 2 for no
+images or an invalid flag.
 """
 
 import argparse
@@ -48,20 +49,20 @@ _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 _PER_IMAGE, _DEFAULT = "per_image", "serving_default"
 _TRANSIENT_HTTP = (429, 502, 503)
 _TRANSIENT_GRPC = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
-# Of TensorFlow Serving's batching, of gRPC, of kdwsd.serve.
+# Messages of TensorFlow Serving's batching, of gRPC and of kdwsd.serve.
 _TOO_LARGE = re.compile("larger than max|rows a request at most")
 _LONGEST_WAIT = 10.0  # seconds between two tries
-_LONGEST_MESSAGE = 300  # characters; some quote the request
-# Another client's bad image may be joined to a request of one image.
+_LONGEST_MESSAGE = 300  # characters; some messages quote the request
+# The server may join a request of one image to another client's invalid image.
 _TRIES_ALONE = 4
 
 
 class Refused(Exception):
-  """The server, or the file, will not do; another try would not either.
+  """A permanent error, of the server or of a file; it is not retried.
 
   Attributes:
-    of_image: whether an image of the request may be to blame.
-    too_large: whether fewer images a request may do.
+    of_image: whether an invalid image may be the cause.
+    too_large: whether a request with fewer images may succeed.
   """
 
   def __init__(self, message, of_image=False, too_large=False):
@@ -71,10 +72,10 @@ class Refused(Exception):
 
 
 class Transient(Exception):
-  """Another try may do.
+  """A temporary error, which is retried.
 
   Attributes:
-    wait: seconds that the server asks for, or None.
+    wait: seconds to wait, if the server requests it, or None.
   """
 
   def __init__(self, message, wait=None):
@@ -83,23 +84,24 @@ class Transient(Exception):
 
 
 class Server:
-  """What REST and gRPC have in common: which signature is asked."""
+  """The common part of REST and gRPC: the choice of the signature."""
 
   def __init__(self):
-    """Begins with the better one."""
+    """Starts with `per_image`; `predict` falls back to the default."""
     self._signature = _PER_IMAGE
 
   def predict(self, contents):
     """Classifies encoded images.
 
     Args:
-      contents: list of bytes.
+      contents: list of encoded images.
 
     Returns:
-      For each a pair of lists, class names and probabilities; or `Refused`.
+      For each image lists of class names and probabilities, or a `Refused`.
 
     Raises:
-      Transient, Refused: as they say.
+      Transient: the request failed and can be retried.
+      Refused: the request failed.
     """
     try:
       rows = self._ask(contents, self._signature)
@@ -109,12 +111,12 @@ class Server:
       self._signature = _DEFAULT
       rows = self._ask(contents, self._signature)
     if len(rows) != len(contents):
-      raise Refused(f"{len(rows)} answers to {len(contents)} images")
+      raise Refused(f"{len(rows)} answers for {len(contents)} images")
     return [Refused(_short(status)) if status else (names, probabilities)
             for names, probabilities, status in rows]
 
   def _ask(self, contents, signature):
-    """As `predict`; for each image class names, probabilities, status."""
+    """As `predict`; returns class names, probabilities, status per image."""
     raise NotImplementedError
 
 
@@ -122,7 +124,7 @@ class Rest(Server):
   """TensorFlow Serving's REST API."""
 
   def __init__(self, url, model, version, label, timeout):
-    """Takes what every request has; see the flags."""
+    """Takes the values of the flags of these names."""
     super().__init__()
     if not url.startswith(("http://", "https://")):
       raise Refused(f"--url: expected http://HOST:PORT. Received: {url}")
@@ -157,20 +159,20 @@ class Rest(Server):
             error)
       raise Transient(f"{self._url}: {reason}") from error
     except ValueError as error:
-      raise Refused(f"{self._url}: answered no JSON: {error}") from error
+      raise Refused(f"{self._url}: the answer is not JSON: {error}") from error
     try:
       return [(row["classes"], row["probabilities"], row.get("status"))
               for row in answer["predictions"]]
     except (AttributeError, KeyError, TypeError) as error:
-      raise Refused(f"{self._url}: answered without classes and probabilities; "
-                    "is it an export of kdwsd?") from error
+      raise Refused(f"{self._url}: the answer has no classes and probabilities;"
+                    " is the model an export of kdwsd?") from error
 
 
 class Grpc(Server):
   """TensorFlow Serving's gRPC API."""
 
   def __init__(self, address, model, version, label, timeout):
-    """Takes what every request has; see the flags."""
+    """Takes the values of the flags of these names; `address` is --grpc."""
     super().__init__()
     # pylint: disable=import-outside-toplevel
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -218,8 +220,9 @@ class Grpc(Server):
           self._tf.make_ndarray(outputs[name]).tolist()
           for name in ("classes", "probabilities"))
     except (TypeError, ValueError) as error:
-      raise Refused(f"{self._address}: answered without classes and "
-                    "probabilities; is it an export of kdwsd?") from error
+      raise Refused(f"{self._address}: the answer has no classes and "
+                    "probabilities; is the model an export of kdwsd?") from (
+                        error)
     statuses = [b""] * len(names)
     if "status" in outputs:
       statuses = self._tf.make_ndarray(outputs["status"]).tolist()
@@ -228,15 +231,15 @@ class Grpc(Server):
 
 
 class Sender:
-  """Sends images for several threads, so that a bad one costs no other."""
+  """Sends images of several threads, so that invalid ones fail alone."""
 
   def __init__(self, server, retries, batch_size):
-    """Sends nothing yet.
+    """Keeps the arguments; sends nothing.
 
     Args:
       server: a `Server`.
-      retries: tries after the first.
-      batch_size: images a request, at most.
+      retries: number of retries after a temporary error.
+      batch_size: maximum number of images per request.
     """
     self._server, self._retries = server, retries
     self._batch_size = batch_size
@@ -245,13 +248,13 @@ class Sender:
     self._is_alone = False
 
   def send(self, contents):
-    """Asks about images: together, and one by one where it must be.
+    """Classifies images in requests of several images, or singly if these fail.
 
     Args:
-      contents: list of bytes.
+      contents: list of encoded images.
 
     Returns:
-      For each a pair of lists, or the `Refused` that it met.
+      For each image a pair of lists, or its `Refused`.
     """
     answers = []
     while len(answers) < len(contents):
@@ -268,9 +271,9 @@ class Sender:
     return answers
 
   def _find_out(self, content, error):
-    """The answer to an image of a refused request."""
+    """The answer for a single image of a failed request."""
     for number in range(_TRIES_ALONE):
-      if number:  # So that two clients do not meet again and again.
+      if number:  # Random, so that two clients do not collide again.
         time.sleep(random.uniform(0.0, 0.2))
       try:
         return self._predict([content], alone=True)[0]
@@ -281,7 +284,7 @@ class Sender:
     return error
 
   def _predict(self, contents, alone=False):
-    """Asks until it is answered, told no, or out of tries."""
+    """Sends a request and retries it after temporary errors."""
     pause = 0.2
     for left in range(self._retries, -1, -1):
       try:
@@ -290,7 +293,7 @@ class Sender:
       except Transient as error:
         if not left:
           raise Refused(f"{error} ({self._retries + 1} tries)") from error
-        # Clients that were refused together should not come back together.
+        # Random, so that clients that failed together do not retry together.
         wait = pause * random.uniform(0.5, 1.0)
         time.sleep(min(error.wait or wait, _LONGEST_WAIT))
         pause = min(2 * pause, _LONGEST_WAIT)
@@ -298,7 +301,7 @@ class Sender:
 
   @contextlib.contextmanager
   def _turn(self, alone):
-    """Waits until a request may be sent; `alone`, until no other is sent."""
+    """Waits until a request may be sent; if `alone`, until none is pending."""
     with self._changed:
       self._want_alone += alone
       self._changed.wait_for(lambda: not self._is_alone and not (
@@ -317,15 +320,15 @@ class Sender:
   def _shrink(self, size, error):
     with self._changed:
       if self._batch_size < size:
-        return  # Another thread has noticed.
+        return  # Another thread has already reduced it.
       self._batch_size = size // 2
-      _note(f"the server does not take {size} images a request ({error}). "
-            f"Those of this size are sent twice, later ones have {size // 2}; "
-            "a smaller --batch_size saves that.")
+      _note(f"the server does not accept {size} images per request ({error}). "
+            f"These images are sent again with {size // 2} images per request; "
+            "set --batch_size to at most this.")
 
 
 def answer_files(sender, paths, options):
-  """The lines of output for some files, as dictionaries."""
+  """The lines of output for the files `paths`, as dictionaries."""
   lines, contents, places = [], [], []
   for path in paths:
     lines.append({"image": path})
@@ -346,7 +349,7 @@ def find_files(arguments):
   """Paths of the images that the arguments name.
 
   Raises:
-    Refused: an argument is a folder without images, or cannot be read.
+    Refused: no arguments, a folder without images, or an unreadable one.
   """
   paths = []
   for argument in arguments:
@@ -364,9 +367,9 @@ def find_files(arguments):
 
 
 def main(arguments=None):
-  """Asks about the images that the arguments name; returns the exit status."""
+  """Classifies the images named by the arguments; returns the exit status."""
   options = _parse(arguments)
-  # Other encodings than UTF-8 lack letters, which JSON can write as \uXXXX.
+  # Encodings other than UTF-8 lack characters, which JSON can escape as \uXXXX.
   in_ascii = (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")
   sys.stdout.reconfigure(errors="backslashreplace")
   which = options.model, options.version, options.label, options.timeout
@@ -382,7 +385,7 @@ def main(arguments=None):
              for start in range(0, len(paths), options.batch_size)]
   failed = 0
   with concurrent.futures.ThreadPoolExecutor(options.concurrency) as pool:
-    # Answers wait for those before them: so bound how many are on their way.
+    # Answers are printed in order; this limits the number of pending requests.
     waiting = collections.deque()
     while batches or waiting:
       while batches and len(waiting) < 2 * options.concurrency:
@@ -392,7 +395,8 @@ def main(arguments=None):
         failed += "error" in line
         print(json.dumps(line, ensure_ascii=in_ascii), flush=True)
   if failed:
-    print(f"{failed} of {len(paths)} were not answered.", file=sys.stderr)
+    print(f"{failed} of {len(paths)} images were not classified.",
+          file=sys.stderr)
   return 1 if failed else 0
 
 
@@ -401,17 +405,17 @@ def _parse(arguments):
       description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
   add = parser.add_argument
   add("images", nargs="+", help="files, folders, or -")
-  add("--url", default="http://localhost:8501", help="of REST")
-  add("--grpc", metavar="HOST:PORT", help="ask by gRPC instead")
-  add("--model", default="student", help="name that it is served by")
-  add("--version", type=int, help="default: the newest that is served")
-  add("--label", help="as stable or canary, instead of a version")
-  add("--top_k", type=int, default=5, help="classes at most; 0 for all")
-  add("--threshold", type=float, default=0.1, help="least probability")
-  add("--batch_size", type=int, default=8, help="images a request")
-  add("--concurrency", type=int, default=4, help="requests at a time")
-  add("--retries", type=int, default=5, help="tries after the first")
-  add("--timeout", type=float, default=60.0, help="seconds a request may take")
+  add("--url", default="http://localhost:8501", help="URL of the REST API")
+  add("--grpc", metavar="HOST:PORT", help="use gRPC at this address instead")
+  add("--model", default="student", help="name of the served model")
+  add("--version", type=int, help="version; default: the newest one served")
+  add("--label", help="label of a version, such as stable or canary")
+  add("--top_k", type=int, default=5, help="maximum classes; 0 for all")
+  add("--threshold", type=float, default=0.1, help="minimum probability")
+  add("--batch_size", type=int, default=8, help="images per request")
+  add("--concurrency", type=int, default=4, help="concurrent requests")
+  add("--retries", type=int, default=5, help="retries of a failed request")
+  add("--timeout", type=float, default=60.0, help="timeout of a request, s")
   options = parser.parse_args(arguments)
   for name, least in (("batch_size", 1), ("concurrency", 1), ("retries", 0),
                       ("timeout", 0.001)):
@@ -424,7 +428,7 @@ def _parse(arguments):
 
 
 def _walk(folder):
-  """Paths of images below a folder; tells what it passes over."""
+  """Paths of images in a folder and its subfolders; notes skipped files."""
   found, others, links = [], 0, 0
 
   def fail(error):
@@ -444,13 +448,13 @@ def _walk(folder):
                   f"Received: none; {others} other files, {links} linked "
                   "folders.")
   if others or links:
-    _note(f"{folder}: {others} files passed over, whose names do not end in "
+    _note(f"{folder}: skipped {others} files whose names do not end in "
           f"{endings}, and {links} linked folders.")
   return found
 
 
 def _read(path):
-  """The bytes of a file that may be an image: others need no server."""
+  """The bytes of a file; raises `Refused` unless it starts as a JPEG or PNG."""
   with open(path, "rb") as file:
     content = file.read()
   if not content.startswith(_BEGINNINGS):
@@ -467,7 +471,7 @@ def _chosen(names, probabilities, options):
 
 
 def _error_text(error):
-  """What the server says is wrong."""
+  """The error message in the server's response."""
   try:
     text = error.read().decode("utf-8", "replace")
   except (OSError, http.client.HTTPException):
@@ -478,7 +482,7 @@ def _error_text(error):
 
 
 def _short(text):
-  """A message in one line that can be read."""
+  """A message on one line, shortened."""
   text = " ".join((text or "").split())
   return text if len(text) <= _LONGEST_MESSAGE else (
       f"{text[:_LONGEST_MESSAGE]}...")
@@ -489,7 +493,7 @@ def _note(text):
 
 
 def _retry_after(error):
-  """Seconds of the header Retry-After; None where it has none or a date."""
+  """Seconds of the header Retry-After; None without one or with a date."""
   try:
     return max(0.0, float(error.headers.get("Retry-After")))
   except (TypeError, ValueError):
@@ -499,7 +503,7 @@ def _retry_after(error):
 if __name__ == "__main__":
   try:
     sys.exit(main())
-  except BrokenPipeError:  # `| head` has seen enough.
+  except BrokenPipeError:  # The reader has exited, as in `| head`.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(1)
   except KeyboardInterrupt:

@@ -21,7 +21,7 @@ _REASONS = {os.strerror(number): number for number in (
 _MESSAGE = re.compile(r"(?:^|\s)([^;\n]*[^\s;]); ("
                       + "|".join(map(re.escape, _REASONS)) + r")\b")
 
-# What TensorFlow puts around the message of an operation.
+# Text that TensorFlow adds around the message of an operation.
 _NOTES = re.compile(r"\{\{[^}]*\}\} ?|\s*\[Op:\w+\].*")
 _CALL = re.compile(r'\s*File ".*", line \d+')
 _AROUND = re.compile(
@@ -34,7 +34,7 @@ _ASSERTED = re.compile(r"assertion failed: \[(.*)\]$")
 
 @contextlib.contextmanager
 def reported(where):
-  """Turns file system errors inside the block into an `InputError`.
+  """Reports file system errors inside the block as an `InputError`.
 
   Args:
     where: path to name in the message if the error has none.

@@ -1,8 +1,8 @@
-"""Numbers, and cells of them, in MATLAB files of the formats 5 to 7.3.
+"""Reads numbers and cells from MATLAB files of the formats 5 to 7.3.
 
 The formats 5 to 7 are parsed here because SciPy's reader, written in C, crashes
 the process on damaged files: a wrong tag or 30,000 nested cells suffice. Format
-7.3 is HDF5, whose arrays have their size checked before they are read.
+7.3 is HDF5; the size of its arrays is checked before they are read.
 
 Source: MathWorks, "MAT-File Format", chapter 1, "MAT-File Level 5 File Format".
 """
@@ -32,21 +32,21 @@ def read(path, names):
   """Reads variables.
 
   Args:
-    path: of a `.mat` file.
-    names: of the variables wanted; the first is a cell of text.
+    path: path of a `.mat` file.
+    names: names of the variables to read; the first is a cell of text.
 
   Returns:
-    Dict of name to list, for a cell: of text for the first, of arrays for the
-    others; or to array, for numbers. What is not there is left out.
+    Dict by name. A cell is a list: of text for the first name, of arrays for
+    the others. Numbers are an array. Variables not in the file are left out.
 
   Raises:
-    errors.InputError: damaged, too large, or with anything else in its cells.
+    errors.InputError: damaged, too large, or with other content in its cells.
   """
   import h5py  # pylint: disable=import-outside-toplevel
   try:
     read_format = _read_hdf5 if h5py.is_hdf5(path) else _read_level5
     return read_format(path, names)
-  except Exception as error:  # Whatever a damaged file provokes.
+  except Exception as error:  # Damaged files raise errors of many types.
     raise errors.InputError(
         f"{path}: expected a MATLAB file with cells of "
         f"{' and '.join(names[:2])}. Received: "
@@ -70,7 +70,7 @@ def _read_level5(path, names):
       continue
     if name in found or variable != _CELL and (
         name == names[0] or not 6 <= variable <= 15):
-      raise ValueError(f"{name}, which is not a cell or comes twice")
+      raise ValueError(f"{name}, which is not a cell or occurs twice")
     if variable != _CELL:
       found[name] = _leaf(kind, part, order)
       continue
@@ -89,7 +89,7 @@ def _elements(content, order):
   while at < len(content):
     kind, length = struct.unpack(order + "II", _cut(content, at, 8))
     at += 8
-    if kind >> 16:  # Up to four bytes, which stand in the tag itself.
+    if kind >> 16:  # Up to four bytes are stored in the tag itself.
       yield kind & 0xffff, _cut(content[at - 4:at], 0, kind >> 16)
     else:
       yield kind, _cut(content, at, length)
@@ -98,26 +98,26 @@ def _elements(content, order):
 
 def _cut(content, at, length):
   if at + length > len(content):
-    raise ValueError("a file that is cut short")
+    raise ValueError("a truncated file")
   return content[at:at + length]
 
 
 def _unpack(content, most, order):
-  """A compressed element, limited to the length that its own tag gives."""
+  """Decompresses an element up to the length in its own tag."""
   head = zlib.decompressobj().decompress(content, 8)
   length = 8 + struct.unpack(order + "II", _cut(head, 0, 8))[1]
   if length > most:
-    raise ValueError(f"{length} bytes, unpacked, where {most} are the most")
+    raise ValueError(f"{length} bytes when unpacked, more than {most}")
   unpacker = zlib.decompressobj()
   content = unpacker.decompress(content, length)
-  # The end of the stream comes with the next byte asked for, if not before.
+  # Asking for one more byte makes the decompressor read the end of the stream.
   if unpacker.decompress(unpacker.unconsumed_tail, 1) or not unpacker.eof:
-    raise ValueError("a variable that is longer or shorter than it says")
+    raise ValueError("a variable that is longer or shorter than its tag says")
   return memoryview(content)
 
 
 def _header(kind, content, order):
-  """Class, flags, sides and name of an array, and its other elements."""
+  """Class, flags, shape and name of an array, and its other elements."""
   if kind != _MATRIX:
     raise ValueError(f"an element of type {kind}")
   elements, parts = _elements(content, order), []
@@ -127,7 +127,7 @@ def _header(kind, content, order):
       raise ValueError(f"an array's header of type {kind}")
     parts.append(bytes(part))
     flags = struct.unpack(order + "II", _cut(parts[0], 0, 8))[0]
-    if flags & 0xff == _OPAQUE:  # A table, say, whose header is another.
+    if flags & 0xff == _OPAQUE:  # A table, say; its header has another layout.
       return _OPAQUE, flags, (), "", elements
   sides = struct.unpack(f"{order}{len(parts[1]) // 4}i", parts[1])
   if min(sides, default=-1) < 0:
@@ -165,7 +165,7 @@ def _read_hdf5(path, names):
     nonlocal left
     left -= dataset.size * max(dataset.dtype.itemsize, 1)
     if left < 0 or dataset.external:
-      raise ValueError("arrays that are not in the file")
+      raise ValueError("arrays that are too large or not in the file")
     return dataset
 
   found = {}
@@ -186,7 +186,7 @@ def _read_hdf5(path, names):
 
 def _transposed(dataset):
   if dataset.attrs.get("MATLAB_empty", 0):
-    return np.zeros([0, 4])  # What is stored instead is the shape.
+    return np.zeros([0, 4])  # The stored array holds the shape instead.
   return np.asarray(dataset).T
 
 

@@ -1,13 +1,13 @@
-"""Pickles of NumPy arrays and plain containers, read without running them.
+"""Reads pickles of NumPy arrays and plain containers without executing them.
 
 A pickle is a program that names functions and calls them. Even restricted to
-harmless names, Python's unpickler reserves memory for any slot of its memo and
-hashes nested tuples until its stack overflows. So the opcodes that arrays and
-plain containers need are interpreted here, and names stand for functions of
-this module: nothing is looked up, called or hashed on a file's behalf.
+harmless names, Python's unpickler allocates memory for any memo index and
+hashes nested tuples until its stack overflows. Therefore this module interprets
+only the opcodes that arrays and plain containers need, and maps names to its
+own functions: a file cannot import, call or hash anything.
 
 Arrays of numbers and of text become NumPy arrays; arrays of objects become
-lists. Names of NumPy 1 (`numpy.core`) and 2 (`numpy._core`) are read alike.
+lists. Names of NumPy 1 (`numpy.core`) and 2 (`numpy._core`) are both read.
 
 Source: the opcodes and their arguments are described in `pickletools`.
 """
@@ -26,7 +26,7 @@ from kdwsd.data import texts
 
 _KIND = re.compile(r"[|<>=]?([biufUSO][1-9]\d{0,6})")
 
-# Opcodes that push their argument, a new value, or a tuple of so many items.
+# Opcodes that push their argument, a new value, or a tuple of 1 to 3 items.
 _ARGUMENTS = frozenset((
     "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING "
     "BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
@@ -41,30 +41,30 @@ def read(path, what):
   """Reads a pickle.
 
   Args:
-    path: of the file.
-    what: it should be, for the message.
+    path: path of the file.
+    what: description of the expected content, for messages.
 
   Returns:
     Dicts, lists, numbers, text, bytes and NumPy arrays, as in the file. Tuples
     are read as lists, text of Python 2 as Latin-1.
 
   Raises:
-    errors.InputError: missing, damaged, too large, or with anything else in it.
+    errors.InputError: missing, damaged, too large, or with other content.
   """
   try:
     with open(path, "rb") as file:
       return _Interpreter(file.read()).run()
-  except Exception as error:  # A damaged file provokes nearly any.
-    told = isinstance(error, (ValueError, OSError)) and str(error)
+  except Exception as error:  # Damaged files raise errors of many types.
+    text = isinstance(error, (ValueError, OSError)) and str(error)
     received = getattr(error, "strerror", None) or (
-        told or f"a damaged pickle ({type(error).__name__})")
+        text or f"a damaged pickle ({type(error).__name__})")
     raise errors.InputError(
         f"{path}: expected {what}. Received: {texts.shown(received)}."
     ) from error
 
 
 class _Interpreter:
-  """The state of a pickle's program."""
+  """Interprets the opcodes of a pickle."""
 
   def __init__(self, content):
     self._content = content
@@ -72,7 +72,7 @@ class _Interpreter:
     self._stack, self._marks, self._memo = [], [], {}
 
   def run(self):
-    """Runs the program; returns its result."""
+    """Interprets all opcodes; returns the result."""
     stack, memo = self._stack, self._memo
     for opcode, argument, _ in pickletools.genops(io.BytesIO(self._content)):
       name = opcode.name
@@ -110,7 +110,7 @@ class _Interpreter:
       elif name == "REDUCE":
         arguments, function = stack.pop(), stack.pop()
         if not isinstance(function, types.FunctionType):
-          raise ValueError("a call of something that is no function")
+          raise ValueError("a call of something that is not a function")
         stack.append(function(self, *arguments))
       elif name == "BUILD":
         self._build(stack.pop(), stack.pop())
@@ -131,14 +131,14 @@ class _Interpreter:
     raise ValueError("a pickle without an end")
 
   def _after_mark(self):
-    """Takes what lies on the stack after the last mark."""
+    """Pops the items after the last mark from the stack."""
     at = self._marks.pop()
     items = self._stack[at:]
     del self._stack[at:]
     return items
 
   def _build(self, state, made):
-    """Gives a type its byte order; replaces an array by its value."""
+    """Sets the byte order of a type, or replaces an array by its value."""
     if isinstance(made, _Type):
       # Version, byte order, subarray, names, fields, size, alignment, flags.
       _, order, *parts = state
@@ -151,17 +151,17 @@ class _Interpreter:
       _, shape, kind, fortran, raw = state
       if isinstance(kind, _Type) and kind.name[0] == "O":
         if not isinstance(raw, list) or [len(raw)] != shape:
-          raise ValueError("an array of objects that is no list")
+          raise ValueError("an array of objects that is not a list")
         value = raw
       else:
         value = self.array(raw, kind, shape, "F" if fortran else "C")
       self._stack.append(value)
       self._memo.update(dict.fromkeys(made.slots, value))
     else:
-      raise ValueError("a state for something that is no array")
+      raise ValueError("a state for something that is not an array")
 
   def array(self, raw, kind, shape, order):
-    """An array of numbers or text from its bytes, which are shared."""
+    """An array of numbers or text; shares the memory of its bytes."""
     if (not isinstance(kind, _Type) or kind.name[0] == "O" or len(shape) > 4
         or not all(type(side) is int and 0 <= side < 2 ** 48 for side in shape)
         or order not in ("C", "F")):
@@ -176,7 +176,7 @@ class _Interpreter:
         np.frombuffer(raw, dtype).reshape(shape, order=order))
 
   def encoded(self, text):
-    """Latin-1 bytes of a text, which a file may share many times."""
+    """Latin-1 bytes of a text; their total is limited, as texts are shared."""
     self._left -= len(text)
     if self._left < 0:
       raise ValueError("arrays larger than their file could hold")
@@ -184,7 +184,7 @@ class _Interpreter:
 
 
 class _Type:
-  """A dtype: a letter and a size, and a byte order that comes later."""
+  """A dtype: a letter and a size; `_build` sets the byte order later."""
 
   def __init__(self, name):
     match = _KIND.fullmatch(name) if isinstance(name, str) else None
@@ -195,21 +195,25 @@ class _Type:
 
 
 class _Array:
-  """An array before its state; `slots` of the memo refer to it."""
+  """An array before `_build` sets its value.
+
+  Attributes:
+    slots: indices of the memo that refer to the array.
+  """
 
   def __init__(self):
     self.slots = []
 
 
 def _data(items):
-  """Items that are complete and no functions."""
+  """Returns the items; raises ValueError unless all are complete data."""
   if any(isinstance(one, (_Type, _Array, types.FunctionType)) for one in items):
     raise ValueError("a function or type in place of data")
   return items
 
 
 def _function(module, name):
-  """What a name in a pickle stands for."""
+  """The function of this module that stands for a name in a pickle."""
   place = re.sub(r"^numpy\._core\b", "numpy.core", module), name
   if place not in _FUNCTIONS:
     raise ValueError(
@@ -226,7 +230,7 @@ def _encode(interpreter, text, encoding):
 
 def _bytes(_, *parts):
   if parts and not (len(parts) == 1 and isinstance(parts[0], bytes)):
-    raise ValueError("bytes that are none")
+    raise ValueError("bytes made from something else")
   return parts[0] if parts else b""
 
 
@@ -238,15 +242,15 @@ def _dict(_, *arguments):
 
 def _mode(_, value):
   if type(value) is not int:
-    raise ValueError("a mode of boxes that is no number")
+    raise ValueError("a mode of boxes that is not a number")
   return value
 
 
 # Each is called with the interpreter and the arguments in the file.
 _FUNCTIONS = {
-    ("numpy", "ndarray"): None,  # Only ever an argument.
+    ("numpy", "ndarray"): None,  # Occurs only as an argument.
     ("numpy", "dtype"): lambda _, name, *flags: _Type(name),
-    # Always (ndarray, (0,), b"b"); the shape comes with the state.
+    # The arguments are always (ndarray, (0,), b"b"); `_build` has the shape.
     ("numpy.core.multiarray", "_reconstruct"): lambda *arguments: _Array(),
     ("numpy.core.multiarray", "scalar"): (
         lambda interpreter, kind, raw: interpreter.array(

@@ -1,7 +1,7 @@
-"""Arrays of `.npz` files from users: plain ones, of a sane size.
+"""Reads plain arrays of limited size from users' `.npz` files.
 
-NumPy refuses pickled objects, but not what a small file can unpack to: headers
-may claim terabytes, and gigabytes of zeros pack to megabytes. So the headers
+NumPy refuses pickled objects, but does not limit the size: headers may claim
+terabytes, and gigabytes of zeros compress to megabytes. Therefore the headers
 are checked here before NumPy reads the arrays.
 """
 
@@ -13,8 +13,9 @@ import numpy as np
 from kdwsd import errors
 from kdwsd.data import texts
 
-# Unpacked, all arrays together may have this size, or this multiple of the
-# file's. Real boxes hardly compress; scores that are all equal vanish.
+# Limit of the unpacked size of all arrays together: the larger one of this size
+# and this multiple of the file's. Real boxes hardly compress, but constant
+# scores compress to almost nothing.
 _LEAST_BYTES = 256 * 2 ** 20
 _MOST_TIMES = 100
 
@@ -26,14 +27,14 @@ def read(path, what):
   """Reads all arrays of a `.npz` file.
 
   Args:
-    path: of the file.
-    what: it should be, for the message.
+    path: path of the file.
+    what: description of the expected content, for messages.
 
   Returns:
     Dict of name to array.
 
   Raises:
-    errors.InputError: missing, damaged, not of plain arrays, or too large.
+    errors.InputError: missing, damaged, too large, or with other content.
   """
   try:
     with open(path, "rb") as file:
@@ -43,7 +44,7 @@ def read(path, what):
       file.seek(0)
       with np.load(file, allow_pickle=False) as archive:
         return {name: checked(archive[name]) for name in archive.files}
-  except Exception as error:  # A damaged file provokes nearly any.
+  except Exception as error:  # Damaged files raise errors of many types.
     received = (getattr(error, "strerror", None) or str(error)
                 or type(error).__name__)
     raise errors.InputError(
@@ -52,12 +53,12 @@ def read(path, what):
 
 
 def most_bytes(size):
-  """Bytes that the content of a file of `size` bytes may unpack to."""
+  """Maximum unpacked size, in bytes, of a file of `size` bytes."""
   return max(_LEAST_BYTES, _MOST_TIMES * size)
 
 
 def rows_of_four(array, where):
-  """An array of boxes as [n, 4] float64; `numbers` says what is refused."""
+  """An array of boxes as [n, 4] float64, checked as in `numbers`."""
   array = np.asarray(array)
   if array.size == 0:
     return np.zeros([0, 4])
@@ -69,24 +70,24 @@ def rows_of_four(array, where):
 
 
 def numbers(array, where):
-  """An array as float64; complex numbers, truth values and text are refused."""
+  """An array as float64; complex numbers, booleans and text are refused."""
   array = np.asarray(array)
   if array.dtype.kind not in "iuf":
     raise errors.InputError(
         f"{where}: expected numbers. Received: {list(array.shape)} "
         f"{array.dtype}.")
-  with np.errstate(invalid="ignore"):  # A signaling NaN; it is refused later.
+  with np.errstate(invalid="ignore"):  # Signaling NaNs are refused later.
     return array.astype(np.float64)
 
 
 def checked(array):
-  """The array; raises ValueError where its text is not valid Unicode."""
+  """Returns the array; raises ValueError if its text is not valid Unicode."""
   if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
-    # NumPy reads any code points; Python fails on the first look at them.
+    # NumPy reads any code points, but converting them to `str` fails.
     codes = np.ascontiguousarray(array).reshape(-1).view(
         np.dtype("u4").newbyteorder(array.dtype.byteorder))
     if np.any((codes > 0x10ffff) | (codes >= 0xd800) & (codes < 0xe000)):
-      raise ValueError("text that is none")
+      raise ValueError("text that is not valid Unicode")
   return array
 
 
@@ -106,8 +107,9 @@ def _check(archive, most):
         raise ValueError(f"{texts.quoted(name)}, an array of pickled objects")
       if name in names or file.tell() + size != member.file_size:
         raise ValueError(
-            f"{texts.quoted(name)}, twice or not as long as its header says")
+            f"{texts.quoted(name)}, which occurs twice or does not match its "
+            "header's size")
     names.add(name)
-    total += max(size, count)  # Empty texts take memory once they are read.
+    total += max(size, count)  # Reading empty texts takes memory, too.
   if total > most:
-    raise ValueError(f"{total} bytes, unpacked, where {most} are the most")
+    raise ValueError(f"{total} bytes when unpacked, more than {most}")

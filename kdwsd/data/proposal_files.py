@@ -1,9 +1,9 @@
 """Reads files of precomputed proposals: .npz, .mat and .pkl.
 
 The layouts are described in `proposal_npz`, `proposal_matlab` (also folders)
-and `proposal_pickles`. If a file has the four numbers of a box in another
-order, `order` must say so: it cannot be inferred where both readings are within
-the image.
+and `proposal_pickles`. If a file has the four numbers of a box in another order
+than its layout, `order` must name it: it cannot be inferred if boxes are within
+the image in either order.
 """
 
 import os
@@ -37,20 +37,21 @@ class ProposalFile:
   """The proposals of many images, looked up one at a time.
 
   Attributes:
-    by_order: whether proposals belong to images by order, without names.
+    by_order: whether images are matched by order, because there are no names.
   """
 
   def __init__(self, path, image_ids, entries, order, unit, by_order=False):
     """Wraps the content of a file; use `open_file`.
 
     Args:
-      path: of the file, for messages.
+      path: path of the file, for messages.
       image_ids: K names.
       entries: sequence of K (boxes [n, 4], scores [n] or None).
-      order: of the four numbers of a box, one of `ORDERS`.
+      order: order of the four numbers of a box, one of `ORDERS`.
       unit: "fraction", "pixel", "inclusive" (from 0, both ends inside), or
         "matlab" (from 1, both ends inside).
-      by_order: whether `image_ids` are those of the split, in its order.
+      by_order: whether `image_ids` are those of the split, in its order,
+        because the file has no names.
     """
     self._path = path
     self._names = proposal_names.Names(path, image_ids)
@@ -76,13 +77,13 @@ class ProposalFile:
     """Proposals of one image.
 
     Args:
-      image_id: as in the data set.
-      height: of the image, pixels.
-      width: likewise.
+      image_id: image id in the data set.
+      height: height of the image, pixels.
+      width: width of the image, pixels.
 
     Returns:
-      boxes [N, 4] float32 and scores [N] float32, best first; equal scores
-      keep the order of the file.
+      boxes [N, 4] float32 and scores [N] float32, best first; ties keep the
+      order of the file.
 
     Raises:
       errors.InputError: no such image in the file, or a box that is empty,
@@ -97,7 +98,7 @@ class ProposalFile:
       raise errors.InputError(
           f"{where}: expected a score for each of {len(rows)} boxes. "
           f"Received: {len(scores)}.")
-    with np.errstate(over="ignore", invalid="ignore"):  # It is refused.
+    with np.errstate(over="ignore", invalid="ignore"):  # Checked below.
       boxes = _as_boxes(rows, self._order, self._unit, height, width)
       scores = np.asarray(scores, np.float32)
       good = _good(boxes, height, width) & np.isfinite(scores)
@@ -123,10 +124,11 @@ def open_file(path, *, order=None, image_ids=None):
   """Opens a file of proposals.
 
   Args:
-    path: of a `.npz`, `.mat` or `.pkl` file, or of a folder of `.mat` files.
-    order: of the four numbers of a box, one of `ORDERS`; None for the order
-      of the file's layout.
-    image_ids: of the split, in its order, for files without names.
+    path: path of a `.npz`, `.mat` or `.pkl` file, or of a folder of `.mat`
+      files.
+    order: order of the four numbers of a box, one of `ORDERS`; None for that of
+      the file's layout.
+    image_ids: image ids of the split, in its order, for files without names.
 
   Returns:
     A `ProposalFile`.
@@ -148,7 +150,7 @@ def open_file(path, *, order=None, image_ids=None):
       raise errors.InputError(
           f"{path}: expected proposals of as many images as the split has, "
           "because the file has no names and only the order can match them. "
-          f"Received: {len(entries)}, and "
+          f"Received: {len(entries)} and "
           f"{'no split' if image_ids is None else len(image_ids)}.")
     ids = image_ids
   return ProposalFile(path, ids, entries, order, unit, by_order)
@@ -158,13 +160,13 @@ def match(path, image_ids, *, order=None):
   """Checks a file of proposals against a split before a conversion.
 
   Args:
-    path: see `open_file`.
-    image_ids: of all images of the split, in its order.
-    order: see `open_file`.
+    path: as in `open_file`.
+    image_ids: ids of all images of the split, in its order.
+    order: as in `open_file`.
 
   Returns:
-    A line on how the file is read, for the user; and `image_ids` for
-    `open_file`: None where the file has names.
+    A line that describes for the user how the file is read; and `image_ids` for
+    `open_file`, None if the file has names.
 
   Raises:
     errors.InputError: as `open_file`; the file has none of the images; or two
@@ -199,7 +201,7 @@ def _read(path):
 
 
 def _as_boxes(rows, order, unit, height, width):
-  """Converts rows of a file to [n, 4] boxes, not checked."""
+  """Converts rows of a file to [n, 4] boxes, without checks."""
   inclusive = unit in ("inclusive", "matlab")
   if order == "yxyx":
     rows = rows[:, [1, 0, 3, 2]]
@@ -214,7 +216,7 @@ def _as_boxes(rows, order, unit, height, width):
 
 
 def _good(boxes, height, width):
-  """[n] whether each box has an area, and is within the image."""
+  """[n] bool: whether each box has an area and is within the image."""
   slack = _TOLERANCE_PIXELS / np.array([height, width])
   return (np.all(np.isfinite(boxes), axis=1)
           & np.all(boxes[:, 2:] > boxes[:, :2], axis=1)

@@ -1,9 +1,9 @@
 """Reads proposals in `.mat` files of Selective Search, EdgeBoxes and MCG.
 
-The names of the variables identify the layout. Boxes of the first and the last
-are ymin, xmin, ymax, xmax, pixels counted from 1, both ends inside:
+The names of the variables identify the layout. In the first and the last one,
+boxes are ymin, xmin, ymax, xmax in pixels counted from 1, both ends inside:
 
-- cells `images`, of names, and `boxes`, and perhaps `boxScores`: Selective
+- cells `images`, of names, and `boxes`, optionally `boxScores`: Selective
   Search's files for Fast R-CNN (`voc_2007_trainval.mat`, R. Girshick) and
   EdgeBoxes' for WSDDN (`EdgeBoxesVOC2007trainval.mat`, H. Bilen).
 - a cell `all_boxes` or `boxes` without `images`, in the order of the images,
@@ -11,8 +11,8 @@ are ymin, xmin, ymax, xmax, pixels counted from 1, both ends inside:
   selective_search_rcnn.m and edge_boxes_wrapper.m differ in order, origin and
   in whether they write width and height, so the order must be given. Pixels
   count from 1 unless a number is below 1.
-- an array `bboxes` or `boxes`, and perhaps `scores` or `bboxes_scores`: one
-  image, whose name is that of the file. P. Arbelaez et al., "Multiscale
+- an array `bboxes` or `boxes`, optionally `scores` or `bboxes_scores`: one
+  image, with the name of the file. P. Arbelaez et al., "Multiscale
   Combinatorial Grouping", CVPR 2014, share a folder of such files; R.
   Girshick's py-faster-rcnn, lib/datasets/coco.py, reads them as (y1, x1, y2,
   x2) from 1.
@@ -35,12 +35,12 @@ def read(path):
   """Reads a file of any layout.
 
   Args:
-    path: of a `.mat` file.
+    path: path of a `.mat` file.
 
   Returns:
-    Image ids, or None where the file has no names; a list of (boxes [n, 4],
-    scores or None); the order of a box, or None where it must be given; and its
-    unit.
+    Image ids, or None if the file has no names; a list of (boxes [n, 4], scores
+    or None); the order of the numbers of a box, or None if it must be given;
+    and their unit.
 
   Raises:
     errors.InputError: the file has another layout.
@@ -64,7 +64,7 @@ def read(path):
   lengths = {name: len(cell) for name, cell in cells.items()}
   if len(set(lengths.values())) != 1:
     raise errors.InputError(
-        f"{path}: expected cells of one length. Received: {lengths}.")
+        f"{path}: expected cells of equal length. Received: {lengths}.")
   scores = cells.get("boxScores", [None] * len(value))
   if isinstance(scores, np.ndarray):
     raise errors.InputError(
@@ -85,10 +85,10 @@ def read_folder(path):
   """Lists a folder with one file for each image; files are read on access.
 
   Args:
-    path: of the folder; subfolders are included.
+    path: path of the folder; subfolders are included.
 
   Returns:
-    As `read`; each entry is read from its file on access.
+    As `read`, with a sequence that reads each entry from its file on access.
 
   Raises:
     errors.InputError: the folder has no `.mat` file.
@@ -102,7 +102,7 @@ def read_folder(path):
         others += 1
   if not paths:
     raise errors.InputError(
-        f"{path}: expected a folder with one .mat file an image. Received: "
+        f"{path}: expected a folder with one .mat file per image. Received: "
         f"none, and {others} other files.")
   names = [os.path.relpath(one, path)[:-len(".mat")] for one in paths]
   return names, _Entries(paths), "yxyx", "matlab"
@@ -124,7 +124,7 @@ class _Entries(collections.abc.Sequence):
       if isinstance(found.get(name), np.ndarray):
         return _one_image(found, name, path)
     raise errors.InputError(
-        f"{path}: expected an array bboxes or boxes, of one image. Received: "
+        f"{path}: expected an array bboxes or boxes of one image. Received: "
         f"{texts.shown(', '.join(found)) or 'neither'}.")
 
 

@@ -1,11 +1,10 @@
 """Matches names in a file of proposals to the image ids of a data set.
 
-Files name the image `000012` as `000012.jpg`, `VOC2007/JPEGImages/000012`, or
-the number 12. The whole name is compared first, then the name without folder
-and image extension, then the number in the name: that of `2008_000008` is
-2008000008, as in COCO's json files of VOC, and that of
-`COCO_val2014_000000000042` is 42. A stem or number that several entries of the
-file share is not used.
+A file may name the image `000012` as `000012.jpg`, `VOC2007/JPEGImages/000012`,
+or the number 12. The whole name is compared first, then the name without folder
+and image extension (the stem), then the number in the name: `2008_000008` is
+2008000008, as in COCO's json files of VOC, and `COCO_val2014_000000000042` is
+42. A stem or number that several entries of the file share is not used.
 """
 
 import os
@@ -23,11 +22,11 @@ class Names:
   """Finds the entries of a file by image id."""
 
   def __init__(self, path, image_ids):
-    """Takes the names of a file.
+    """Indexes the names of a file.
 
     Args:
-      path: of the file, for messages.
-      image_ids: text, in the file's order.
+      path: path of the file, for messages.
+      image_ids: names as text, in the file's order.
 
     Raises:
       errors.InputError: a name occurs twice.
@@ -60,15 +59,15 @@ class Names:
       if place == _SHARED:
         raise errors.InputError(
             f"{self._path}: expected proposals of image "
-            f"{texts.quoted(image_id)}. Received: several images of that name "
-            "in other folders, or of that number; name them as the data set "
-            "does.")
+            f"{texts.quoted(image_id)}. Received: several images with that "
+            "name in different folders, or with that number; use the names of "
+            "the data set.")
       if place is not None:
         return place
     there = f"the file has {len(self)} other images"
     if len(self) == 1:
-      there = (f"the file has one image, {texts.quoted(self._first)}; of files "
-               "of one image each give the folder (--proposals_file)")
+      there = (f"the file has one image, {texts.quoted(self._first)}; if each "
+               "image has a file, pass their folder (--proposals_file)")
     elif len(self):
       there += f", such as {texts.quoted(self._first)}"
     raise errors.InputError(
@@ -79,10 +78,10 @@ class Names:
     """Checks the file against all images of a split.
 
     Args:
-      image_ids: as in the data set.
+      image_ids: image ids of the data set.
 
     Returns:
-      Number of the images that the file has.
+      Number of these images that the file contains.
 
     Raises:
       errors.InputError: two images would get the same proposals, or none would
@@ -97,9 +96,9 @@ class Names:
         continue
       if taken.setdefault(place, image_id) != image_id:
         raise errors.InputError(
-            f"{self._path}: expected other proposals for each image. Received: "
-            f"the same for {texts.quoted(taken[place])} and "
-            f"{texts.quoted(image_id)}; name them as the data set does.")
+            f"{self._path}: expected an entry for each image. Received: the "
+            f"same one for {texts.quoted(taken[place])} and "
+            f"{texts.quoted(image_id)}; use the names of the data set.")
     if refused and not taken:
       raise refused
     return len(taken)

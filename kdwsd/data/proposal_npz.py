@@ -1,12 +1,12 @@
-"""Proposals as `.npz`, the layout of our own.
+"""Reads and writes proposals as `.npz`, the package's own layout.
 
 Written by `write` or by `numpy.savez`:
 
-- `image_ids`, [K] text or numbers: as in the data set; `proposal_names` says
-  what may differ.
+- `image_ids`, [K] text or numbers: as in the data set; `proposal_names`
+  describes allowed differences.
 - `counts`, [K] integers: proposals of each image, N in all.
 - `boxes`, [N, 4]: ymin, xmin, ymax, xmax, image after image.
-- `scores`, [N]: objectness; 1 for all where the array is missing.
+- `scores`, [N]: objectness; 1 for all if the array is missing.
 - `unit`, text: `fraction` of the image's sides, the default, or `pixel`, edges
   counted from 0.
 """
@@ -25,14 +25,14 @@ def read(path):
   """Reads a file.
 
   Args:
-    path: of a `.npz` file.
+    path: path of a `.npz` file.
 
   Returns:
-    image ids; a list of (boxes [n, 4], scores [n] or None); the order of a box;
-    and its unit.
+    Image ids; a list of (boxes [n, 4], scores [n] or None); the order of the
+    numbers of a box; and their unit.
 
   Raises:
-    errors.InputError: not laid out as above.
+    errors.InputError: the file does not have the layout above.
   """
   arrays = plain_arrays.read(path, "an .npz file of plain arrays")
   missing = {"image_ids", "counts", "boxes"} - set(arrays)
@@ -49,15 +49,15 @@ def read(path):
     raise errors.InputError(
         f"{path}: expected a unit of {' or '.join(_UNITS)}. Received: "
         f"{texts.quoted(unit)}.")
-  total = None  # Of Python's own integers, which do not wrap around.
+  total = None  # A Python integer, which cannot overflow.
   if np.issubdtype(counts.dtype, np.integer):
     total = sum(counts.tolist())
   if not (total == len(boxes) and len(counts) == len(image_ids)
           and np.all(counts >= 0)
           and (scores is None or scores.shape == (len(boxes),))):
     raise errors.InputError(
-        f"{path}: expected a count for each of {len(image_ids)} images, their "
-        "sum as many boxes, and as many scores. Received: "
+        f"{path}: expected a count for each of {len(image_ids)} images, and as "
+        "many boxes and scores as their sum. Received: "
         f"{len(counts)} counts with sum {total}, {len(boxes)} boxes"
         + ("." if scores is None else f", scores {list(scores.shape)}."))
   edges = np.cumsum(counts)[:-1]
@@ -72,8 +72,8 @@ def write(path, proposals):
   """Writes a `.npz` file, atomically.
 
   Args:
-    path: ending in `.npz`.
-    proposals: dict of image id to (boxes [n, 4], fractions, and scores [n]).
+    path: path that ends in `.npz`.
+    proposals: dict of image id to (boxes [n, 4] in fractions, scores [n]).
   """
   boxes = [np.asarray(b, np.float32).reshape(-1, 4)
            for b, _ in proposals.values()]

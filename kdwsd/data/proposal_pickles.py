@@ -1,22 +1,23 @@
-"""Proposals as `.pkl`, as PyTorch detectors share them.
+"""Reads proposals from `.pkl` files in the layouts of PyTorch detectors.
 
-Four layouts, each of K images:
+There are four layouts, each for K images:
 
 - `{"boxes": K arrays [n, 4], "scores": K arrays [n], "indexes" or "ids": K
   names or numbers}`: xmin, ymin, xmax, ymax, pixels counted from 0, both ends
   inside. Source: facebookresearch/Detectron, tools/convert_selective_search.py,
-  which takes 1 from MATLAB's (y1, x1, y2, x2) and exchanges x and y; PCL and
-  its successors read the same.
-- the same with `objectness_logits` for `scores`, and perhaps `bbox_mode`:
+  which subtracts 1 from MATLAB's (y1, x1, y2, x2) and exchanges x and y; PCL
+  and its successors read the same.
+- the same with `objectness_logits` instead of `scores`, optionally `bbox_mode`:
   xmin, ymin, xmax, ymax, or x, y, width, height; edges counted from 0. Source:
   facebookresearch/detectron2, detectron2/data/build.py,
-  `load_proposals_into_dataset`. Where all numbers are whole they are pixels as
-  above: people have converted Selective Search's boxes as for Detectron.
+  `load_proposals_into_dataset`. If all numbers are integers, they are read as
+  pixels as above, because such files are often converted from Selective
+  Search's boxes as for Detectron.
 - `{name or number: array [n, 4], or [n, 5] with the score}`, or with
-  `{"boxes": ..., "scores": ...}` for the array.
+  `{"boxes": ..., "scores": ...}` instead of the array.
 - `[array [n, 4] or [n, 5], ...]`, in the order of the images.
 
-In the last two nothing tells the order of the four numbers: it must be given.
+The last two do not define the order of the four numbers, so it must be given.
 """
 
 import contextlib
@@ -29,23 +30,23 @@ from kdwsd.data import texts
 
 _IDS = ("indexes", "ids", "image_ids", "indices")
 _SCORES = ("scores", "objectness_logits")
-_MODES = {0: "xyxy", 1: "xywh"}  # detectron2's BoxMode; others are turned.
+_MODES = {0: "xyxy", 1: "xywh"}  # detectron2's BoxMode; others are rotated.
 
 
 def read(path):
   """Reads a file.
 
   Args:
-    path: of a `.pkl` file.
+    path: path of a `.pkl` file.
 
   Returns:
-    image ids, a list of text, or None where only the order of the images
-    tells; a list of (boxes [n, 4], scores [n] or None); the order of a box,
-    xyxy, xywh, or None where it must be given; and its unit, "inclusive" for
-    pixels from 0, both ends inside, or "pixel" for edges.
+    Image ids, a list of text, or None if images are matched by order; a list of
+    (boxes [n, 4], scores [n] or None); the order of the numbers of a box: xyxy,
+    xywh, or None if it must be given; and their unit: "inclusive" for pixels
+    from 0, both ends inside, or "pixel" for edges.
 
   Raises:
-    errors.InputError: not laid out as above.
+    errors.InputError: the file has none of the layouts above.
   """
   content = pickled_arrays.read(
       path, "a pickle of NumPy arrays and plain containers")
@@ -72,17 +73,17 @@ def read(path):
   else:
     raise errors.InputError(
         f"{path}: expected a dict with boxes, scores and indexes or ids, a "
-        "dict of one array an image, or a list of them. Received: "
+        "dict with one array per image, or a list of them. Received: "
         f"{_described(content)}.")
   if any(map(len, (boxes for boxes, _ in entries))) and _all_fractions(entries):
     raise errors.InputError(
-        f"{path}: expected boxes in pixels. Received: no number above 1, as "
-        "if of fractions; write them as .npz with unit=fraction.")
+        f"{path}: expected boxes in pixels. Received: no number above 1, as if "
+        "boxes were fractions; write those as .npz with unit=fraction.")
   return image_ids, entries, order, unit
 
 
 def _all_whole(entries):
-  with np.errstate(invalid="ignore"):  # Infinite ones are refused later.
+  with np.errstate(invalid="ignore"):  # Infinite values are refused later.
     return not any(np.any(boxes % 1) for boxes, _ in entries)
 
 
@@ -92,7 +93,7 @@ def _all_fractions(entries):
 
 
 def _columns(content, path):
-  """Ids and entries of a dict whose lists run over the images."""
+  """Ids and entries of a dict of lists with one item per image."""
   columns = {}
   for names in (("boxes",), _IDS, _SCORES):
     there = [name for name in names if name in content]
@@ -112,7 +113,7 @@ def _columns(content, path):
              for name, column in columns.items() if column is not None}
   if len(set(lengths.values())) != 1:
     raise errors.InputError(
-        f"{path}: expected lists of one length. Received: {lengths}.")
+        f"{path}: expected lists of equal length. Received: {lengths}.")
   image_ids = None if ids is None else [
       _name(one, path) for one in (
           ids.reshape(-1).tolist() if isinstance(ids, np.ndarray) else ids)]
@@ -139,7 +140,7 @@ def _entry(value, where):
 
 
 def _matrix(value, widths, where):
-  """An array [n, 4] of numbers, of an array or of a list of rows."""
+  """An array [n, width] of numbers, from an array or a list of rows."""
   if isinstance(value, (list, tuple)) and all(
       isinstance(row, (list, tuple, np.ndarray)) and len(
           np.shape(row) if isinstance(row, np.ndarray) else (0,)) == 1
@@ -183,12 +184,12 @@ def _name(value, path):
   if isinstance(value, str):
     return value
   raise errors.InputError(
-      f"{path}: expected names or whole numbers of images. Received: "
+      f"{path}: expected image ids as names or integers. Received: "
       f"{_described(value)}.")
 
 
 def _described(value):
-  """What a message shows of anything in a pickle, however large."""
+  """A short description of any value in a pickle, for messages."""
   if isinstance(value, np.ndarray):
     return f"{list(value.shape)} {value.dtype}"
   if isinstance(value, dict):

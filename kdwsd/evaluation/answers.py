@@ -10,13 +10,13 @@ from kdwsd.evaluation import detection
 from kdwsd.evaluation import lettering
 from kdwsd.evaluation import pictures
 
-# Longer side of a picture; smaller images are enlarged, larger ones reduced.
+# Minimum and maximum of a picture's longer side; others are resized.
 _LEAST_PIXELS, _MOST_PIXELS = 320, 800
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-  """Which of a model's classes and boxes are reported.
+  """Selects which classes and boxes are reported.
 
   Attributes:
     top_k: maximum number of classes; 0 for all.
@@ -38,10 +38,10 @@ def make(path, image, scores, classes, choice):
   """Selects the reported classes and boxes of an image.
 
   Args:
-    path: path of its file.
+    path: path of the image.
     image: an `images.DecodedImage`.
-    scores: has `probabilities` [C], `boxes` [N, 4] and `proposal_scores`
-      [N, C]; the last two are None for a classifier.
+    scores: object with `probabilities` [C], `boxes` [N, 4] and
+      `proposal_scores` [N, C]; the last two are None for a classifier.
     classes: C names.
     choice: a `Choice`.
 

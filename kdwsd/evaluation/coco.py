@@ -1,12 +1,12 @@
-"""COCO's 12 numbers, by pycocotools.
+"""COCO's 12 detection metrics, computed by pycocotools.
 
 Source: Lin et al., "Microsoft COCO", ECCV 2014, and its public evaluation.
-Known difference: records keep boxes, not masks, so small (< 32 x 32 pixels),
-medium and large go by the area of the box and not of the mask. The numbers over
-all areas are exactly COCO's. Crowds are treated as COCO does; VOC's difficult
-objects count as any others, COCO having no such notion. As in pycocotools, the
-100 best detections of each class in each image count; detectors of the
-literature often keep only 100 an image over all classes before that.
+Known difference: records hold boxes, not masks, so small (< 32 x 32 pixels),
+medium and large refer to the area of the box instead of the mask. The metrics
+over all areas are exactly COCO's. Crowds are treated as in COCO. VOC's
+difficult objects count like all others, because COCO has no such flag. As in
+pycocotools, the 100 best detections of each class in each image count;
+published detectors often keep only 100 per image over all classes.
 """
 
 import contextlib
@@ -25,18 +25,18 @@ NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl",
 def twelve_numbers(detections, images, num_classes):
   """Evaluates detections by COCO's rules.
 
-  One class at a time, with only the images that have the class or detections
-  of it: the result is the same, and the millions of small dictionaries that
-  pycocotools makes never exist together.
+  Evaluates one class at a time, with only the images that have the class or
+  detections of it. The result is the same but needs less memory, because
+  pycocotools makes millions of small dictionaries.
 
   Args:
-    detections: list of `detection.Detections`, one an image, best first.
-    images: list of `records.LabelledImage`, in the same order; those without
-      boxes in their source are left out.
+    detections: list of `detection.Detections`, one per image, best first.
+    images: list of `records.LabelledImage`, in the same order; those whose
+      source has no box annotations are left out.
     num_classes: C.
 
   Returns:
-    Dict of `NAMES` to float in [0, 1]; NaN where there is nothing to find.
+    Dict of `NAMES` to float in [0, 1]; NaN if there are no such objects.
   """
   annotations = [[] for _ in range(num_classes)]
   found = [[] for _ in range(num_classes)]
@@ -46,7 +46,7 @@ def twelve_numbers(detections, images, num_classes):
     for class_id, box, crowd in zip(
         image.truth.class_ids, _rectangles(image.truth.boxes, image),
         image.truth.crowd):
-      # pycocotools takes an annotation id of 0 for "no match".
+      # Ids start at 1, because pycocotools uses 0 for "no match".
       annotations[class_id].append({
           "id": len(annotations[class_id]) + 1, "image_id": index,
           "category_id": 1, "bbox": box.tolist(),

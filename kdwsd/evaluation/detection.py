@@ -1,8 +1,8 @@
 """Detections from proposal scores, and PASCAL VOC's average precision.
 
 Sources: WSDDN (Bilen & Vedaldi, CVPR 2016, sec. 4: scores above 1e-3, NMS at
-IoU 0.4); VOCdevkit's VOCevaldet for matching. Images without boxes in their
-source (`truth` None) are left out.
+IoU 0.4); VOCdevkit's VOCevaldet for matching. Images whose source has no box
+annotations (`truth` None) are left out.
 """
 
 import dataclasses
@@ -12,14 +12,14 @@ import numpy as np
 from kdwsd import boxes as box_ops
 from kdwsd.evaluation import precision_recall
 
-# Boxes are float32 fractions of the image, so that an overlap of exactly one
-# half, common between integer pixel boxes, may come out 1e-7 below it.
+# Boxes are float32 fractions of the image, so that an IoU of exactly 0.5, which
+# is common between boxes of integer pixels, may be rounded to 1e-7 below it.
 _ROUNDING = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
 class Detections:
-  """What was found in one image, best first.
+  """The detections of one image, best first.
 
   Attributes:
     boxes: [K, 4] float32.
@@ -32,16 +32,16 @@ class Detections:
 
 
 def detect(boxes, proposal_scores, score_threshold=1e-3, nms_iou=0.4):
-  """Keeps good scores and suppresses, class by class, what overlaps better.
+  """Thresholds scores and applies non-maximum suppression class by class.
 
-  Equal to `boxes.non_maximum_suppression` of every class; the overlaps, which
-  classes share, are computed once.
+  Equals `boxes.non_maximum_suppression` of every class, but the IoUs, which the
+  classes share, are computed only once.
 
   Args:
     boxes: [N, 4].
     proposal_scores: [N, C].
-    score_threshold: scores must be above it.
-    nms_iou: a box goes when its IoU with a better kept box is above it.
+    score_threshold: minimum score, exclusive.
+    nms_iou: a box is removed if its IoU with a better box is above this.
 
   Returns:
     `Detections`.
@@ -69,16 +69,17 @@ def detect(boxes, proposal_scores, score_threshold=1e-3, nms_iou=0.4):
 def curves(detections, images, num_classes, iou_threshold=0.5):
   """Precision-recall curve of every class by VOC's rules.
 
-  Best score first over all images, each detection goes to the object of its
-  class that it overlaps most. The first on an object is a hit, later ones are
-  false; on a difficult object (VOC) or a crowd (COCO) it counts as nothing.
-  Equal scores keep the order of the images.
+  In the order of descending score over all images, each detection is matched to
+  the object of its class that it overlaps most. The first detection of an
+  object is a true positive, later ones are false positives; detections of a
+  difficult object (VOC) or a crowd (COCO) are ignored. Ties keep the order of
+  the images.
 
   Args:
-    detections: list of `Detections`, one an image.
+    detections: list of `Detections`, one per image.
     images: list of `records.LabelledImage`, in the same order.
     num_classes: C.
-    iou_threshold: IoU from which an object is found.
+    iou_threshold: minimum IoU of a match.
 
   Returns:
     List of C `precision_recall.Curve`.
@@ -117,7 +118,7 @@ def curves(detections, images, num_classes, iou_threshold=0.5):
 
 
 def _suppress(overlaps, order):
-  """Greedy NMS of candidates `order` [K], best first; returns the kept."""
+  """Greedy NMS of candidates `order` [K], best first; returns those kept."""
   overlaps = overlaps[np.ix_(order, order)]                       # [K, K]
   gone = np.zeros(len(order), bool)
   kept = []
@@ -133,7 +134,7 @@ def _set_aside(truth):
 
 
 def _assign(found, truth, iou_threshold):
-  """Index of the object each detection goes to, -1 for none; [K]."""
+  """[K] index of the object that each detection matches; -1 for none."""
   if not len(truth.class_ids) or not len(found.class_ids):
     return np.full(len(found.class_ids), -1, np.int64)
   overlap = np.where(

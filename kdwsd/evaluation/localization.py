@@ -1,11 +1,11 @@
-"""CorLoc: how often a class's best box finds one of its objects.
+"""CorLoc: how often the best-scored box of a class hits one of its objects.
 
 Source: Deselaers et al., "Weakly Supervised Localization and Learning with
-Generic Knowledge", IJCV 2012. An image counts for a class that is among its
-labels and of which it has an object that is neither difficult nor a crowd; only
-those objects can be found, at an IoU of 0.5. The same is measured for boxes
-that do not depend on the class, so that a CorLoc can be judged: a detector that
-localises objects beats the first three of them by far.
+Generic Knowledge", IJCV 2012. An image counts for a class if it is labelled
+with the class and has an object of it that is neither difficult nor a crowd. A
+hit is an IoU of at least 0.5 with such an object. Baselines that do not depend
+on the class are measured likewise, as a reference: a detector that localizes
+objects exceeds the first three by far.
 """
 
 import numpy as np
@@ -20,8 +20,8 @@ BASELINES = {
 }
 
 _IOU = 0.5
-# Boxes are float32 fractions of the image, so that an overlap of exactly one
-# half, common between integer pixel boxes, may come out 1e-7 below it.
+# Boxes are float32 fractions of the image, so that an IoU of exactly 0.5, which
+# is common between boxes of integer pixels, may be rounded to 1e-7 below it.
 _ROUNDING = 1e-6
 
 _WHOLE_IMAGE = np.float32([0.0, 0.0, 1.0, 1.0])
@@ -30,7 +30,7 @@ _NO_BOX = np.zeros([4], np.float32)
 
 
 class CorLoc:
-  """Counts image by image, so that no box need be kept."""
+  """Counts hits image by image, without keeping boxes in memory."""
 
   def __init__(self, num_classes):
     """Starts from zero.
@@ -47,7 +47,7 @@ class CorLoc:
 
     Args:
       prediction: `inference.Prediction` of a detector.
-      image: its `records.LabelledImage`; one without known boxes is left out.
+      image: its `records.LabelledImage`; ignored without box annotations.
     """
     if image.truth is None:
       return
@@ -72,13 +72,13 @@ class CorLoc:
         self._found[name][class_id] += overlap >= _IOU - _ROUNDING
 
   def shares(self, name="detector"):
-    """Share of counted images in which the box finds an object.
+    """CorLoc: fraction of counted images in which the box hits an object.
 
     Args:
       name: `detector`, or one of `BASELINES`.
 
     Returns:
-      [C] float64; NaN where no image counts.
+      [C] float64; NaN for classes without counted images.
     """
     shares = np.full(self._counted.shape, np.nan)
     return np.divide(self._found[name], self._counted, out=shares,
@@ -86,10 +86,10 @@ class CorLoc:
 
   @property
   def counted(self):
-    """[C] int64, images that count for each class."""
+    """[C] int64, number of images that count for each class."""
     return self._counted
 
 
 def _best(boxes, scores):
-  """The box with the highest score, the first of equals; [4]."""
+  """[4] box with the highest score, the first one in a tie."""
   return boxes[np.argmax(scores)] if len(boxes) else _NO_BOX

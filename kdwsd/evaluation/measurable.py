@@ -9,7 +9,7 @@ _COUNTS = ("C-P", "C-R", "C-F1", "C-F1_mean", "O-P", "O-R", "O-F1")
 
 
 def figures(*, detector):
-  """Names of the metrics that a validation may compute; see `metrics`."""
+  """Names of the metrics that a validation can compute; see `metrics`."""
   names = []
   for group in ("classification",) + ("detection",) * detector:
     for mean in metrics.MEANS:
@@ -27,8 +27,8 @@ def check_figure(name, record_set, *, detector):
     detector: whether the model is a detector.
 
   Raises:
-    errors.InputError: there is no such metric, or the split lacks the labels or
-      boxes for it.
+    errors.InputError: no such metric, or the split lacks the labels or boxes
+      for it.
   """
   known = figures(detector=detector)
   if name not in known:
@@ -54,7 +54,7 @@ def check_figure(name, record_set, *, detector):
   if name.endswith("_frequent") and most < metrics.FREQUENT:
     raise errors.InputError(
         f"{counts.where}: expected a class with {metrics.FREQUENT} images or "
-        f"more, as --best_figure={name} averages over such classes. Received: "
+        f"more, because --best_figure={name} averages over these. Received: "
         f"{most} at most.{ways_out}")
 
 

@@ -1,10 +1,10 @@
 """Convolutional backbones: images in, a feature map out.
 
-Every backbone is a `Backbone`: RGB images of 0..255 in, each prepared as its
-weights expect inside the model, and a map at `stride` pixels a cell out.
-Stages are the units that `frozen_stages` counts; a frozen stage costs no
+Every backbone is a `Backbone`: its input is RGB images in 0..255, which the
+model normalizes as its weights expect; its output is a feature map with
+`stride` pixels per cell. `frozen_stages` counts stages; a frozen stage needs no
 backward pass. A detector's backbone ends at stride 16 or less; a classifier's
-is whole, up to its network's last layer before the mean.
+is whole, up to the network's last layer before global pooling.
 
 | name | stages | stride | channels | preparation |
 |---|---|---|---|---|
@@ -31,21 +31,21 @@ NAMES = ("vgg16", "small", "mobilenet_v2", "resnet50", "efficientnet_b0")
 
 _BGR_MEANS = (103.52, 116.28, 123.675)
 
-# Rough standard deviation of a natural image's channel, 0..255: a net without
-# normalisation layers keeps He's unit variance only if its input has it.
+# Approximate standard deviation of a channel of natural images in 0..255: He
+# initialization without normalization layers assumes inputs of unit variance.
 _PIXEL_DEVIATION = 58.0
 
 _VGG16_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 
-# Of ImageNet's RGB, in 0..1: what EfficientNet's weights expect.
+# Mean and deviation of ImageNet's RGB in 0..1, which EfficientNet expects.
 _RGB_MEANS = (0.485, 0.456, 0.406)
 _RGB_DEVIATIONS = (0.229, 0.224, 0.225)
 
-# Last layer of each stage; the last stage is for classifiers alone.
+# Last layer of each stage; only classifiers have the last stage.
 _CUTS = {
     # The two convolutions at stride 2, then the blocks at strides 4, 8, 16 (64
-    # wide) and 16 (96 wide). block_13_expand_relu is the last layer before the
-    # network goes to stride 32.
+    # wide) and 16 (96 wide). block_13_expand_relu is the last layer at stride
+    # 16.
     "mobilenet_v2": ("expanded_conv_project_BN", "block_2_add", "block_5_add",
                      "block_9_add", "block_13_expand_relu", "out_relu"),
     "resnet50": ("conv1_relu", "conv2_block3_out", "conv3_block4_out",
@@ -61,7 +61,7 @@ class Backbone(tf.keras.Model):
   Attributes:
     stages: list of lists of layers.
     stride: pixels of the image per cell of the map.
-    num_channels: of the map.
+    num_channels: channels of the map.
   """
 
   def __init__(self, stages, *, prepare, stride, num_channels,
@@ -73,14 +73,14 @@ class Backbone(tf.keras.Model):
       prepare: function of [B, H, W, 3] RGB float32 0..255 -> the same shape.
       stride: pixels per cell of the last stage's output.
       num_channels: channels of the last stage's output.
-      frozen_stages: leading stages that are not trained.
-      name: of the Keras model.
+      frozen_stages: number of leading stages that are not trained.
+      name: name of the Keras model.
 
     Raises:
       errors.InputError: there are fewer stages than `frozen_stages`.
     """
-    # Images are prepared in float32 whatever the policy: bfloat16 cannot hold
-    # an interpolated 0..255 value to better than one grey level.
+    # Images are normalized in float32 under any dtype policy: bfloat16 resolves
+    # interpolated values in 0..255 only to about one grey level.
     super().__init__(name=name, autocast=False)
     if not 0 <= frozen_stages <= len(stages):
       raise errors.InputError(
@@ -94,8 +94,8 @@ class Backbone(tf.keras.Model):
     for stage in stages[:frozen_stages]:
       for layer in stage:
         layer.trainable = False
-    # A pooling layer that begins a stage belongs to what comes before it: it
-    # makes the frozen map smaller.
+    # A pooling layer at the start of the next stage is counted as frozen, too,
+    # which makes the frozen map smaller.
     self._num_frozen = sum(map(len, stages[:frozen_stages]))
     if frozen_stages < len(stages) and isinstance(
         stages[frozen_stages][0], tf.keras.layers.MaxPool2D):
@@ -106,7 +106,7 @@ class Backbone(tf.keras.Model):
 
     Args:
       images: [B, H, W, 3] RGB 0..255; not read if there is a `frozen_map`.
-      frozen_map: what `frozen` gives for the images, where it is known.
+      frozen_map: the output of `frozen` for the images, if it is cached.
 
     Returns:
       [B, h, w, num_channels].
@@ -118,14 +118,14 @@ class Backbone(tf.keras.Model):
     return features
 
   def frozen(self, images):
-    """What the frozen stages make of [B, H, W, 3] RGB images of 0..255."""
+    """Output of the frozen stages for [B, H, W, 3] RGB images in 0..255."""
     features = self._prepare(tf.cast(images, tf.float32))
     features = tf.cast(features, self.compute_dtype)
     for layer in self._layers_in_order[:self._num_frozen]:
       features = layer(features)
     if self._frozen_stages:
-      # trainable = False alone leaves an eager tape walking back to the
-      # first convolution, because its variables are still watched.
+      # With trainable = False alone, an eager tape still runs back to the first
+      # convolution, because it watches its variables.
       features = tf.stop_gradient(features)
     return features
 
@@ -141,23 +141,23 @@ class Backbone(tf.keras.Model):
 
 
 def make(name, *, width=1.0, whole=False, frozen_stages=0, seed=0):
-  """Makes a backbone with fresh weights (He-uniform).
+  """Makes a backbone with random initial weights (He-uniform).
 
-  Source of the initialiser: He et al., "Delving Deep into Rectifiers", ICCV
-  2015: what 13 layers of ReLU without normalisation need to start at all.
+  Source of the initializer: He et al., "Delving Deep into Rectifiers", ICCV
+  2015; 13 layers of ReLU without normalization do not train without it.
 
   Args:
     name: one of `NAMES`.
     width: channel multiplier of MobileNetV2 ("alpha"); 1 for the others.
-    whole: whether the stage at stride 32 is there too, where there is one.
-    frozen_stages: leading stages that are not trained.
-    seed: of the initialisers.
+    whole: whether to include the stage at stride 32, if the network has one.
+    frozen_stages: number of leading stages that are not trained.
+    seed: seed of the initializers.
 
   Returns:
     A `Backbone`.
 
   Raises:
-    errors.InputError: a value outside of the above.
+    errors.InputError: a value out of range.
   """
   if name not in NAMES:
     raise errors.InputError(
@@ -190,12 +190,13 @@ def _vgg16(frozen_stages, seed):
 
 
 def _small(frozen_stages, seed):
-  """A net for two cores: 0.27 G multiply-adds for a 160-pixel image.
+  """A network for two CPU cores: 0.27 G multiply-adds for 160 x 160 pixels.
 
-  In the spirit of VGG-F (Chatfield et al., BMVC 2014): a wide, strided first
-  convolution, then few 3 x 3 ones. Stride 8, because 160-pixel images leave
-  only 10 x 10 cells at 16. No normalisation layers, so that training and
-  inference are one function and images of a batch do not meet.
+  Similar to VGG-F (Chatfield et al., BMVC 2014): a wide, strided first
+  convolution, then a few 3 x 3 convolutions. Stride 8, because at stride 16
+  images of 160 pixels have only 10 x 10 cells. Without normalization layers,
+  training and inference compute the same function, and images of a batch are
+  independent.
   """
   conv1 = [_convolution(32, 5, strides=2, name="conv1",
                         seed=_layer_seed(seed, 1)),
@@ -216,9 +217,9 @@ def _small(frozen_stages, seed):
 def _of_keras(name, width, whole, frozen_stages, seed):
   """A network of `tf.keras.applications`, cut into stages, batch norm frozen.
 
-  Batches of a detector are too small for batch statistics, so the layers run
-  with the stored ones and do not learn: `trainable = False` does both. The
-  same holds for students, so that images of a batch do not meet.
+  Batches of a detector are too small for batch statistics, so batch norm uses
+  the stored statistics and is not trained: `trainable = False` does both.
+  Students do the same, so that images of a batch are independent.
   """
   arguments = dict(input_shape=(None, None, 3), include_top=False, weights=None)
   start = None
@@ -229,9 +230,9 @@ def _of_keras(name, width, whole, frozen_stages, seed):
     network = tf.keras.applications.ResNet50(**arguments)
     prepare = _bgr_minus_means
   else:
-    # Keras's network begins with layers that prepare images, one of them only
-    # if it loads ImageNet weights itself; ours begins after them. No stochastic
-    # depth: its masks would depend on the process.
+    # Keras's network begins with layers that normalize images, one of them only
+    # if it loads ImageNet weights itself; ours begins after them. There is no
+    # stochastic depth, because its masks would not be reproducible.
     network = tf.keras.applications.EfficientNetB0(
         drop_connect_rate=0.0, **arguments)
     start = network.get_layer("stem_conv_pad").input
@@ -274,7 +275,7 @@ def _initialize_kernel(layer, seed):
 
 
 def _layer_seed(seed, index):
-  """A seed of one layer, so that equal shapes do not get equal values."""
+  """A seed for one layer, so that layers of equal shape differ."""
   return 1000 * seed + index
 
 

@@ -13,7 +13,7 @@ def mil_cross_entropy(labels, image_scores, label_weights=None, floor=1e-4):
 
   `- sum_c w_c (y_c log p_c + (1 - y_c) log(1 - p_c))`, both probabilities
   floored. Below the floor the value is constant but the gradient is that at
-  the floor, 1 / floor: a positive class whose score has died comes back.
+  the floor, 1 / floor, so that a positive class with a score near 0 recovers.
 
   Source: Bilen & Vedaldi, "Weakly Supervised Deep Detection Networks", CVPR
   2016, sec. 3.3, restated for labels in {0, 1}; floor and its gradient as in
@@ -39,17 +39,17 @@ def mil_cross_entropy(labels, image_scores, label_weights=None, floor=1e-4):
 
 def spatial_regularizer(*, labels, proposals, valid, features,
                         proposal_scores, iou_threshold=0.6, limit=10):
-  """Pulls proposals that overlap a class's best one towards its features.
+  """Pulls the features of proposals that overlap a class's best one to its own.
 
   `1/2 sum_c sum_j || p_cj (f_j - f_best(c)) ||^2` over classes c that are
-  present and over proposals j among the `limit` best of the class, the best
-  one counted, whose IoU with it is above `iou_threshold`. p_cj is j's own
-  proposal score, a constant to the gradient.
+  present and over proposals j among the `limit` best of the class (including
+  the best one) whose IoU with the best one is above `iou_threshold`. p_cj is
+  the score of proposal j, without gradient.
 
-  Source: WSDDN, sec. 3.4; its code's layer LossTopBoxSmoothProb for the limit
-  and for whose score p is. That layer's gradient has p once where the value's
-  derivative has p^2, and keeps only the last class that touches a proposal;
-  here the gradient is the value's. WSDDN's weight, 1e-4, is the caller's.
+  Source: WSDDN, sec. 3.4, and the layer LossTopBoxSmoothProb of its code, which
+  has the limit and defines p. The gradient of that layer has p where the
+  derivative has p^2, and keeps only the last class of a proposal; here it is
+  the exact derivative. The caller applies WSDDN's weight, 1e-4.
 
   Args:
     labels: [B, C] in {0, 1}.
@@ -57,8 +57,8 @@ def spatial_regularizer(*, labels, proposals, valid, features,
     valid: [B, R] bool.
     features: [B, R, D], fc7.
     proposal_scores: [B, R, C].
-    iou_threshold: overlap from which on two proposals should look alike.
-    limit: of proposals per class.
+    iou_threshold: minimum IoU, exclusive, of proposals with the best one.
+    limit: maximum number of proposals per class.
 
   Returns:
     [B] float32, 0 for an image without labels or proposals.
@@ -69,7 +69,7 @@ def spatial_regularizer(*, labels, proposals, valid, features,
   best, indices = tf.math.top_k(
       scores, tf.minimum(limit, tf.shape(scores)[2]))             # [B, C, K]
   chosen = tf.gather(proposals, indices, batch_dims=1)            # [B, C, K, 4]
-  # The sum is over the one best proposal, or over none.
+  # The sum runs over one best proposal, or none if R is 0.
   overlap = tf.reduce_sum(boxes.pairwise_iou_tensor(
       chosen[:, :, :1], chosen), axis=2)                          # [B, C, K]
   counts = ((overlap > iou_threshold) & (labels[..., tf.newaxis] > 0)

@@ -12,16 +12,16 @@ _LOW_31 = 2 ** 31 - 1
 
 
 def pool(kind, features, rois, factor, *, image_size, stride):
-  """Pools, and multiplies each RoI by its factor, as the release does.
+  """Pools RoIs and multiplies each by its factor, as in the release.
 
   Args:
     kind: one of `NAMES`.
     features: [B, H, W, C] float of any precision.
     rois: [B, R, 4] float32, fractions (ymin, xmin, ymax, xmax).
-    factor: [B, R] float32, see `score_factor`; where it is 0, so is the result,
-      whatever the RoI.
-    image_size: see `max_pool`.
-    stride: see `max_pool`.
+    factor: [B, R] float32, see `score_factor`; where it is 0, the result is 0
+      for any RoI.
+    image_size: as in `max_pool`.
+    stride: as in `max_pool`.
 
   Returns:
     [B, R, 7, 7, C] float32.
@@ -37,7 +37,7 @@ def pool(kind, features, rois, factor, *, image_size, stride):
 
 
 def score_factor(objectness, valid, *, scale, bias):
-  """What pooled features are multiplied by: scale * objectness + bias.
+  """Factor of the pooled features: scale * objectness + bias.
 
   Args:
     objectness: [B, R].
@@ -56,11 +56,11 @@ def crop_and_resize(features, rois):
 
   Cell k of the map stands for pixels [stride k, stride (k + 1)), so its
   centre is at k + 1/2 in units of cells; sample i of n in a RoI from a to b,
-  same units, lies at a + (i + 1/2) (b - a) / n. That is where
-  `tf.image.crop_and_resize` has to be told to look: it counts from the centre
-  of the first cell to the centre of the last one and puts its first and last
-  samples ON the edges of the box it is given. Samples less than half a cell
-  from the border take the border's value.
+  same units, lies at a + (i + 1/2) (b - a) / n. The box passed to
+  `tf.image.crop_and_resize` is converted accordingly: the op counts from the
+  centre of the first cell to the centre of the last one and places its first
+  and last samples ON the edges of the box. Samples less than half a cell from
+  the border have the border's value.
 
   Args:
     features: [B, H, W, C] float of any precision.

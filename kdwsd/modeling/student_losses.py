@@ -1,8 +1,8 @@
 """Losses of S-Cls, the student: on labels, on scores, on features.
 
 As in `losses`: one float32 value per image, summed over classes, not reduced
-over the batch. Logits, features and targets may come in any precision; what is
-computed here is float32. The release is the Caffe code of Liu et al.,
+over the batch. Logits, features and targets may have any precision; the losses
+are computed in float32. The release is the Caffe code of Liu et al.,
 "Multi-Label Image Classification via Knowledge Distillation from
 Weakly-Supervised Detection", ACM MM 2018.
 """
@@ -22,32 +22,32 @@ _LOG_FLOOR = math.log(1e-8)
 
 def hard_loss(name, *, focal_alpha=0.25, focal_gamma=2.0, gamma_positive=0.0,
               gamma_negative=4.0, clip=0.05):
-  """The loss between labels and logits that a name stands for.
+  """The loss between labels and logits with the given name.
 
   Args:
     name: one of `HARD_LOSSES`.
-    focal_alpha: see `focal`; 0 turns the balance off.
-    focal_gamma: see `focal`.
-    gamma_positive: see `asymmetric`.
-    gamma_negative: see `asymmetric`.
-    clip: see `asymmetric`.
+    focal_alpha: `alpha` of `focal`; 0 for no class balancing.
+    focal_gamma: `gamma` of `focal`.
+    gamma_positive: as in `asymmetric`.
+    gamma_negative: as in `asymmetric`.
+    clip: as in `asymmetric`.
 
   Returns:
     Function of (labels, logits, label_weights=None) that returns [B] float32.
 
   Raises:
-    errors.InputError: no such loss, or a setting of it out of range.
+    errors.InputError: no such loss, or an argument out of range.
   """
   if name == "sigmoid":
     return sigmoid_cross_entropy
   if name == "focal":
     _check("focal_alpha", "at least 0, below 1", 0 <= focal_alpha < 1,
            focal_alpha)
-    # The derivative of x^gamma at 0, where a sure and right logit is, is
-    # infinite between 0 and 1.
+    # For gamma between 0 and 1, the derivative of x^gamma is infinite at x = 0,
+    # which confident correct logits reach.
     _check("focal_gamma", "0, or 1 or more",
            focal_gamma == 0 or focal_gamma >= 1, focal_gamma)
-    _addons()  # Now, so that no step is the first to import it.
+    _addons()  # Imports it now instead of in the first step.
     return functools.partial(focal, alpha=focal_alpha, gamma=focal_gamma)
   if name == "asymmetric":
     _check("gamma_positive", "0 or more", gamma_positive >= 0, gamma_positive)
@@ -68,7 +68,7 @@ def sigmoid_cross_entropy(labels, logits, label_weights=None):
   for every finite logit.
 
   Args:
-    labels: [B, C] in [0, 1]; soft targets are welcome.
+    labels: [B, C] in [0, 1]; may be soft targets.
     logits: [B, C].
     label_weights: [B, C], 0 where the label is unknown; None for all ones.
 
@@ -83,10 +83,10 @@ def sigmoid_cross_entropy(labels, logits, label_weights=None):
 def focal(labels, logits, label_weights=None, *, alpha=0.25, gamma=2.0):
   """Sigmoid cross-entropy times `alpha_t (1 - p_t)^gamma`.
 
-  p_t is the probability of what the label says; alpha_t is alpha for a class
-  that is present, 1 - alpha for an absent one. By tensorflow-addons, which
-  sums over the last axis: it gets one element a row, so that each class can
-  still have its weight.
+  p_t is the predicted probability of the label's value; alpha_t is alpha for
+  present classes and 1 - alpha for absent ones. tensorflow-addons sums over the
+  last axis, so it gets an axis of length 1, and the classes can be weighted
+  afterwards.
 
   Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017,
   eq. 5; its alpha and gamma are the defaults.
@@ -95,8 +95,9 @@ def focal(labels, logits, label_weights=None, *, alpha=0.25, gamma=2.0):
     labels: [B, C] in {0, 1}.
     logits: [B, C].
     label_weights: [B, C], 0 where the label is unknown; None for all ones.
-    alpha: weight of present classes, below 1; 0 or None for no balance.
-    gamma: how much easy labels lose weight: 0, or 1 or more.
+    alpha: weight of present classes, below 1; 0 or None for no class balancing.
+    gamma: focusing exponent, 0, or 1 or more; the larger, the less easy labels
+      count.
 
   Returns:
     [B] float32.
@@ -110,17 +111,17 @@ def focal(labels, logits, label_weights=None, *, alpha=0.25, gamma=2.0):
 
 def asymmetric(labels, logits, label_weights=None, *, gamma_positive=0.0,
                gamma_negative=4.0, clip=0.05):
-  """Cross-entropy that forgives easy negatives more than easy positives.
+  """Cross-entropy that down-weights easy negatives more than easy positives.
 
   `- sum_c w_c (y_c (1 - p)^g+ log p + (1 - y_c) p_m^g- log(1 - p_m))` with
   p_m = max(p - clip, 0). log p is floored at log 1e-8; as in
-  `losses.mil_cross_entropy` a gradient passes the floor, so that a positive
-  whose probability has died comes back (in the authors' code it does not).
-  `log(1 - p_m)` needs the floor without a clip only.
+  `losses.mil_cross_entropy`, the gradient passes the floor, so that a positive
+  class with a probability near 0 recovers (not so in the authors' code).
+  `log(1 - p_m)` needs the floor only if clip is 0.
 
-  The focusing weights are constants to the gradient: so were they in the
-  authors' training on MS-COCO, whose settings the defaults are. Their other
-  implementation, and the analysis in the paper, differentiate them too.
+  The focusing weights get no gradient, as in the authors' training on MS-COCO,
+  whose settings are the defaults. Their other implementation, and the analysis
+  in the paper, differentiate them, too.
 
   Source: Ben-Baruch et al., "Asymmetric Loss For Multi-Label Classification",
   ICCV 2021, asymmetric focusing and probability shifting together, and the
@@ -131,9 +132,9 @@ def asymmetric(labels, logits, label_weights=None, *, gamma_positive=0.0,
     logits: [B, C].
     label_weights: [B, C], 0 where the label is unknown; None for all ones.
     gamma_positive: g+, focusing exponent of present classes, 0 or more.
-    gamma_negative: g-, of absent ones, 0 or more.
-    clip: shift of the probability of absent classes; those below it cost
-      nothing.
+    gamma_negative: g-, focusing exponent of absent classes, 0 or more.
+    clip: shift of the probability of absent classes; a probability below it
+      has no loss.
 
   Returns:
     [B] float32.
@@ -146,7 +147,7 @@ def asymmetric(labels, logits, label_weights=None, *, gamma_positive=0.0,
     log_absent = tf.math.log(tf.minimum(absent + clip, 1.0))
   else:
     log_absent = _floored(tf.math.log_sigmoid(-logits))
-  # 1 - p as the sigmoid of - z: no digits are lost where p is near 1.
+  # 1 - p is computed as sigmoid(-z), which is accurate where p is near 1.
   easy_positive = tf.stop_gradient(tf.pow(absent, gamma_positive))
   easy_negative = tf.stop_gradient(
       tf.pow(tf.maximum(present - clip, 0.0), gamma_negative))
@@ -156,12 +157,12 @@ def asymmetric(labels, logits, label_weights=None, *, gamma_positive=0.0,
 
 
 def prediction_distillation(logits, teacher_scores, inverse_temperature):
-  """Soft loss of stage 2: sigmoid cross-entropy of z s towards the teacher.
+  """Soft loss of stage 2: sigmoid cross-entropy of z s with teacher scores.
 
-  The teacher's scores are constants. Labels play no part, so that a class
-  whose label is unknown is learnt from the teacher alone.
+  The teacher's scores get no gradient. Labels are not used, so that a class
+  whose label is unknown is learned from the teacher alone.
 
-  Source: the release's stage 2; s is its learnable Scale layer, from 0.2.
+  Source: the release's stage 2; s is its learned Scale layer, initially 0.2.
 
   Args:
     logits: [B, C], the student's z.
@@ -181,18 +182,18 @@ def feature_distillation(student, teacher, valid, roi_weights=None):
   """Loss of stage 1: half the mean squared distance of RoI features.
 
   `1 / (2 R) sum_r w_r || student_r - teacher_r ||^2` over the R valid RoIs of
-  the image. Where all images have as many, the mean over the batch is the
-  release's 1 / (2 N) over all N RoIs (Caffe's EuclideanLoss); where they have
-  not, each image counts the same, however many proposals it has. Padding
-  changes nothing. The teacher is a constant.
+  the image. If all images have the same R, the mean over the batch equals the
+  release's 1 / (2 N) over all N RoIs (Caffe's EuclideanLoss); otherwise each
+  image has the same weight for any number of proposals. Padding does not
+  contribute. The teacher's features get no gradient.
 
   Args:
     student: [B, R, ...], fc7 [B, R, D] or pooled maps [B, R, 7, 7, channels];
       the number of axes must be known.
     teacher: as `student`.
-    valid: [B, R] bool; where False nothing else matters.
-    roi_weights: [B, R], of mean 1 over the valid RoIs of an image if the scale
-      of the loss is to stay; None for all ones.
+    valid: [B, R] bool; where False, the other values do not matter.
+    roi_weights: [B, R], with mean 1 over the valid RoIs of an image to keep the
+      scale of the loss; None for all ones.
 
   Returns:
     [B] float32, 0 for an image without RoIs.
@@ -200,8 +201,8 @@ def feature_distillation(student, teacher, valid, roi_weights=None):
   student = tf.cast(student, tf.float32)
   teacher = tf.stop_gradient(tf.cast(teacher, tf.float32))
   units = range(2, student.shape.rank)
-  # Masked before the square: what is in the padding may be NaN, and zero times
-  # its gradient would be, too.
+  # Masked before squaring: padding may be NaN, and 0 times its gradient would
+  # be NaN, too.
   keep = valid[(..., *[tf.newaxis for _ in units])]               # [B, R, 1..]
   difference = tf.where(keep, student - teacher, 0.0)             # [B, R, ...]
   squares = tf.reduce_sum(tf.square(difference), list(units))     # [B, R]
@@ -224,7 +225,7 @@ def _floored(logarithms):
 
 @tf.autograph.experimental.do_not_convert
 def _addons():
-  """tensorflow_addons.losses, without its notice of the end of its life."""
+  """Imports tensorflow_addons.losses without its end-of-life warning."""
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from tensorflow_addons import losses

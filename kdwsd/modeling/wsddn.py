@@ -16,28 +16,29 @@ from kdwsd.modeling import dropout
 from kdwsd.modeling import layers
 from kdwsd.modeling import roi_pooling
 
-# Stands for minus infinity in a softmax without making NaN of an empty one.
+# Used instead of minus infinity, with which a softmax over no RoI is NaN.
 _NEVER = -1e9
 
 
 @dataclasses.dataclass(frozen=True)
 class WSDDNConfig:
-  """What a WSDDN is built from.
+  """The configuration of a WSDDN.
 
   Attributes:
     num_classes: C.
     backbone: one of `backbones.NAMES`.
     backbone_width: channel multiplier, MobileNetV2 only.
     fc_units: width D of fc6 and fc7; 4096 in the paper.
-    dropout_rate: after fc6 and fc7.
+    dropout_rate: dropout rate after fc6 and fc7.
     roi_pooling: one of `roi_pooling.NAMES`.
     score_scale, score_bias: pooled features are multiplied by
       score_scale * objectness + score_bias. 1 and 0 in the release, 10 and 1
       in WSDDN's own code.
     class_temperature: divides the class logits before their softmax.
-    detection_temperature: likewise; 2 in WSDDN, 1 in the release.
-    frozen_stages: leading backbone stages that are not trained.
-    seed: of the initialisers.
+    detection_temperature: divides the detection logits before their softmax; 2
+      in WSDDN, 1 in the release.
+    frozen_stages: number of leading backbone stages that are not trained.
+    seed: seed of the initializers.
   """
   num_classes: int
   backbone: str = "vgg16"
@@ -71,9 +72,9 @@ class WSDDNConfig:
 
 
 class WSDDN(tf.keras.Model):
-  """Backbone, RoI pooling, fc6, fc7, and two streams whose product scores.
+  """Backbone, RoI pooling, fc6, fc7, and two streams multiplied into scores.
 
-  Fresh layers start as `layers` says.
+  `layers` defines the initial weights.
   """
 
   def __init__(self, config, name="wsddn"):
@@ -81,7 +82,7 @@ class WSDDN(tf.keras.Model):
 
     Args:
       config: a `WSDDNConfig`.
-      name: of the Keras model.
+      name: name of the Keras model.
     """
     # Boxes and objectness must reach the pooling in float32.
     super().__init__(name=name, autocast=False)
@@ -100,17 +101,17 @@ class WSDDN(tf.keras.Model):
     """Scores the proposals of a batch of images.
 
     Args:
-      batch: dict of which is read: `image` [B, S, S, 3] RGB 0..255,
-        `proposals` [B, R, 4] fractions (ymin, xmin, ymax, xmax), `objectness`
-        [B, R] and `valid` [B, R] bool. Where `valid` is false nothing else
-        matters. If there is a `frozen_map`, what `backbones.Backbone.frozen`
-        gives for the images, it is used.
-      training: whether to drop units.
-      dropout_seeds: [B, 2] int32, one seed per image; needed for training
-        unless the rate is 0.
+      batch: dict with `image` [B, S, S, 3] RGB 0..255, `proposals` [B, R, 4]
+        fractions (ymin, xmin, ymax, xmax), `objectness` [B, R] and `valid`
+        [B, R] bool. Where `valid` is false, the other values do not matter. The
+        optional `frozen_map`, the output of `backbones.Backbone.frozen`, is
+        used instead of `image`.
+      training: whether to apply dropout.
+      dropout_seeds: [B, 2] int32, one seed per image; required in training
+        unless the dropout rate is 0.
 
     Returns:
-      Dict of float32 tensors: `layers`, what a student can be taught: `pool`
+      Dict of float32 tensors: `layers`, features for distillation: `pool`
       [B, R, 7, 7, channels], `fc6` and `fc7` [B, R, D] after their ReLU and
       before their dropout; `class_logits` and `detection_logits` [B, R, C],
       before any temperature; `proposal_scores` [B, R, C], 0 for padding;
@@ -155,7 +156,7 @@ class WSDDN(tf.keras.Model):
     }
 
   def factor(self, batch):
-    """[B, R] float32, by which pooled features are multiplied."""
+    """[B, R] float32 factor of the pooled features."""
     return roi_pooling.score_factor(
         batch["objectness"], batch["valid"], scale=self.config.score_scale,
         bias=self.config.score_bias)
@@ -179,7 +180,7 @@ def build(config):
     config: a `WSDDNConfig`.
 
   Returns:
-    A `WSDDN`; its variables end in fc6/kernel, fc8_c/bias and so on.
+    A `WSDDN`; the names of its variables end in fc6/kernel, fc8_c/bias, ...
   """
   model = WSDDN(config)
   model({

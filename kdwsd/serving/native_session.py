@@ -41,7 +41,7 @@ class NativeError(RuntimeError):
   """An error of the C++ loader or session.
 
   Attributes:
-    code: of tensorflow/c/tf_status.h, for example 3, invalid argument.
+    code: TF_Code of tensorflow/c/tf_status.h, for example 3, invalid argument.
   """
 
   def __init__(self, message, code):
@@ -63,11 +63,11 @@ class Session:
     """Loads a SavedModel.
 
     Args:
-      directory: of the version, with saved_model.pb.
-      tag: of the graph to load.
+      directory: directory of a version, which contains saved_model.pb.
+      tag: tag of the graph to load.
 
     Raises:
-      NativeError: the loader refuses it.
+      NativeError: the loader failed.
     """
     self._c = c = _library()
     with contextlib.ExitStack() as owned, contextlib.ExitStack() as passing:
@@ -101,13 +101,13 @@ class Session:
 
     Args:
       signature_name: one of `signatures`.
-      inputs: {key: array}; strings as array or nested lists of bytes.
+      inputs: {key: array}; strings as an array or nested lists of bytes.
 
     Returns:
       {key: array}; strings as object arrays of bytes.
 
     Raises:
-      NativeError: the session refuses the inputs.
+      NativeError: the session failed, for example due to invalid inputs.
     """
     signature = self.signatures[signature_name]
     keys, values = list(inputs), []
@@ -133,7 +133,7 @@ class Session:
           self._delete(output)
 
   def _ends(self, names):
-    """TF_Outputs of tensors called `operation:index`."""
+    """TF_Outputs of tensors named `operation:index`."""
     ends = []
     for name in names:
       operation, _, index = name.rpartition(":")
@@ -174,7 +174,7 @@ class Session:
     return array
 
   def _delete(self, tensor, *, strings=False):
-    """Frees a tensor; the strings of those made here are ours to free."""
+    """Frees a tensor, and its strings if the tensor was made here."""
     if strings and self._c.TF_TensorType(tensor) == _STRING:
       data = self._c.TF_TensorData(tensor)
       for index in range(self._c.TF_TensorElementCount(tensor)):
@@ -186,15 +186,14 @@ def run_apart(directory, requests):
   """Loads a SavedModel and runs requests in a process without TensorFlow.
 
   Args:
-    directory: of the version.
+    directory: directory of a version, which contains saved_model.pb.
     requests: list of (signature name, {input: array}), see `Session.run`.
 
   Returns:
     (signatures, list of outputs), see `Session`.
 
   Raises:
-    NativeError: of the loader, or of the first request refused; or the
-      process died.
+    NativeError: the loader or a request failed, or the process died.
   """
   environment = {**os.environ, "PYTHONPATH": os.pathsep.join(
       path or os.getcwd() for path in sys.path)}
@@ -206,7 +205,7 @@ def run_apart(directory, requests):
   if done.returncode:
     lines = done.stderr.decode(errors="replace").strip().splitlines()
     raise NativeError(
-        f"the process that loads {directory} ended with {done.returncode}: "
+        f"the process that loads {directory} exited with {done.returncode}: "
         f"{lines[-1] if lines else 'no output'}", 2)
   answer = pickle.loads(done.stdout)
   if isinstance(answer, NativeError):
@@ -263,7 +262,7 @@ _LETTERS = {
     "-": None, "b": ctypes.POINTER(_Buffer), "i": ctypes.c_int,
     "l": ctypes.c_int64, "p": ctypes.c_void_p, "t": ctypes.c_char_p,
     "z": ctypes.c_size_t}
-# Types of the result and of the arguments, a letter each.
+# Types of the result and of the arguments, one letter each.
 _FUNCTIONS = {
     "TF_NewStatus": "p", "TF_DeleteStatus": "-p", "TF_GetCode": "ip",
     "TF_Message": "tp", "TF_NewGraph": "p", "TF_DeleteGraph": "-p",
@@ -281,13 +280,13 @@ _FUNCTIONS = {
 @functools.cache
 def _library():
   """The C API with its argument types, from the libraries in the wheel."""
-  # Found, not imported.
+  # `find_spec` does not import TensorFlow.
   folder = os.path.dirname(importlib.util.find_spec("tensorflow").origin)
   framework, library = (
       ctypes.CDLL(os.path.join(folder, name), ctypes.RTLD_GLOBAL)
       for name in ("libtensorflow_framework.so.2", "libtensorflow_cc.so.2"))
   for name, (result, *arguments) in _FUNCTIONS.items():
-    if not hasattr(library, name):  # Which of them has it is up to the version.
+    if not hasattr(library, name):  # Versions differ in which library has it.
       setattr(library, name, getattr(framework, name))
     function = getattr(library, name)
     function.restype = _LETTERS[result]

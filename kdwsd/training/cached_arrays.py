@@ -1,13 +1,13 @@
 """Arrays over the images of a split, upright and mirrored, cached on disk.
 
-What a frozen network computes from an image depends on nothing but the image
-and whether it is mirrored: it is computed once, for all epochs and runs.
+The output of a frozen network depends only on the image and on whether it is
+mirrored, so it is computed once, for all epochs and runs.
 
-One `.npy` file for each shard of records is written atomically: a computation
-that was stopped resumes at the first missing shard, and several processes may
-write the same array at once. The folder's name holds a fingerprint of all
-settings that decide the content, so a stale array is never read; `about.json`
-in the folder shows these settings to people.
+One `.npy` file per shard of records is written atomically: an interrupted
+computation resumes at the first missing shard, and several processes may write
+the same array at once. The name of the folder holds a fingerprint of all
+settings that determine the content, so a stale array is never read;
+`about.json` in the folder lists these settings for people.
 """
 
 import contextlib
@@ -51,24 +51,24 @@ class CachedArray:
 
     Args:
       record_set: the `record_files.RecordSet` whose images are the first axis.
-      folder: name of the folder, beside the records, of all such arrays.
-      kind: what is computed, one word.
-      settings: JSON dict of all that decides the values, beside the records and
-        the image side.
-      shape: of the values of one image.
+      folder: name of the folder, beside the records, that holds such arrays.
+      kind: name of the array, one word.
+      settings: JSON dict of everything that determines the values, besides the
+        records and the image size.
+      shape: shape of the values of one image.
       dtype: NumPy dtype, structured or not.
-      compute: function of a batch of b images, upright or mirrored, that gives
-        [b, *shape], or a dict of such values if `dtype` has fields.
+      compute: function of a batch of b images, upright or mirrored, that
+        returns [b, *shape], or a dict of such values if `dtype` has fields.
       batches: arguments of `input_pipeline.evaluation_batches` for `compute`;
-        `size` is as in the batches to join with.
-      source: what the values come from, for messages and `about.json`.
-      add: function of the values [B, *shape] of a batch, one argument for each
-        field and float16 as float32; gives a dict to add to the batch.
+        `size` is the same as in the batches to join with.
+      source: origin of the values, for messages and `about.json`.
+      add: function of the values [B, *shape] of a batch, one argument per field
+        and float16 as float32, that returns a dict to add to the batch.
       in_memory: whether `join` holds the array, without fields, as a tensor;
-        else Python reads rows, and the data set cannot go to another process.
+        otherwise Python reads rows and the dataset is bound to this process.
 
     Raises:
-      errors.InputError: the shards do not hold the images of their card.
+      errors.InputError: the shards do not hold as many images as the card says.
     """
     self.records, self.kind = record_set, kind
     self.shape, self.dtype = (2, *shape), np.dtype(dtype)
@@ -92,26 +92,26 @@ class CachedArray:
           f"its shards. Received: {self.starts[-1]}; convert the data again.")
 
   def fill(self):
-    """Computes missing shards, waits for other workers' and returns the array.
+    """Computes missing shards, waits for other workers', and returns `self`.
 
-    Worker w of n takes the shards w, w + n, ... in a folder that all share. The
-    wait fails after a time without any new shard: a minute for each image of
-    the longest shard, but at least an hour.
+    Worker w of n computes the shards w, w + n, ... in a shared folder. Waiting
+    fails if no new shard appears for a minute per image of the longest shard,
+    and for at least an hour.
 
     Raises:
-      errors.InputError: a value is not finite, the disk has no room for what is
-        missing, the folder cannot be written, or other workers are late.
+      errors.InputError: a value is not finite, the missing shards do not fit on
+        the disk, the folder cannot be written, or other workers are late.
     """
     num_workers, worker = strategies.sharing()
     missing = self._missing(range(len(self.counts)))
     for path in filter(os.path.exists, map(self.path, missing)):
       logging.warning(
           "%s: expected %s of %s for each image of its shard. Received: a file "
-          "cut short, unreadable or of another shape; it is computed again.",
+          "that is truncated, unreadable or of another shape; recomputing it.",
           path, list(self.shape), self.dtype)
     self._log_other_arrays()
     if not missing:
-      logging.info("Found whole: %s.", self.folder)
+      logging.info("Found complete: %s.", self.folder)
       return self
     about_path = os.path.join(self.folder, "about.json")
     if not os.path.exists(about_path):
@@ -139,14 +139,14 @@ class CachedArray:
     return np.concatenate(self._maps)
 
   def take(self, record_index, mirrored):
-    """Reads rows [B, *shape] by memory map; both arguments are [B]."""
+    """Reads rows [B, *shape] from memory maps; both arguments are [B]."""
     shards = np.searchsorted(self.starts, record_index, "right") - 1  # [B]
     return np.stack([
         self._maps[shard][index - self.starts[shard], int(flip)]
         for shard, index, flip in zip(shards, record_index, mirrored)])
 
   def join(self, dataset):
-    """Adds what `add` gives to each batch of a data set of the same split."""
+    """Adds the output of `add` to each batch of a dataset of the same split."""
     parts = [np.zeros(self.shape[1:], self.dtype)[field]
              for field in self.fields]
     types = [np.float32 if part.dtype == np.float16 else part.dtype
@@ -185,7 +185,7 @@ class CachedArray:
             for shard in range(len(self.counts))]
 
   def _header(self, shard):
-    """What NumPy writes before the numbers; depends on shape and dtype."""
+    """The `.npy` header of a shard, which depends on shape and dtype."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {
         "descr": np.lib.format.dtype_to_descr(self.dtype),
@@ -227,14 +227,14 @@ class CachedArray:
       row = np.stack(both)                                  # [2, *shape]
       if not all(np.isfinite(row[field]).all() for field in self.fields):
         raise errors.InputError(
-            f"{self._source}: expected finite values, features within float16 "
-            "(up to 65504); training has probably diverged. Received: NaN or "
-            f"infinity for image {index} of the split (counted from 0).")
+            f"{self._source}: expected finite values, for features within "
+            "float16's range (65504); training has probably diverged. Received:"
+            f" NaN or infinity for image {index} of the split (from 0).")
       yield row
 
   def _write(self, shard, bar):
     with files.atomic_path(self.path(shard)) as temporary:
-      # Not through a memory map: a full disk would kill the process.
+      # A memory map would kill the process if the disk is full.
       with open(temporary, "wb") as file:
         file.write(self._header(shard))
         count = 0
@@ -260,9 +260,9 @@ class CachedArray:
       elif now - last_came > limit:
         raise errors.InputError(
             f"{self.folder}: expected the other workers to write their shards "
-            "here, in a directory that all of them share. Received: none for "
-            f"{limit / 3600:.1f} hours, {len(missing)} missing, first "
-            f"{os.path.basename(self.path(missing[0]))}.")
+            "to this folder, which all workers must share. Received: no new "
+            f"shard for {limit / 3600:.1f} hours; {len(missing)} are missing, "
+            f"first {os.path.basename(self.path(missing[0]))}.")
       if now - last_note > _NOTE_INTERVAL:
         last_note = now
         logging.info("Waiting for %d shards of other workers in %s.",
@@ -276,13 +276,13 @@ class CachedArray:
     if needed > free:
       raise errors.InputError(
           f"{self.folder}: expected {_gigabytes(needed)} of free disk. "
-          f"Received: {_gigabytes(free)}; free some space, or keep less.")
+          f"Received: {_gigabytes(free)}; free some space or cache less.")
     logging.info("%s of %s takes %s in %s; %s to compute, %s free.",
                  self.kind, self.records.split, _gigabytes(whole), self.folder,
                  _gigabytes(needed), _gigabytes(free))
 
   def _log_other_arrays(self):
-    """Logs one line on arrays of other settings, which may be of no use."""
+    """Logs one line on arrays of other settings, which may be unused."""
     others = sorted({*glob.glob(glob.escape(self._prefix) + 16 * "[0-9a-f]")}
                     - {self.folder})
     with contextlib.suppress(OSError):  # One may have been removed just now.
@@ -290,8 +290,8 @@ class CachedArray:
                  for entry in os.scandir(path))
       if others:
         logging.info(
-            "Left alone: arrays of another teacher, other records or settings. "
-            "Where no run needs them, free %s with: rm -r %s",
+            "There are also arrays of another teacher, other records or other "
+            "settings. If no run needs them, free %s with: rm -r %s",
             _gigabytes(size), shlex.join(others))
 
 

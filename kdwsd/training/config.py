@@ -1,4 +1,4 @@
-"""The config of a run: one frozen value, written beside its checkpoints."""
+"""The config of a run: a frozen dataclass, saved beside the checkpoints."""
 
 import dataclasses
 import os
@@ -17,7 +17,7 @@ class Config(topics.Fields):
   """The classes of the data, and a value for each setting.
 
   Raises:
-    errors.InputError: a value that a setting may not have.
+    errors.InputError: a setting has a value that is not allowed.
   """
 
   def __post_init__(self):
@@ -44,7 +44,7 @@ class Config(topics.Fields):
 
 
 def path(workdir):
-  """Where a run keeps its config."""
+  """Path of a run's config."""
   return os.path.join(workdir, _FILE)
 
 
@@ -92,13 +92,13 @@ def read(workdir):
 
 
 def _listed(names, most=6):
-  """Names for a message, at most some of them."""
+  """Names for a message, at most `most` of them."""
   shown = ", ".join(f"{name!r:.40}" for name in names[:most])
   return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _fits(value, kind):
-  """Whether a value of JSON is of a field's type; lists are tuples."""
+  """Whether a JSON value, its lists made tuples, has a field's type."""
   origin, inner = typing.get_origin(kind), typing.get_args(kind)
   if origin is tuple:
     return isinstance(value, tuple) and all(
@@ -113,7 +113,7 @@ def _fits(value, kind):
 
 
 def _named(kind):
-  """A field's type in words."""
+  """The name of a field's type, for messages."""
   return (str(kind).replace("typing.", "") if typing.get_args(kind)
           else kind.__name__)
 
@@ -130,10 +130,10 @@ def check_resumable(before, after, workdir):
   """Checks that a run may be resumed with another config.
 
   Returns:
-    The differences, all of them harmless to the variables.
+    The changes, as `changes` returns them.
 
   Raises:
-    errors.InputError: a field that shapes the variables has changed.
+    errors.InputError: a setting that is fixed on resuming has changed.
   """
   fixed = {"classes": setting.WEIGHTS, **{
       name: declared.fixed for name, declared in topics.CONFIG_SETTINGS.items()
@@ -151,14 +151,14 @@ def check_resumable(before, after, workdir):
 
 
 def model_fields(stage):
-  """Fields on which the shape or scale of the weights of a stage depends."""
+  """Names of the fields that the shape or scale of a stage's weights needs."""
   return ("classes", *(
       name for name, declared in topics.CONFIG_SETTINGS.items()
       if declared.fixed == setting.WEIGHTS and stage in declared.stages))
 
 
 def differences(before, after, names):
-  """In words, which of the named fields differ, and how; empty for none."""
+  """Text that lists the named fields that differ; empty for none."""
   changed = changes(before, after)
   return "; ".join(
       f"--{name} was {changed[name][0]!r}, is {changed[name][1]!r}"

@@ -1,7 +1,7 @@
-"""Feature maps behind the frozen stages of a backbone, cached on disk.
+"""Outputs of the frozen stages of a backbone, cached on disk.
 
-Training steps then begin behind the frozen stages. That suits small data: 990
-photographs of 320 pixels take 0.8 GB behind VGG16's fourth stage.
+Training steps then start after the frozen stages. This suits small data: for
+990 images of 320 x 320 pixels, the output of VGG16's fourth stage takes 0.8 GB.
 """
 
 import hashlib
@@ -21,11 +21,11 @@ def check(config, sizes):
 
   Args:
     config: `config.Config`.
-    sizes: image sides of the run's training batches.
+    sizes: image sizes of the run's training batches.
 
   Raises:
-    errors.InputError: nothing is frozen, there are several sides, or images
-      are augmented at random.
+    errors.InputError: no stage is frozen, there are several image sizes, or
+      images are augmented at random.
   """
   checks = (
       ("--frozen_stages of 1 or more", config.frozen_stages > 0,
@@ -43,14 +43,14 @@ def check(config, sizes):
 
 
 def keep(model, record_set, config, size, key="frozen_map"):
-  """Computes what is missing of the maps of a split.
+  """Computes the maps of a split that are not cached yet.
 
   Args:
-    model: of `models.build`, with its weights; the backbone has frozen stages.
+    model: from `models.build`, with loaded weights and frozen stages.
     record_set: a `record_files.RecordSet`.
-    config: `config.Config` that the model was built by.
+    config: `config.Config` that the model was built from.
     size: side of the images, pixels.
-    key: of the maps in batches.
+    key: name of the maps in batches.
 
   Returns:
     `CachedArray` [num_images, 2, h, w, channels] float16, float32 in batches.

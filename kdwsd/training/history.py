@@ -1,4 +1,4 @@
-"""The log of a run as data: one JSON object a line, and its plot.
+"""The history of a run, one JSON object per line, and its plot.
 
 The file has a line for each inner loop and one for each validation, all with
 `step`. A resumed run first drops the lines of the steps that it will repeat.
@@ -17,15 +17,16 @@ _PLOTTED = ("classification/map", "detection/voc07_map", "coco/AP")
 
 
 def append(path, entry):
-  """Adds one line.
+  """Appends one line.
 
   Args:
-    path: of the file.
-    entry: dict with `step`. Values that are not finite are left out, as JSON
-      has none: under mixed_float16 the loss of a skipped step may be infinite.
+    path: path of the file.
+    entry: dict with `step`. Values that are not finite are left out, because
+      JSON has none; under mixed_float16 the loss of a skipped step may be
+      infinite.
 
   Raises:
-    errors.InputError: there is no room for it.
+    errors.InputError: the disk is full or the file cannot be written.
   """
   entry = {name: value for name, value in entry.items()
            if not isinstance(value, float) or math.isfinite(value)}
@@ -35,7 +36,7 @@ def append(path, entry):
 
 
 def read(path):
-  """Reads all entries; a line that is cut off or damaged is left out."""
+  """Reads all entries; truncated or damaged lines are left out."""
   if not os.path.exists(path):
     return []
   entries = []
@@ -44,7 +45,7 @@ def read(path):
       entry = _parse(line)
       if entry is not None:
         entries.append(entry)
-      elif line.endswith("\n"):  # The last one may be half there.
+      elif line.endswith("\n"):  # The last line may be truncated.
         logging.warning(
             "%s:%d: expected an object with a step. Received: %.80r; it is "
             "left out.", path, number, line)
@@ -75,7 +76,7 @@ def plot(path, output):
   """Draws loss, learning rate and validation metrics by step.
 
   Args:
-    path: of the history.
+    path: path of the history.
     output: path of the PNG.
   """
   import matplotlib  # pylint: disable=import-outside-toplevel

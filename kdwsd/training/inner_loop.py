@@ -1,8 +1,8 @@
-"""The inner loop: steps, on every replica of every worker. No I/O, no stage.
+"""The inner loop: training steps on all replicas, without I/O.
 
-A stage's step function, one replica's view, gives a loss per image. Their sum
-is divided here by the global batch, once, so that the gradients summed over all
-replicas are those of the mean over the batch.
+The step function of a stage computes one replica's loss per image. The sum over
+images is divided by the global batch size here, once, so that the gradients
+summed over all replicas are those of the mean loss of the batch.
 """
 
 import contextlib
@@ -26,15 +26,16 @@ class Trainer(orbit.StandardTrainer):
     """Makes the inner loop.
 
     Args:
-      strategy: `tf.distribute.Strategy` whose scope made all that follows.
-      variables: list of those that are trained.
+      strategy: `tf.distribute.Strategy` in whose scope the other arguments
+        were made.
+      variables: list of the trained variables.
       optimizer: Keras optimizer, loss scaling included.
       step: function of (batch, dropout_seeds) to a dictionary of [B] losses;
         `loss` is minimised.
-      loss_names: the keys of that dictionary.
+      loss_names: keys of that dictionary.
       dataset: distributed batches with `example_index`.
-      global_batch_size: images a step over all replicas.
-      seed: of dropout.
+      global_batch_size: images per step over all replicas.
+      seed: seed of dropout.
       global_step: variable that counts steps.
     """
     on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
@@ -60,9 +61,10 @@ class Trainer(orbit.StandardTrainer):
         self._skipped = loss_scaling.SkippedSteps(optimizer)
 
   def create_train_loop_fn(self):
-    """Makes the loop, which an interruption ends after the current step.
+    """Makes the loop; an interruption stops it after the current step.
 
-    On a TPU the loop is one program and ends after its last step.
+    On a TPU the loop is one program and can only be stopped after its last
+    step.
     """
     if self._train_options.use_tf_while_loop:
       whole_loop = super().create_train_loop_fn()
@@ -86,10 +88,10 @@ class Trainer(orbit.StandardTrainer):
     return steps
 
   def train_loop_begin(self):
-    """Resets the means; begins no loop after an interruption.
+    """Resets the means.
 
     Raises:
-      interruption.Interrupted: a worker was told to stop.
+      interruption.Interrupted: a worker was interrupted.
     """
     if self.interrupted:
       raise self.interrupted
@@ -137,7 +139,11 @@ class Trainer(orbit.StandardTrainer):
       self._skipped.update_state(gradients)
 
   def train_loop_end(self):
-    """Returns the loop's means; a loss that is not finite is an error."""
+    """Returns the means over the loop: {name: float}.
+
+    Raises:
+      errors.InputError: the loss or the gradient is not finite.
+    """
     figures = {name: loss_scaling.mean(mean)
                for name, mean in self._means.items()}
     seconds = time.perf_counter() - self._started
@@ -150,8 +156,9 @@ class Trainer(orbit.StandardTrainer):
         raise errors.InputError(
             f"steps {self._first_step + 1} to {step}: expected a finite "
             f"{name.replace('_', ' ')}. Received: {figures[name]}. The last "
-            "checkpoint is from before; try a lower --learning_rate, "
-            "--clip_norm, or look for proposals with odd scores.")
+            "checkpoint is from before these steps; try a lower "
+            "--learning_rate or --clip_norm, and check the scores of the "
+            "proposals for extreme values.")
     figures["learning_rate"] = float(np.array(self._optimizer.learning_rate))
     figures["images_per_second"] = (
         (step - self._first_step) * self._global_batch_size / seconds)

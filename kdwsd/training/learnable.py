@@ -1,11 +1,11 @@
-"""Whether a stage can learn from a split's labels, told before it trains."""
+"""Checks before training that a stage can learn from the labels of a split."""
 
 from kdwsd import errors
 from kdwsd.data import label_counts
 
 
 def check(stage, record_set):
-  """Looks for classes that cannot be learnt; those of a part are logged.
+  """Checks that a stage can learn some class, and warns of those it cannot.
 
   Args:
     stage: `wsd`, `cls`, `kd_feature` or `kd_prediction`.
@@ -23,14 +23,14 @@ def check(stage, record_set):
         f"{label_counts.names(classes, [True])}. Train --stage=cls, or convert "
         "the data with a second class, such as a background.")
   counts = label_counts.read(record_set)
-  if counts is None or stage == "kd_feature":  # Which learns from no label.
+  if counts is None or stage == "kd_feature":  # It does not use labels.
     return
   absent = counts.positive == 0
   if absent.all():
     raise errors.InputError(
         f"{where}: expected images with labels to train on. Received: none in "
-        f"{record_set.num_images} images; see that the source and --classes "
-        "name the classes alike, and convert the data again.")
+        f"{record_set.num_images} images; check that the source and --classes "
+        "use the same class names, and convert the data again.")
   everywhere = ~absent & (counts.negative == 0)
   for chosen, lack, outcome in (
       (absent, "positive", "never predicted"),

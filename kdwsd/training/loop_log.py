@@ -1,4 +1,4 @@
-"""What the outer loop logs after each inner loop, as an action of Orbit's."""
+"""Logs the progress of the outer loop, as an Orbit action."""
 
 import contextlib
 import datetime
@@ -12,7 +12,7 @@ from kdwsd.training import history
 
 @contextlib.contextmanager
 def orbit_silenced():
-  """Hides what Orbit logs and prints: `Progress` writes one line a loop."""
+  """Hides Orbit's own log lines; `Progress` writes one line per loop."""
   def is_ours(record):
     return os.path.basename(os.path.dirname(record.pathname)) != "orbit"
   handler = logging.get_absl_handler()
@@ -29,9 +29,9 @@ class Progress:
 
   Args:
     global_step: variable that counts steps.
-    train_steps: the last step.
-    global_batch_size: images a step.
-    history_file: see `history.append`; None to write no history.
+    train_steps: number of steps of the run.
+    global_batch_size: images per step.
+    history_file: path, see `history.append`; None to write no history.
   """
 
   def __init__(self, global_step, train_steps, global_batch_size, history_file):
@@ -43,10 +43,10 @@ class Progress:
     self._has_learnt = True
 
   def __call__(self, output):
-    """Takes the `output` of `inner_loop.Trainer.train_loop_end`."""
+    """Logs the `output` of `inner_loop.Trainer.train_loop_end`."""
     step = int(self._global_step.numpy())
     rate = output["images_per_second"]
-    # The first loop includes tracing: it counts only until there is another.
+    # The first loop includes tracing, so it counts only until the second one.
     self._rate = rate if self._rate is None else (
         max(rate, 0.7 * self._rate + 0.3 * rate))
     remaining = (self._train_steps - step) * self._global_batch_size

@@ -1,9 +1,9 @@
-"""What mixed_float16 skips: counted, told, and not for ever.
+"""Counts the steps that loss scaling skips under mixed_float16.
 
-Keras's LossScaleOptimizer multiplies the loss, so that small gradients do not
-vanish in float16. Where one overflows, on whichever replica, it skips the step
-on all of them and halves the scale, down to 1. That happens now and then, most
-of all in the first steps. A run in which it always happens trains nothing.
+Keras's LossScaleOptimizer multiplies the loss so that small gradients do not
+underflow in float16. If a gradient overflows on any replica, it skips the step
+on all replicas and halves the scale, down to 1. This is normal now and then,
+mostly in the first steps. A run that skips all steps is stopped with an error.
 """
 
 import numpy as np
@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from kdwsd import errors
 
-# Steps skipped in a row, the scale being at its least, after which a run ends:
-# the first scale is 2^15, so some 15 are skipped on the way there.
+# Number of steps skipped in a row after which a run with the minimum scale is
+# stopped. The initial scale is 2^15, so about 15 skipped steps reach 1.
 _PATIENCE = 20
 
 
@@ -20,7 +20,7 @@ class SkippedSteps:
   """Counts the steps of an inner loop that were skipped."""
 
   def __init__(self, optimizer):
-    """Makes the count; call it in the strategy's scope.
+    """Creates the counter; call it in the strategy's scope.
 
     Args:
       optimizer: `tf.keras.mixed_precision.LossScaleOptimizer`.
@@ -30,30 +30,30 @@ class SkippedSteps:
     self._in_a_row = 0
 
   def reset_state(self):
-    """Begins a loop."""
+    """Starts counting for a new loop."""
     self._applied.reset_state()
 
   def update_state(self, gradients):
-    """Takes a step of one replica.
+    """Counts a step; called on each replica.
 
     Args:
-      gradients: list of tensors, those that all replicas apply.
+      gradients: list of tensors, summed over all replicas.
     """
     self._applied.update_state(tf.cast(tf.reduce_all(
         [tf.reduce_all(tf.math.is_finite(g)) for g in gradients]), tf.float32))
 
   def figures(self, first, last):
-    """Ends a loop.
+    """Metrics of a loop that has ended.
 
     Args:
-      first: its first step.
-      last: its last step.
+      first: first step of the loop.
+      last: last step of the loop.
 
     Returns:
       Dict of `skipped_steps` and the `loss_scale` after the loop.
 
     Raises:
-      errors.InputError: for many steps, all have been skipped.
+      errors.InputError: the last `_PATIENCE` steps or more were all skipped.
     """
     count = last - first + 1
     skipped = round(count * (1 - float(self._applied.result().numpy())))
@@ -63,24 +63,24 @@ class SkippedSteps:
       raise errors.InputError(
           f"steps {last - self._in_a_row + 1} to {last}: expected gradients "
           "that float16 can hold. Received: NaN or infinity in each of these "
-          "steps, all of which were skipped, although the loss is no longer "
-          "scaled up. The last checkpoint has nothing of them; try a lower "
-          "--learning_rate, --clip_norm, --mixed_precision=mixed_bfloat16, or "
-          "look for proposals with odd scores.")
+          "steps, all of which were skipped, although the loss scale is down "
+          "to 1. The last checkpoint is from before these steps; try a lower "
+          "--learning_rate, --clip_norm or --mixed_precision=mixed_bfloat16, "
+          "and check the scores of the proposals for extreme values.")
     return {"skipped_steps": skipped, "loss_scale": scale}
 
 
 def mean(metric):
-  """The mean of a loop over what was finite; NaN where nothing was.
+  """The mean over the finite values of a loop; NaN if there are none.
 
   Args:
-    metric: `tf.keras.metrics.Mean` that `update_mean` has fed.
+    metric: `tf.keras.metrics.Mean` updated by `update_mean`.
   """
   return float(metric.result().numpy()) if metric.count.numpy() else np.nan
 
 
 def update_mean(metric, values):
-  """Feeds a mean with what is finite of a step that may be skipped.
+  """Updates a mean with the finite values of a step, which may be skipped.
 
   Args:
     metric: `tf.keras.metrics.Mean`.

@@ -1,4 +1,4 @@
-"""From a run's config to its model, teacher or student."""
+"""Builds the model of a run, teacher or student, from its config."""
 
 import tensorflow as tf
 
@@ -8,7 +8,7 @@ from kdwsd.training import trainee
 
 
 def build(config):
-  """Makes the model of a run with fresh weights.
+  """Builds the model of a run with random initial weights.
 
   Args:
     config: `config.Config`.
@@ -22,7 +22,7 @@ def build(config):
 
 
 def outline(config):
-  """The model of a run whose head has no weights yet: quickly made.
+  """The model of a run without the weights of its head, which is fast.
 
   Args:
     config: `config.Config`.
@@ -36,14 +36,14 @@ def outline(config):
 
 
 def as_saved(model, config):
-  """The model where checkpoints have it: a student is part of a trainee."""
+  """The object that checkpoints hold: a student is saved in a `Trainee`."""
   if config.stage == "wsd":
     return model
   return trainee.Trainee(model)
 
 
 def wsddn_config(config):
-  """The teacher's part of a run's config."""
+  """The `wsddn.WSDDNConfig` of a run."""
   return wsddn.WSDDNConfig(
       num_classes=len(config.classes),
       backbone=config.backbone,
@@ -60,7 +60,7 @@ def wsddn_config(config):
 
 
 def student_config(config):
-  """The student's part of a run's config."""
+  """The `student.StudentConfig` of a run."""
   return student.StudentConfig(
       num_classes=len(config.classes),
       image_size=config.student_size,
@@ -75,18 +75,18 @@ def student_config(config):
 
 
 def scorer(model):
-  """What measures a model: a function of a batch, see `inference.predict`."""
+  """The function of an evaluation batch that `inference.predict` calls."""
   return model if isinstance(model, wsddn.WSDDN) else model.score
 
 
 def example_inputs(config):
-  """Inputs of one image, of the sizes at which a run measures its model.
+  """Inputs for one image, in the sizes that a run evaluates with.
 
   Args:
     config: `config.Config`.
 
   Returns:
-    What the model of `build` takes.
+    Inputs of the model that `build` returns.
   """
   if config.stage != "wsd":
     return tf.fill([1, config.student_size, config.student_size, 3], 128.0)

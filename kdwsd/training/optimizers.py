@@ -1,9 +1,9 @@
-"""SGD with Caffe's semantics, and Adam(W) with the same multipliers.
+"""SGD with Caffe's semantics, and Adam(W) with multipliers per variable.
 
-Why not Keras's own: their `weight_decay` is decoupled (w -= lr * wd * w beside
-the step), Caffe's is L2 coupled into the gradient, so that it passes through
-momentum; and they know no multiplier per variable. Both classes here keep
-Keras's `weight_decay` unset and decay in `update_step`, once.
+Keras's optimizers do not fit: their `weight_decay` is decoupled
+(w -= lr * wd * w), whereas Caffe adds L2 decay to the gradient, so that it
+passes through momentum; and they have no multipliers per variable. Both classes
+here leave Keras's `weight_decay` unset and apply the decay in `update_step`.
 
 The base class clips (`global_clipnorm`) after it has summed the gradients of
 all replicas and before `update_step` adds the decay: Caffe's order
@@ -28,12 +28,13 @@ _LAST_LAYERS = ("fc8", "fc8_c", "fc8_d")
 def caffe_multipliers(variable_name):
   """Multipliers of the release's prototxts.
 
-  Biases learn at 2x and do not decay; the last classifiers (fc8, fc8_c,
-  fc8_d) learn at 10x, their biases at 20x, and decay at 10x. Scales and
-  offsets of normalization do not decay.
+  Biases have a learning-rate multiplier of 2 and no decay. The last classifiers
+  (fc8, fc8_c, fc8_d) have a learning-rate multiplier of 10, 20 for their
+  biases, and a decay multiplier of 10. Scales and offsets of normalization do
+  not decay.
 
   Args:
-    variable_name: `.../LAYER/KIND`, as Keras names variables, no `:0`.
+    variable_name: `.../LAYER/KIND`, as Keras names variables, without `:0`.
 
   Returns:
     (learning-rate multiplier, decay multiplier).
@@ -52,10 +53,10 @@ def caffe_multipliers(variable_name):
 
 @tf.keras.utils.register_keras_serializable(package="kdwsd")
 def plain_multipliers(variable_name):
-  """One rate for all; biases and normalization do not decay.
+  """The same learning rate for all; biases and normalization do not decay.
 
-  Adam's default: its step does not depend on the size of the gradient, and
-  the best public reimplementation of WSDDN uses one rate.
+  The default for Adam, whose step does not depend on the scale of the gradient.
+  The best public reimplementation of WSDDN also uses one learning rate.
   """
   _, kind = _layer_and_kind(variable_name)
   return 1.0, 0.0 if kind in ("bias", "gamma", "beta") else 1.0
@@ -69,10 +70,10 @@ def make(name, *, learning_rate, momentum=0.9, weight_decay=5e-4,
     name: one of `NAMES`: `sgd` is `CaffeSGD`; `adam` has coupled decay, as
       `torch.optim.Adam`; `adamw` decoupled.
     learning_rate: number or `LearningRateSchedule`.
-    momentum: of `sgd`, and beta 1 of the others.
-    weight_decay: before the decay multiplier.
-    clip_norm: the gradients of all variables together are scaled down to
-      this norm; None or 0 is off.
+    momentum: momentum of `sgd`, beta 1 of the others.
+    weight_decay: weight decay before the decay multiplier.
+    clip_norm: maximum norm of the gradients of all variables together; larger
+      ones are scaled down. None or 0 is off.
     multipliers: function of a variable's name, see `caffe_multipliers`.
       Default: `caffe_multipliers` for `sgd`, else `plain_multipliers`.
     **kwargs: for the base class, such as `use_ema` and `ema_momentum`.
@@ -82,7 +83,7 @@ def make(name, *, learning_rate, momentum=0.9, weight_decay=5e-4,
     for float16.
 
   Raises:
-    errors.InputError: a value that makes no optimizer.
+    errors.InputError: a value out of range.
   """
   if name not in NAMES:
     raise errors.InputError(
@@ -106,20 +107,20 @@ def make(name, *, learning_rate, momentum=0.9, weight_decay=5e-4,
 
 
 def averages(optimizer):
-  """Whether an optimizer from `make`, perhaps wrapped, averages weights."""
+  """Whether an optimizer from `make`, possibly wrapped, averages weights."""
   return getattr(optimizer, "inner_optimizer", optimizer).use_ema
 
 
 @contextlib.contextmanager
 def averaged(optimizer, variables):
-  """Puts the averages of weights in their place, where there are any.
+  """Replaces weights by their averages inside the block, if there are any.
 
   Args:
-    optimizer: from `make`, perhaps wrapped for loss scaling.
-    variables: that it trains.
+    optimizer: from `make`, possibly wrapped for loss scaling.
+    variables: list of the trained variables.
 
   Yields:
-    Nothing; afterwards the weights are what they were.
+    None. Afterwards the weights are restored.
   """
   if not averages(optimizer):
     yield
@@ -136,24 +137,24 @@ def averaged(optimizer, variables):
 
 @tf.keras.utils.register_keras_serializable(package="kdwsd")
 class CaffeSGD(tf.keras.optimizers.Optimizer):
-  """SGD with momentum, step by step as Caffe does it.
+  """SGD with momentum as in Caffe.
 
       g        = gradient, clipped
       velocity = momentum * velocity
-                 + rate * rate_multiplier * (g + l2 * decay_multiplier * w)
+                 + lr * lr_multiplier * (g + l2 * decay_multiplier * w)
       w        = w - velocity
 
-  Source: `SGDSolver` in Caffe's src/caffe/solvers/sgd_solver.cpp. The rate is
-  inside the velocity: after a drop of the rate, old gradients still count at
-  their old rate (PyTorch's differ).
+  Source: `SGDSolver` in Caffe's src/caffe/solvers/sgd_solver.cpp. The learning
+  rate is part of the velocity: when it drops, earlier gradients keep their
+  larger step, unlike in PyTorch.
 
   Args:
     learning_rate: number or `LearningRateSchedule`.
     momentum: in [0, 1).
-    l2: Caffe's `weight_decay`. Not named so because the base class would
-      apply an argument of that name itself, decoupled.
-    multipliers: function of a variable's name, without `:0` and whatever a
-      strategy appends -> (rate multiplier, decay multiplier).
+    l2: Caffe's `weight_decay`. It has another name because the base class
+      would apply an argument of that name itself, decoupled.
+    multipliers: function of a variable's name, without `:0` and a strategy's
+      suffix -> (learning-rate multiplier, decay multiplier).
     global_clipnorm: as in the base class; None is off.
     name: prefix of the optimizer's variables.
     **kwargs: for the base class.
@@ -170,7 +171,7 @@ class CaffeSGD(tf.keras.optimizers.Optimizer):
     self._strategy = tf.distribute.get_strategy()
 
   def build(self, var_list):
-    """Makes one velocity a variable, of its shape and dtype."""
+    """Makes a velocity for each variable, with its shape and dtype."""
     _check_scope(self._strategy)
     super().build(var_list)
     if getattr(self, "_built", False):
@@ -203,24 +204,23 @@ class CaffeSGD(tf.keras.optimizers.Optimizer):
 class Adam(tf.keras.optimizers.Optimizer):
   """Adam with coupled or decoupled decay and multipliers per variable.
 
-  Epsilon stands beside the bias-corrected second moment, as in the paper's
-  algorithm 1 and in PyTorch (Keras adds it before the correction). A step
-  that a `LossScaleOptimizer` skips still counts in the bias correction, as
-  with Keras's own.
+  Epsilon is added after the bias correction of the second moment, as in
+  algorithm 1 of the paper and in PyTorch (Keras adds it before). A step that a
+  `LossScaleOptimizer` skips still counts in the bias correction, as in Keras.
 
   Source: Kingma & Ba, arXiv 1412.6980; decoupled decay: Loshchilov & Hutter,
   arXiv 1711.05101, scaled by the learning rate as in PyTorch and Keras.
 
   Args:
     learning_rate: number or `LearningRateSchedule`.
-    beta_1: of the first moment.
-    beta_2: of the second moment.
-    epsilon: see above; PyTorch's value.
+    beta_1: decay rate of the first moment.
+    beta_2: decay rate of the second moment.
+    epsilon: see above; the default is PyTorch's.
     l2: weight decay.
-    coupled: True adds l2 * w to the gradient (Adam in PyTorch), False takes
-      rate * l2 * w from the weight (AdamW).
+    coupled: True adds l2 * w to the gradient (Adam in PyTorch), False subtracts
+      lr * l2 * w from the weight (AdamW).
     multipliers: as for `CaffeSGD`. They scale the step, not the gradient,
-      whose scale Adam would undo.
+      because Adam's step does not depend on the scale of the gradient.
     global_clipnorm: as in the base class; None is off.
     name: prefix of the optimizer's variables.
     **kwargs: for the base class.
@@ -241,7 +241,7 @@ class Adam(tf.keras.optimizers.Optimizer):
     self._strategy = tf.distribute.get_strategy()
 
   def build(self, var_list):
-    """Makes two moments a variable, of its shape and dtype."""
+    """Makes two moments for each variable, with its shape and dtype."""
     _check_scope(self._strategy)
     super().build(var_list)
     if getattr(self, "_built", False):
@@ -286,8 +286,8 @@ def _base_arguments(name, global_clipnorm, kwargs):
         "Invalid value for argument `weight_decay`. Expected none: the "
         "argument `l2` decays; both would decay twice. Received: "
         f"{kwargs['weight_decay']}.")
-  # None, not the base class's default of 0, which would still rewrite every
-  # variable each step. Compiling each update alone gains next to nothing.
+  # `weight_decay` is None because the base class's default of 0 would still
+  # write every variable in each step. Compiling each update alone gains little.
   return {"jit_compile": False, **kwargs, "name": name,
           "global_clipnorm": global_clipnorm, "weight_decay": None}
 
@@ -303,8 +303,8 @@ def _serialize(multipliers):
 
 
 def _check_scope(strategy):
-  # Variables made outside the scope are one for all replicas: each replica
-  # would add its gradient to the same velocity, and nothing would tell.
+  # Variables made outside the scope are shared by all replicas: each replica
+  # would add its gradient to the same velocity, without an error.
   if tf.distribute.get_strategy() is not strategy:
     raise ValueError(
         "Invalid place for `build`. Expected the scope of the strategy that "
@@ -318,7 +318,7 @@ def _with_decay(gradient, variable, decay):
 
 
 def _name(variable):
-  """Name without the suffixes of a strategy's copies and of the output."""
+  """Name without the suffixes `/replica_N` and `:0`."""
   return re.sub(r"(/replica_\d+)?(:\d+)?$", "", variable.name)
 
 
@@ -326,8 +326,8 @@ def _layer_and_kind(variable_name):
   """Last two parts of `.../LAYER/KIND`."""
   parts = variable_name.split("/")
   if len(parts) < 2:
-    # A layer built by hand gives its variables bare names; the multipliers
-    # of its layer would be lost without a word.
+    # Variables made outside a Keras layer have no layer in their name; the
+    # multipliers of the layer would silently not apply.
     raise ValueError(
         "Invalid name of a trainable variable. Expected LAYER/KIND, such as "
         f"'fc8_c/kernel'. Received: {variable_name!r}.")

@@ -1,11 +1,11 @@
-"""Learning rates as functions of the step: what Caffe calls `lr_policy`.
+"""Learning-rate schedules, Caffe's `lr_policy`.
 
 Steps count from 0. Every schedule is a Keras `LearningRateSchedule`: it takes
 an integer tensor, returns a float32 scalar, runs inside a `tf.function`, and
-goes into an optimizer's `learning_rate`.
+can be an optimizer's `learning_rate`.
 
-The release of MLIC-KD-WSD never published its solver; its users divided the
-rate by 10 by hand whenever the test loss stalled. `plateau` does that.
+The solver of the MLIC-KD-WSD release was never published. Its users divided the
+learning rate by 10 by hand whenever the test loss stalled; `plateau` does so.
 """
 
 import math
@@ -25,14 +25,14 @@ def make(kind, *, base_rate, total_steps=0, warmup_steps=0, boundaries=(),
     kind: one of `KINDS`. `constant`; `step`: times `factor` at each of
       `boundaries`; `cosine`: half a cosine from `base_rate` after the warm-up
       down to 0 at `total_steps`; `plateau`: times `factor` when a validation
-      figure stalls (see `Plateau`).
+      metric stalls (see `Plateau`).
     base_rate: learning rate after the warm-up.
-    total_steps: length of the training; only `cosine` needs it.
-    warmup_steps: the first that many steps rise linearly: step s has the
-      share (s + 1) / warmup_steps of the rate, so none is lost on a rate of 0.
-    boundaries: for `step`, rising; a step equal to a boundary has the new
-      rate, as in Caffe's `multistep`.
-    factor: what a boundary or a plateau multiplies the rate by.
+    total_steps: number of training steps; only `cosine` needs it.
+    warmup_steps: number of steps of a linear warm-up: step s has the learning
+      rate times (s + 1) / warmup_steps, so that it is never 0.
+    boundaries: steps for `step`, in rising order; a step equal to a boundary
+      has the new learning rate, as in Caffe's `multistep`.
+    factor: factor of the learning rate at a boundary or plateau.
     patience: see `Plateau`.
     min_improvement: see `Plateau`.
     higher_is_better: see `Plateau`.
@@ -41,7 +41,7 @@ def make(kind, *, base_rate, total_steps=0, warmup_steps=0, boundaries=(),
     A `Schedule`, for `plateau` a `Plateau`.
 
   Raises:
-    errors.InputError: a value that makes no schedule.
+    errors.InputError: a value out of range.
   """
   if kind not in KINDS:
     raise errors.InputError(
@@ -59,7 +59,7 @@ def make(kind, *, base_rate, total_steps=0, warmup_steps=0, boundaries=(),
 
 @tf.keras.utils.register_keras_serializable(package="kdwsd")
 class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
-  """A rate that depends on the step alone; arguments as in `make`."""
+  """A learning rate that depends only on the step; arguments as in `make`."""
 
   def __init__(self, *, kind, base_rate, total_steps=0, warmup_steps=0,
                boundaries=(), factor=0.1):
@@ -68,7 +68,7 @@ class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
     _check(base_rate, warmup_steps, factor)
     if kind == "cosine" and total_steps <= warmup_steps:
       raise errors.InputError(
-          "Cosine schedule: expected more steps in all than the "
+          "Cosine schedule: expected more training steps than the "
           f"{warmup_steps} of the warm-up. Received: {total_steps}.")
     if kind == "step" and (list(boundaries) != sorted(set(boundaries))
                            or boundaries[:1] < (1,)):
@@ -116,21 +116,21 @@ class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
 
 @tf.keras.utils.register_keras_serializable(package="kdwsd")
 class Plateau(tf.Module, tf.keras.optimizers.schedules.LearningRateSchedule):
-  """A rate that drops when a validation figure no longer gets better.
+  """A learning rate that drops when a validation metric stops improving.
 
-  Call `update(figure)` after each evaluation, outside of `tf.function`. Scale,
-  best figure and count of stalled evaluations are variables; an optimizer
-  built with the schedule takes them into its checkpoint, so that a resumed
-  run drops its rate when an undisturbed one does. Make it in the strategy's
-  scope. With several workers each must call `update` with the same figure.
+  Call `update(figure)` with the metric after each evaluation, outside of
+  `tf.function`. Scale, best value and number of stalled evaluations are
+  variables, which the checkpoint of the optimizer includes, so that a resumed
+  run drops its learning rate when an uninterrupted one does. Make it in the
+  strategy's scope. All workers must call `update` with the same value.
 
   Args:
     base_rate: learning rate after the warm-up.
     warmup_steps: as in `make`.
-    factor: what a plateau multiplies the rate by.
-    patience: the rate drops at the evaluation that is the `patience`-th in a
-      row without improvement; the count then starts anew.
-    min_improvement: a figure must beat the best by more than this.
+    factor: factor of the learning rate at a plateau.
+    patience: number of evaluations in a row without improvement after which
+      the learning rate drops; the count then starts again.
+    min_improvement: the metric must exceed the best value by more than this.
     higher_is_better: False for a loss.
   """
 
@@ -148,7 +148,7 @@ class Plateau(tf.Module, tf.keras.optimizers.schedules.LearningRateSchedule):
     self.patience = int(patience)
     self.min_improvement = float(min_improvement)
     self.higher_is_better = bool(higher_is_better)
-    # `_best` is kept with the sign that makes larger better.
+    # The sign of `_best` is such that larger is better.
     self._scale = tf.Variable(1.0, trainable=False, name="scale")
     self._best = tf.Variable(-math.inf, trainable=False, name="best")
     self._stalled = tf.Variable(0, trainable=False, name="stalled",
@@ -161,19 +161,19 @@ class Plateau(tf.Module, tf.keras.optimizers.schedules.LearningRateSchedule):
 
   @property
   def scale(self):
-    """What the plateaus so far multiply the rate by, a Python float."""
+    """Factor of the learning rate due to all plateaus so far, a float."""
     return float(self._scale.numpy())
 
   def update(self, figure):
-    """Takes the figure of one evaluation.
+    """Records the metric of an evaluation.
 
     Args:
-      figure: number; one that is not finite counts as no improvement.
+      figure: value of the metric; if not finite, it counts as no improvement.
 
     Returns:
-      True if the rate dropped.
+      True if the learning rate dropped.
     """
-    # Rounded as the variable rounds: else the same figure might beat itself.
+    # Rounded to float32 like the variable: an equal value is no improvement.
     signed = tf.constant(figure if self.higher_is_better else -figure,
                          tf.float32).numpy()
     if math.isfinite(signed) and (

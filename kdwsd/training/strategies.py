@@ -1,4 +1,4 @@
-"""Devices: the distribution strategy, precision and determinism of a run."""
+"""Distribution strategy and determinism of a run."""
 
 import faulthandler
 
@@ -13,20 +13,20 @@ NAMES = ("one_device", "mirrored", "multi_worker_mirrored", "tpu")
 
 
 def make(name, num_replicas=0):
-  """Makes a strategy; call it before TensorFlow has used any device.
+  """Makes a strategy; call it before TensorFlow initializes any device.
 
   Args:
     name: one of `NAMES`.
-    num_replicas: of `mirrored`, on this machine: GPUs, or, where there are
-      none, logical devices on the CPU (of use in tests). 0 takes every GPU,
-      or else the CPU.
+    num_replicas: for `mirrored`, number of GPUs to use; on a machine without
+      GPUs, number of logical CPU devices (for tests). 0 uses all GPUs, or the
+      CPU if there are none.
 
   Returns:
     `tf.distribute.Strategy`.
 
   Raises:
-    errors.InputError: more replicas than there are devices, or TF_CONFIG does
-      not fit the strategy.
+    errors.InputError: fewer devices than replicas, or TF_CONFIG does not fit
+      the strategy.
   """
   cluster = _check_cluster(name)
   num_gpus = len(tf.config.list_physical_devices("GPU"))
@@ -54,15 +54,15 @@ def make(name, num_replicas=0):
 
 
 def is_chief(strategy):
-  """Whether this process writes what all workers share."""
+  """Whether this process is the worker that writes shared files."""
   return strategy.extended.should_checkpoint
 
 
 def sharing():
-  """How the workers of the current strategy share a computation.
+  """Number of workers of the current strategy, and this process's index.
 
   Returns:
-    (number of workers, which of them this process is, from 0).
+    (number of workers, index of this process from 0).
   """
   if isinstance(tf.distribute.get_strategy(),
                 tf.distribute.MultiWorkerMirroredStrategy):
@@ -73,30 +73,30 @@ def sharing():
 
 
 def _check_cluster(name):
-  """Returns the `workers.Cluster` of a strategy of several workers."""
+  """Returns the `workers.Cluster` of a multi-worker strategy, else None."""
   cluster = workers.read_cluster()
   if name == "multi_worker_mirrored":
     if cluster is None:
       raise errors.InputError(
-          f"--distribution_strategy={name}: expected TF_CONFIG to say who the "
-          "workers are. Received: no such variable, or an empty one.")
+          f"--distribution_strategy={name}: expected TF_CONFIG to list the "
+          "workers. Received: no such variable, or an empty one.")
     return cluster
   if cluster and len(cluster.addresses) > 1:
     raise errors.InputError(
         "TF_CONFIG: expected --distribution_strategy=multi_worker_mirrored "
-        f"for {len(cluster.addresses)} workers. Received: {name}, with which "
-        "each would train on its own, into the same place.")
+        f"for {len(cluster.addresses)} workers. Received: {name}: each worker "
+        "would train independently and write to the same place.")
   return None
 
 
 def _join(cluster):
-  """Makes the strategy of several workers, when all of them are there."""
-  # It logs each collective that it traces.
+  """Waits for all workers and makes their strategy."""
+  # TensorFlow logs each collective that it traces.
   tf.get_logger().addFilter(lambda record: not (
       record.levelname == "INFO" and "distribute" in record.pathname))
   workers.wait_for_others(cluster)
-  # If a worker dies here, TensorFlow waits for an hour and holds the
-  # interpreter's lock, so that no Python thread can end the wait.
+  # If a worker dies here, TensorFlow waits for an hour and holds the GIL, so
+  # that no Python thread can stop it.
   faulthandler.dump_traceback_later(workers.START_TIMEOUT, exit=True)
   strategy = tf.distribute.MultiWorkerMirroredStrategy()
   faulthandler.cancel_dump_traceback_later()
@@ -105,12 +105,12 @@ def _join(cluster):
 
 
 def set_determinism(mode, seed):
-  """Seeds everything and, if asked for, makes every op deterministic.
+  """Sets the global seed and, depending on `mode`, op determinism.
 
   Args:
-    mode: `on`, `off`, or `auto`: on where there is no GPU. Two backward passes
-      add up in a random order otherwise, that of `crop_and_resize` among them,
-      which on a GPU has no deterministic form.
+    mode: `on`, `off`, or `auto`, which is on without a GPU. Without
+      determinism, some backward passes sum in random order, among them that of
+      `crop_and_resize`, which has no deterministic version on GPUs.
     seed: int.
 
   Returns:

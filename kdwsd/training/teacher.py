@@ -1,8 +1,9 @@
-"""The teacher of a student's run: a trained T-WDet, frozen.
+"""The frozen teacher of a student's run: a trained T-WDet.
 
-It gets no gradient and no weight decay, because no optimizer has its variables,
-and the student's checkpoints do not hold it. It has no dropout unless that is
-set: the release's "frozen" teacher still had dropout and weight decay.
+The optimizer does not have its variables, so they get no gradient and no weight
+decay, and checkpoints of the student do not contain them. Dropout is off by
+default. In the release, the "frozen" teacher still had dropout and weight
+decay.
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ class Teacher:
 
   Attributes:
     model: `wsddn.WSDDN`, not trainable.
-    config: of the run that trained it.
+    config: `config.Config` of the run that trained it.
     checkpoint: path of the checkpoint that it was loaded from.
   """
   model: wsddn.WSDDN
@@ -36,9 +37,9 @@ def load(workdir, checkpoint, classes):
   """Loads the teacher of a student.
 
   Args:
-    workdir: of a run of stage `wsd`.
-    checkpoint: see `run_folder.RunFolder.find`.
-    classes: of the student's data; the teacher must know the same.
+    workdir: work directory of a run of stage `wsd`.
+    checkpoint: `best`, `last` or a path, see `run_folder.RunFolder.find`.
+    classes: classes of the student's data; the teacher must have the same.
 
   Returns:
     A `Teacher`.
@@ -57,9 +58,9 @@ def check(workdir, checkpoint, classes):
   """Checks that a run can be a student's teacher, without loading it.
 
   Args:
-    workdir: see `load`.
-    checkpoint: see `load`.
-    classes: see `load`.
+    workdir: as in `load`.
+    checkpoint: as in `load`.
+    classes: as in `load`.
 
   Returns:
     The path of its checkpoint.
@@ -69,8 +70,8 @@ def check(workdir, checkpoint, classes):
   """
   if not workdir:
     raise errors.InputError(
-        "--teacher: expected the work directory of a run of stage wsd, for "
-        "this stage learns from it. Received: none.")
+        "--teacher: expected the work directory of a run of stage wsd, which "
+        "this stage learns from. Received: none.")
   folder = run_folder.RunFolder(workdir)
   config = folder.read_config()
   if config.stage != "wsd":
@@ -86,21 +87,21 @@ def check(workdir, checkpoint, classes):
 
 
 def image_scores(teacher, batch, *, temperature, dropout_seeds=None):
-  """Image scores at another temperature.
+  """The teacher's image scores at an additional temperature.
 
-  Both streams' logits are divided by `temperature` before their softmaxes, on
-  top of the temperatures that the teacher was trained with. The release
-  multiplies by 2: temperature 0.5.
+  The logits of both streams are divided by `temperature` before their
+  softmaxes, in addition to the temperatures that the teacher was trained with.
+  The release multiplies them by 2, which is temperature 0.5.
 
   Args:
     teacher: a `Teacher`.
-    batch: see `wsddn.WSDDN.call`.
+    batch: inputs of `wsddn.WSDDN.call`.
     temperature: above 0.
-    dropout_seeds: [B, 2] int32 to drop units, as the release does; None not
-      to.
+    dropout_seeds: [B, 2] int32, turns dropout on, as in the release; None for
+      no dropout.
 
   Returns:
-    [B, C] float32 in [0, 1], a constant to any gradient.
+    [B, C] float32 in [0, 1], without gradient.
   """
   outputs = run(teacher, batch, dropout_seeds)
   config = teacher.model.config
@@ -119,18 +120,18 @@ def run(teacher, batch, dropout_seeds=None):
 
 
 def best_rois(scores, valid, top_k):
-  """Places of the RoIs that the teacher scores highest.
+  """Indices of the RoIs that the teacher scores highest.
 
   Args:
-    scores: [B, R] in [0, 1], or NaN of a teacher that diverged, which comes
-      first so that it is noticed.
-    valid: [B, R] bool; others come last.
-    top_k: K, at most R are given.
+    scores: [B, R] in [0, 1]. NaN, from a teacher that diverged, ranks first so
+      that later checks see it.
+    valid: [B, R] bool; padding ranks last.
+    top_k: K.
 
   Returns:
-    [B, min(K, R)] int32, best first, the first one among equals.
+    [B, min(K, R)] int32, best first; ties keep their order.
   """
   ranks = tf.where(tf.math.is_finite(scores), scores, np.inf)
-  # Below every score, for padding has 0, which a proposal may have too.
+  # Padding has score 0, as a proposal may have; -1 ranks it below all of them.
   ranks = tf.where(valid, ranks, -1.0)
   return tf.math.top_k(ranks, min(top_k, ranks.shape[1])).indices

@@ -1,9 +1,10 @@
-"""Answers of a frozen teacher for every image, cached on disk.
+"""Outputs of a frozen teacher for every image, cached on disk.
 
-A student can then be trained without running its teacher. Stage 2 takes the
-image scores, stage 1 the features of the best RoIs. A teacher with dropout has
-no fixed answer and no cache. A teacher that was trained behind cached maps, see
-`frozen_maps`, at the side at which it teaches, answers from these maps.
+A student can then be trained without running its teacher. Stage 2 uses the
+image scores, stage 1 the features of the best RoIs. With dropout in the teacher
+there is no cache, because its outputs are random. If the teacher was trained on
+cached maps (see `frozen_maps`) of the size at which it teaches, its outputs are
+computed from these maps.
 """
 
 import functools
@@ -19,7 +20,7 @@ from kdwsd.training import cached_arrays
 from kdwsd.training import frozen_maps
 from kdwsd.training import teacher as teacher_lib
 
-# Fields of the teacher's config that decide its answers.
+# Fields of the teacher's config that determine its outputs.
 _SHAPING = ("classes", "backbone", "backbone_width", "fc_units", "roi_pooling",
             "score_scale", "score_bias", "class_temperature",
             "detection_temperature")
@@ -29,10 +30,10 @@ def image_scores(teacher, record_set, *, size, num_proposals, temperature):
   """The teacher's image scores over a split.
 
   Args:
-    teacher: a `teacher.Teacher`; it answers without dropout.
+    teacher: a `teacher.Teacher`; runs without dropout.
     record_set: a `record_files.RecordSet`.
     size: side S of the image, pixels, as in the batches to join with.
-    num_proposals: R, likewise.
+    num_proposals: R, as in the batches to join with.
     temperature: as for `teacher.image_scores`.
 
   Returns:
@@ -57,18 +58,18 @@ def roi_features(teacher, record_set, *, size, num_proposals, top_k,
                  layers=("fc7",)):
   """Features of the RoIs that the teacher scores highest.
 
-  An RoI's score is that of its best class; of equal ones the first is taken.
+  An RoI's score is that of its best class; ties keep their order.
 
-  Args, beside those of `image_scores`:
-    top_k: RoIs of each image; k, at most R.
+  Args, besides those of `image_scores`:
+    top_k: RoIs per image; k is the smaller of this and R.
     layers: names of layers of `wsddn.WSDDN.call`.
 
   Returns:
-    `CachedArray` [num_images, 2]. In batches it gives `teacher_layers`, a dict
-    of [B, k, ...] by layer, float32 of float16 and 0 where not valid;
-    `roi_indices` [B, k] int32, places in `proposals`; `roi_scores` [B, k]
-    float32, falling; `roi_valid` [B, k] bool, False where an image has fewer
-    than k proposals.
+    `CachedArray` [num_images, 2]. It adds to batches `teacher_layers`, a dict
+    of [B, k, ...] by layer, float32 with the precision of float16, 0 where not
+    valid; `roi_indices` [B, k] int32, indices into `proposals`; `roi_scores`
+    [B, k] float32, descending; `roi_valid` [B, k] bool, False where an image
+    has fewer than k proposals.
 
   Raises:
     errors.InputError: no such layer, or see `CachedArray`.
@@ -132,8 +133,8 @@ def _keep(teacher, record_set, kind, compute, size, num_proposals, settings,
               "sha256": digest.hexdigest(),
               "dtype": teacher.model.compute_dtype,
               **{name: getattr(config, name) for name in _SHAPING},
-              # Caches from before `max` truncated pixels as the release does
-              # hold other features.
+              # Older caches of `max` hold other features: they are from before
+              # it truncated pixels as the release does.
               **({"max_pool": 2} if config.roi_pooling == "max" else {})},
           "num_proposals": int(num_proposals), "from_maps": from_maps,
           **settings},

@@ -1,13 +1,14 @@
-"""A student with what it needs only while it learns."""
+"""A student together with the variables that only its training needs."""
 
 import tensorflow as tf
 
-# Caffe's release: the inverse temperature learns at 10x and does not decay.
+# In the release the inverse temperature has 10 times the learning rate and no
+# weight decay.
 MULTIPLIERS = {"distillation": (10.0, 0.0)}
 
 
 class Trainee(tf.Module):
-  """What a student's stage trains, and what its checkpoints hold.
+  """The module that a student's stage trains and saves in checkpoints.
 
   Attributes:
     student: `student.Student`.
@@ -20,9 +21,9 @@ class Trainee(tf.Module):
 
     Args:
       student: `student.Student`, built.
-      adapters: see above, built.
-      student_temperature: where the learnable temperature starts; None for
-        none.
+      adapters: {layer: `tf.keras.layers.Dense`}, built; None for none.
+      student_temperature: initial value of the learned temperature; None for
+        no temperature.
     """
     super().__init__(name="trainee")
     self.student = student

@@ -1,8 +1,8 @@
-"""The worker processes of one run: who they are, agree on, and wait for.
+"""The worker processes of one run: start, common settings, loss of a worker.
 
-`TF_CONFIG` lists the workers, TensorFlow's collectives carry their messages,
-and its strategy trains. This module keeps a worker from waiting without end or
-explanation for another that does not start, has other settings, was
+`TF_CONFIG` lists the workers; training and communication are left to
+TensorFlow's strategy and collectives. This module keeps a worker from waiting
+silently for ever when another one does not start, has different settings, was
 interrupted, or has died.
 """
 
@@ -23,17 +23,17 @@ from kdwsd import errors
 from kdwsd import interruption
 from kdwsd.data import input_pipeline
 
-# Exit status where another worker is missing; `EX_TEMPFAIL` of sysexits.h, for
-# a restart of all may well succeed.
+# Exit status if another worker is missing: `EX_TEMPFAIL` of sysexits.h, because
+# restarting all workers may succeed.
 EXIT_LOST = 75
 
 # Seconds.
 START_TIMEOUT = 600.0
 _START_INTERVAL = 0.5
-# A worker that cannot be reached so often in a row is lost.
+# A worker is lost after this many failed connections in a row.
 _PROBE_INTERVAL = 5.0
 _PROBES = 3
-# What the main thread, in a collective that will not end, is given to end.
+# Time that the main thread has to exit; it may hang in a collective.
 _PATIENCE = 30.0
 
 _TYPES = ("chief", "worker")
@@ -44,8 +44,8 @@ class Cluster:
   """The workers of a run.
 
   Attributes:
-    addresses: `host:port` of each; the first writes what all share.
-    index: which of them this process is.
+    addresses: `host:port` of each worker; the first one writes shared files.
+    index: index of this process.
   """
   addresses: tuple[str, ...]
   index: int
@@ -55,10 +55,10 @@ def read_cluster():
   """Reads the workers of a run from `TF_CONFIG`.
 
   Returns:
-    `Cluster`; None where the variable is not set, or names nobody.
+    `Cluster`; None if the variable is not set or lists no workers.
 
   Raises:
-    errors.InputError: it does not say who there is and who this process is.
+    errors.InputError: it does not define the workers and this process's task.
   """
   text = os.environ.get("TF_CONFIG")
   if not text:
@@ -96,17 +96,17 @@ def read_cluster():
 
 
 def wait_for_others(cluster):
-  """Waits until all workers are up, before TensorFlow does.
+  """Waits until all workers have started.
 
-  TensorFlow would wait for an hour and ignore signals meanwhile. Here each
-  worker listens on TensorFlow's later port until it has reached all others.
+  TensorFlow would wait for an hour and ignore signals. Here each worker listens
+  on the port that TensorFlow will use until it has connected to all others.
 
   Args:
     cluster: `Cluster`.
 
   Raises:
-    errors.InputError: the port is taken.
-    interruption.Interrupted: not all have come within `START_TIMEOUT`.
+    errors.InputError: the port is in use.
+    interruption.Interrupted: not all have started within `START_TIMEOUT`.
   """
   if len(cluster.addresses) == 1:
     return
@@ -118,7 +118,7 @@ def wait_for_others(cluster):
         f"TF_CONFIG: expected a free port for worker {cluster.index}. "
         f"Received: {port}; {error.strerror}.") from error
   logging.info(
-      "Worker %d of %d has started; it waits %g minutes for the others.",
+      "Worker %d of %d has started and waits for the others (%g minutes).",
       cluster.index, len(cluster.addresses), START_TIMEOUT / 60)
   until = time.monotonic() + START_TIMEOUT
   with listener:
@@ -129,7 +129,7 @@ def wait_for_others(cluster):
             f"error: TF_CONFIG: expected {len(cluster.addresses)} workers "
             f"within {START_TIMEOUT:g} s. Received: all but {missing}. Start "
             "all workers again.")
-      with contextlib.suppress(OSError):  # Nobody has come meanwhile.
+      with contextlib.suppress(OSError):  # No more connections.
         while True:
           listener.accept()[0].close()
       time.sleep(_START_INTERVAL)
@@ -139,8 +139,8 @@ def wait_for_others(cluster):
 def begin(strategy, config, train_set):
   """Waits for all workers and checks that they have the same settings.
 
-  From here to `end` the others are watched. If one dies, this process exits
-  with `EXIT_LOST`, even within a step, which could not end.
+  From here to `end` a thread watches the other workers. If one dies, it exits
+  this process with `EXIT_LOST`, even while a step hangs.
 
   Args:
     strategy: `tf.distribute.Strategy`.
@@ -174,21 +174,21 @@ def begin(strategy, config, train_set):
 
 
 def end(strategy):
-  """Waits for all workers, and stops watching them."""
+  """Waits for all workers and stops watching them."""
   if _cluster(strategy) is not None:
     gather(strategy, [0])
     _unwatched.set()
 
 
 def gather(strategy, values):
-  """Gathers numbers of all workers; all must call it at the same point.
+  """Gathers integers from all workers; all must call it at the same point.
 
   Args:
     strategy: `tf.distribute.Strategy`.
-    values: [n] int, n the same in all.
+    values: [n] int, with the same n in all workers.
 
   Returns:
-    [W, n] int64, one row a worker.
+    [W, n] int64, one row per worker.
   """
   cluster = _cluster(strategy)
   if cluster is None:
@@ -199,12 +199,12 @@ def gather(strategy, values):
 
 
 def interrupted(strategy):
-  """What interrupts the workers, if any of them was told to stop.
+  """The interruption of any worker, so that all stop after the same step.
 
-  All must call it at the same point, and all get the same answer. TensorFlow's
-  own PreemptionCheckpointHandler agrees on a step by keys that can be set once
-  a process, but a process may run several stages, and it adds a variable to the
-  checkpoints.
+  All must call it at the same point, and all get the same exit status.
+  TensorFlow's PreemptionCheckpointHandler does not fit: its keys can be set
+  only once per process, but a process may run several stages, and it adds a
+  variable to the checkpoints.
 
   Returns:
     `interruption.Interrupted` or None.
@@ -222,10 +222,10 @@ def interrupted(strategy):
 
 @contextlib.contextmanager
 def lost_workers_reported():
-  """Inside, an error due to a lost worker becomes one line that names it.
+  """Turns an error due to a lost worker into one line that names the worker.
 
   Raises:
-    interruption.Interrupted: another worker is gone.
+    interruption.Interrupted: another worker cannot be reached.
   """
   try:
     yield
@@ -242,14 +242,14 @@ def lost_workers_reported():
 
 
 def unreachable(cluster):
-  """In words, which other workers do not listen; empty for none."""
+  """Text that lists the other workers that do not listen; empty for none."""
   return " and ".join(
       f"worker {i} ({address})" for i, address in enumerate(cluster.addresses)
       if i != cluster.index and not _listens(address))
 
 
 def _cluster(strategy):
-  """The strategy's workers; None where there is but this one."""
+  """The `Cluster` of a strategy; None if this is the only worker."""
   if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
     return None
   cluster = read_cluster()
@@ -258,7 +258,7 @@ def _cluster(strategy):
 
 @functools.lru_cache(maxsize=1)
 def _sum(strategy):
-  """Adds up over workers; as a graph in a third of the time."""
+  """A function that sums over workers; a graph takes a third of the time."""
   @tf.function
   def add_up(values):
     return strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
@@ -267,7 +267,7 @@ def _sum(strategy):
 
 
 def _listen(port):
-  """Listens at a port of this machine, without waiting for who comes."""
+  """Opens a non-blocking listener on a port of this machine."""
   both = socket.has_dualstack_ipv6()
   listener = socket.create_server(
       ("", port), family=socket.AF_INET6 if both else socket.AF_INET,
@@ -285,7 +285,7 @@ def _listens(address):
     return False
 
 
-# Set while nobody is watched.
+# Set while no workers are watched.
 _unwatched = threading.Event()
 _unwatched.set()
 
@@ -312,8 +312,8 @@ def _watch(cluster):
 def _lost(missing):
   return interruption.Interrupted(
       f"the loss of {missing}", EXIT_LOST,
-      f"error: lost {missing}, without which no step can be made. Start all "
-      "workers again: the same command resumes from the last checkpoint.")
+      f"error: lost {missing}; training needs all workers. Start all of them "
+      "again: the same command resumes from the last checkpoint.")
 
 
 def _end(message):

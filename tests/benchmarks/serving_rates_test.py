@@ -57,7 +57,7 @@ def test_an_answer_unlike_the_sessions_is_no_figure(exports, monkeypatch):
       [1.0], 1.0, {"probabilities": [[0.5 if way == "gRPC" else 0.4]]}))
   monkeypatch.setattr(
       served_models, "ServedModel", lambda name, *_, **__: _Nothing(name))
-  with pytest.raises(RuntimeError, match="as the session does"):
+  with pytest.raises(RuntimeError, match="the same probabilities"):
     serving_rates.measure(exports, [b""], [1], 0, 0.1, 5.0)
 
 

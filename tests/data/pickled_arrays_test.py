@@ -114,7 +114,7 @@ class PickledArraysTest(parameterized.TestCase):
       (np.zeros(2, "i4,f4"), "neither numbers nor text"),
       (np.zeros(2, "M8[s]"), "neither numbers nor text"),
       (np.zeros(2, complex), "neither numbers nor text"),
-      (np.empty([2, 2], object), "array of objects that is no list"))
+      (np.empty([2, 2], object), "array of objects that is not a list"))
   def test_arrays_of_other_types(self, array, message):
     self._refused(pickle.dumps(array), f".*{message}")
 

@@ -58,18 +58,18 @@ class PlainArraysTest(parameterized.TestCase):
     for shape in (f"({2 ** 40}, 4)", "(999999999999999999999999,)"):
       header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}"
       self._write([("a.npy", archives.forged(header.ljust(118) + "\n"))])
-      self.assertLess(self._refused("as its header says"), 10 ** 7)
+      self.assertLess(self._refused("its header's size"), 10 ** 7)
 
   def test_empty_texts_without_number(self):
     lie = f"{{'descr': '<U0', 'fortran_order': False, 'shape': {(2 ** 40,)}}}"
     self._write([("a.npy", archives.forged(lie.ljust(118) + "\n", b""))])
-    self.assertLess(self._refused("bytes, unpacked, where"), 10 ** 7)
+    self.assertLess(self._refused("bytes when unpacked, more than"), 10 ** 7)
 
   def test_a_bomb_is_not_unpacked(self):
     with open(self.path, "wb") as file:
       file.write(archives.bomb())
     self.assertLess(os.path.getsize(self.path), 10 ** 7)
-    self.assertLess(self._refused("bytes, unpacked, where"), 10 ** 7)
+    self.assertLess(self._refused("bytes when unpacked, more than"), 10 ** 7)
 
   def test_twice_the_same_name(self):
     with self.assertWarns(UserWarning):
@@ -93,7 +93,7 @@ class PlainArraysTest(parameterized.TestCase):
     whole = self._array(names)
     codes = code.to_bytes(4, "little" if order == "<" else "big")
     self._write([("a.npy", whole[:-4] + codes)])
-    self._refused("text that is none")
+    self._refused("text that is not valid Unicode")
 
   def test_objects_stay_pickled(self):
     np.savez(self.path, a=np.array([archives.Pickled()], object))

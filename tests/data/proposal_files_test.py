@@ -226,10 +226,10 @@ class MatTest(_FilesTest):
   @parameterized.parameters(
       (dict(images=_cell(["a"])), "no boxes"),
       (dict(boxes=_cell([_MATLAB]), bboxes=_MATLAB), "boxes and bboxes"),
-      (dict(images=_cell(["a", "b"]), boxes=_cell([_MATLAB])), "one length"),
+      (dict(images=_cell(["a", "b"]), boxes=_cell([_MATLAB])), "equal length"),
       (dict(images=_cell(["a"]), boxes=_MATLAB), "a cell"),
       (dict(bboxes=_MATLAB, scores=_cell([_MATLAB])), "an array"),
-      (dict(boxes=_cell([_MATLAB]), boxScores=_MATLAB), "one length|a cell"))
+      (dict(boxes=_cell([_MATLAB]), boxScores=_MATLAB), "equal length|a cell"))
   def test_a_wrong_layout_is_named(self, content, message):
     path = self._path("p.mat")
     io.savemat(path, content)
@@ -270,7 +270,7 @@ class MatTest(_FilesTest):
     np.testing.assert_allclose(
         alone.lookup("000007", 100, 200)[0], _FRACTIONS[:1])
     with self.assertRaisesRegex(
-        errors.InputError, r"one image, '000007'; .* give the folder"):
+        errors.InputError, r"one image, '000007'; .* pass their folder"):
       alone.lookup("000005", 100, 200)
 
   def test_mcg_of_matlab_7_3(self):
@@ -303,7 +303,7 @@ class MatTest(_FilesTest):
     np.testing.assert_allclose(found, _FRACTIONS, atol=1e-7)
     np.testing.assert_allclose(scores, [.3, .2] if order == "xywh" else [1, 1])
     self.assertEmpty(file.lookup("000007", 100, 200)[0])
-    with self.assertRaisesRegex(errors.InputError, "Received: 2, and 3"):
+    with self.assertRaisesRegex(errors.InputError, "Received: 2 and 3"):
       proposal_files.match(path, _NAMES + ("000009",), order=order)
 
   def test_the_order_can_be_given(self):
@@ -388,9 +388,9 @@ class PickleTest(_FilesTest):
   @parameterized.parameters(
       ({}, "a dict of 0"), (5, "Received: 5"), ([], "a list of 0"),
       (10 ** 40, "more than 30 digits"), ({"boxes": 1}, "a list under boxes"),
-      ({"boxes": [np.eye(4)], "ids": [1, 2]}, "one length"),
-      ({"boxes": [np.eye(4)], "ids": [1.5]}, "names or whole numbers"),
-      ({"boxes": [np.eye(4)], "ids": [10 ** 31]}, "names or whole numbers"),
+      ({"boxes": [np.eye(4)], "ids": [1, 2]}, "equal length"),
+      ({"boxes": [np.eye(4)], "ids": [1.5]}, "names or integers"),
+      ({"boxes": [np.eye(4)], "ids": [10 ** 31]}, "names or integers"),
       ({"boxes": [np.eye(4)], "ids": [1], "indexes": [1]}, "ids"),
       ({"boxes": [np.eye(4)], "ids": [1], "bbox_mode": 2}, "bbox_mode"),
       ({"boxes": [np.eye(4)], "ids": [1]}, "no number above 1"),
@@ -439,7 +439,7 @@ class MatchTest(_FilesTest):
                      "proposals of 2 images, 2 of the split's 2; boxes are "
                      "read as ymin, xmin, ymax, xmax")
     for ids in (["000012", "12"], ["a/000012", "b/000012"]):
-      with self.assertRaisesRegex(errors.InputError, "the same for '.*12' and"):
+      with self.assertRaisesRegex(errors.InputError, "same one for '.*12' and"):
         proposal_files.match(path, ids)
     with self.assertRaisesRegex(errors.InputError, "'a'"):
       proposal_files.match(path, ["a", "b"])

@@ -192,7 +192,7 @@ def test_a_request_above_the_servers_limit_is_told_and_sent_in_parts(
           if line["predictions"][0]["class"] == "dog"] == [
               503, 603, 703, 803, 903, 1003]
   assert server.sizes == [8, 4, 2, 2, 2, 2, 2]
-  assert error.count("note: the server does not take") == 2
+  assert error.count("note: the server does not accept") == 2
   assert "Task size 8 is larger than maximum input batch size 2" in error
   assert "--batch_size" in error
 
@@ -259,7 +259,7 @@ def test_what_is_passed_over_in_folders_is_counted(
   assert status == 0
   assert [line["image"][len(str(folder)) + 1:] for line in lines] == [
       "0.jpg", "A.JPEG", "b.Jfif", "c.PNG", "sub/d.jpe"]
-  assert (f"note: {folder}: 4 files passed over, whose names do not end in "
+  assert (f"note: {folder}: skipped 4 files whose names do not end in "
           ".jpg .jpeg .jpe .jfif .png, and 1 linked folders.") in error
 
 
@@ -278,7 +278,7 @@ def test_output_is_json_in_every_encoding(server, tmp_path, encoding):
            for line in done.stdout.decode(encoding).splitlines()]
   assert [os.path.basename(line["image"]) for line in lines] == [
       *names, "keine_äöü.jpg"]
-  assert b"1 of 4 were not answered" in done.stderr.replace(b"\0", b"")
+  assert b"1 of 4 images were not classified" in done.stderr.replace(b"\0", b"")
 
 
 def test_a_bad_image_costs_the_others_nothing(
@@ -288,7 +288,7 @@ def test_a_bad_image_costs_the_others_nothing(
   status, lines, error = _run(
       client, capsys, server, folder, tmp_path / "none.jpg")
   assert status == 1
-  assert "2 of 7" not in error and "3 of 7 were not answered" in error
+  assert "2 of 7" not in error and "3 of 7 images were not classified" in error
   assert ["error" in line for line in lines] == [
       False, True, False, False, False, True, True]
   assert "HTTP 400: image_bytes[0]: no image" == lines[1]["error"]

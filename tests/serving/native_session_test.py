@@ -216,7 +216,7 @@ def test_python_in_the_graph_fails_apart(tmp_path):
   with native_session.Session(str(tmp_path)) as session:
     assert session.run(*request)["twice"] == 6
   with pytest.raises(native_session.NativeError,
-                     match="PyFunc|callback|ended with"):
+                     match="PyFunc|callback|exited with"):
     native_session.run_apart(str(tmp_path), [request])
 
 

@@ -126,7 +126,7 @@ class CachedArrayTest(parameterized.TestCase):
     with self.assertLogs("absl", level="INFO") as logs:
       self._assert_whole(self._array().fill())
     self.assertEmpty(self.computed)
-    self.assertIn("Found whole", logs.output[-1])
+    self.assertIn("Found complete", logs.output[-1])
 
   def test_stopped_computation_goes_on_at_the_first_missing_shard(self):
     def stopped(shard):
@@ -196,7 +196,7 @@ class CachedArrayTest(parameterized.TestCase):
       unrelated.fill()
     with self.assertLogs("absl", level="INFO") as logs:
       self._array("new").fill()
-    lines = [line for line in logs.output if "Left alone" in line]
+    lines = [line for line in logs.output if "There are also arrays" in line]
     self.assertLen(lines, 1)
     self.assertEndsWith(lines[0], f"rm -r {stale.folder}")
     self._assert_whole(self._array("stale"))
@@ -253,7 +253,7 @@ class CachedArrayTest(parameterized.TestCase):
     with mock.patch.object(cached_arrays, "time", clock), mock.patch.object(
         strategies, "sharing", return_value=(2, 0)), self.assertLogs(
             "absl", level="INFO") as logs, self.assertRaisesRegex(
-                errors.InputError, "none for 1.0 hours, 2 missing"):
+                errors.InputError, "no new shard for 1.0 hours; 2 are missing"):
       self._array().fill()
     self.assertEqual(self.computed, [0, 2])
     self.assertBetween(seconds[0], 3600, 3700)

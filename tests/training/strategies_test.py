@@ -14,7 +14,7 @@ _TWO = json.dumps({"cluster": {"worker": ["127.0.0.1:1", "127.0.0.1:2"]},
 
 def test_several_workers_need_tf_config(monkeypatch):
   monkeypatch.delenv("TF_CONFIG", raising=False)
-  with pytest.raises(errors.InputError, match="expected TF_CONFIG to say"):
+  with pytest.raises(errors.InputError, match="expected TF_CONFIG to list"):
     strategies.make("multi_worker_mirrored")
 
 

@@ -1,4 +1,4 @@
-"""The settings as absl flags, and their values from a flagfile."""
+"""Defines the settings as absl flags, and reads their values from flagfiles."""
 
 import os
 import re
@@ -20,10 +20,10 @@ class _TupleParser(flags.ListParser):
     self._type, = set(typing.get_args(declared.type)) - {...}
 
   def parse(self, argument):
-    """Parses text, or takes a tuple as it is.
+    """Parses text; a tuple is returned unchanged.
 
     Raises:
-      ValueError: other values than the setting may have.
+      ValueError: a value that the setting does not allow.
     """
     if isinstance(argument, tuple):
       return argument
@@ -34,7 +34,7 @@ class _TupleParser(flags.ListParser):
     return value
 
   def _parse_one(self, text):
-    # int() would take other digits and underscores, too.
+    # int() would also accept underscores and digits of other scripts.
     if self._type is int and not re.fullmatch("[0-9]{1,9}", text):
       raise ValueError("expected whole numbers, separated by commas")
     try:
@@ -78,16 +78,16 @@ def define(flag_values):
 
 
 def read_recipe(path):
-  """Values of all flags as a flagfile alone sets them.
+  """Values of all flags as set by a flagfile alone.
 
   Args:
-    path: of the flagfile.
+    path: path of the flagfile.
 
   Returns:
     {name: value}.
 
   Raises:
-    errors.InputError: no such file, or one that is not of flags of these names.
+    errors.InputError: no such file, or it does not consist of these flags.
   """
   if not os.path.exists(path):
     raise errors.InputError(
@@ -96,7 +96,7 @@ def read_recipe(path):
   define(alone)
   try:
     alone(["", f"--flagfile={path}"])
-  # What absl lets pass: other encodings, numbers where none may be, NUL.
+  # absl does not catch all errors: other encodings, wrong numbers, NUL bytes.
   except (flags.Error, ValueError, RecursionError) as error:
     raise errors.InputError(
         f"{path}: expected flags of kdwsd.train. Received: "

@@ -1,4 +1,4 @@
-"""Settings of learning: from the teacher, and by which optimizer."""
+"""Settings of distillation and optimization."""
 
 import dataclasses
 from typing import Optional

@@ -1,4 +1,4 @@
-"""The settings in words: for `--help`, and as a page of the documentation.
+"""Texts on all settings: for `--help`, and as a page of the documentation.
 
     python -m kdwsd.training.settings.manual > docs/settings.md
 """
@@ -58,7 +58,7 @@ def page():
 
 
 def as_text(value):
-  """A value as the command line takes it."""
+  """A value in the syntax of the command line."""
   if value is None:
     return ""
   if isinstance(value, tuple):

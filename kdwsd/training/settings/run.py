@@ -1,4 +1,4 @@
-"""Settings of the run as such: what it trains, where, on what, how long."""
+"""Settings of the run: command, stage, data, length, devices."""
 
 import dataclasses
 from typing import Optional

@@ -1,8 +1,8 @@
-"""What is declared of a setting, and the checks that follow from it.
+"""Declarations of settings, and the checks that follow from them.
 
-A topic is a dataclass: its docstring is the topic's title, its fields are
-made by `declare`. `topics` puts them together. No module of this package
-imports TensorFlow, so that `--help` is fast.
+A topic is a dataclass: its docstring is the topic's title, and its fields are
+made by `declare`. `topics` combines them. No module of this package imports
+TensorFlow, so that `--help` is fast.
 """
 
 import dataclasses
@@ -10,14 +10,14 @@ import math
 from typing import Any
 from typing import Optional
 
-# In the order in which they build on each other.
+# In training order: later stages use the results of earlier ones.
 STAGES = ("wsd", "cls", "kd_feature", "kd_prediction")
 TEACHER = ("wsd",)
 STUDENTS = ("cls", "kd_feature", "kd_prediction")
 DISTILLATION = ("kd_feature", "kd_prediction")
 STAGE_1 = ("kd_feature",)
 STAGE_2 = ("kd_prediction",)
-# Those that read the labels: they can be validated.
+# Stages that use the labels and can therefore be validated.
 LABELLED = ("wsd", "cls", "kd_prediction")
 LABELLED_STUDENTS = ("cls", "kd_prediction")
 
@@ -35,18 +35,18 @@ def declare(default, text, *, stages=STAGES, choices=(), flag_choices=(),
   """Declares a setting: a field of a topic.
 
   Args:
-    default: of the flag and of the field.
-    text: the flag's help: what it does, its unit, when to change it.
-    stages: those that read it.
-    choices: the values it may have.
-    flag_choices: those of the flag, where they differ.
-    lower: the least number allowed, in a tuple for each.
-    upper: the greatest, likewise.
-    lengths: of a tuple: (least, greatest) number of values.
+    default: default of the flag and of the field.
+    text: help of the flag: what it does, its unit, when to change it.
+    stages: stages that read the setting.
+    choices: allowed values; empty for no restriction.
+    flag_choices: allowed values of the flag, if they differ.
+    lower: minimum of a number, or of each number in a tuple.
+    upper: maximum of a number, or of each number in a tuple.
+    lengths: for a tuple: (minimum, maximum) number of values.
     fixed: why a run cannot be resumed with another value; empty if it can.
-    caffe: the value that --caffe_parity sets; left out for none.
-    older: the value of runs whose config.json was written before the setting
-      existed; left out for those that were there from the beginning.
+    caffe: value that --caffe_parity sets; unset for none.
+    older: value in runs whose config.json was written before the setting
+      existed; unset for settings that have always existed.
 
   Returns:
     A dataclass field.
@@ -62,8 +62,8 @@ class Setting:
   """A declared setting: the arguments of `declare`, and these attributes.
 
   Attributes:
-    name: of the field and of the flag.
-    type: the annotation of the field.
+    name: name of the field and of the flag.
+    type: annotation of the field.
     topic: title of the topic.
   """
   name: str
@@ -82,10 +82,10 @@ class Setting:
   older: Any
 
   def expected(self, value):
-    """What is expected where a value is not allowed, in words; None if it is.
+    """Describes what is expected instead of a value; None if it is allowed.
 
     Args:
-      value: of the setting's type, or None.
+      value: value of the setting's type, or None.
     """
     values = value if isinstance(value, tuple) else (value,)
     numbers = [one for one in values
@@ -108,7 +108,7 @@ class Setting:
 
 
 def declared(*topics):
-  """The settings of some topics, in their order: {name: Setting}."""
+  """The settings of the given topics, in order: {name: Setting}."""
   found = {}
   for topic in topics:
     for field in dataclasses.fields(topic):

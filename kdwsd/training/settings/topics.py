@@ -1,4 +1,4 @@
-"""All topics together: the fields of a config, and the settings by name."""
+"""All topics combined: the fields of a config, and the settings by name."""
 
 import dataclasses
 
@@ -13,12 +13,12 @@ from kdwsd.training.settings import setting
 class Fields(run.Devices, run.Progress, learning.Optimisation,
              learning.Distillation, model.Student, model.Teacher, model.Model,
              run.Data, run.Run):
-  """What a run keeps in its config.json: the classes and all settings."""
+  """The content of a run's config.json: the classes and all settings."""
 
 
 TOPICS = (run.Command, *Fields.__mro__[-2:0:-1])
 
 SETTINGS = setting.declared(*TOPICS)
 
-# Those of a config; the others are flags only.
+# Settings that are part of a config; the others are flags only.
 CONFIG_SETTINGS = setting.declared(*TOPICS[1:])

@@ -49,7 +49,7 @@ def make(config, train_set):
 
 
 def hard_loss(config):
-  """The loss on labels that a run's config names."""
+  """The loss on labels that a run's config selects."""
   return student_losses.hard_loss(
       config.hard_loss, focal_alpha=config.focal_alpha,
       focal_gamma=config.focal_gamma,
@@ -63,11 +63,11 @@ def make_step(student, loss_on_labels):
 
   Args:
     student: a `student.Student`.
-    loss_on_labels: see `student_losses.hard_loss`.
+    loss_on_labels: function from `student_losses.hard_loss`.
 
   Returns:
-    Function of (batch, dropout_seeds [B, 2]) giving a dictionary of [B] float32
-    losses under `LOSS_NAMES`.
+    Function of (batch, dropout_seeds [B, 2]) that returns a dictionary of [B]
+    float32 losses with the keys `LOSS_NAMES`.
   """
 
   def step(batch, dropout_seeds):

@@ -1,7 +1,7 @@
-"""Stage `kd_feature`: the student's RoI features are pulled to the teacher's.
+"""Stage `kd_feature`: the student learns the teacher's RoI features.
 
-Source: Liu et al., ACM MM 2018, stage 1, and the release's prototxt, which has
-fc7 alone and weighs all RoIs alike. Labels are not used.
+Source: Liu et al., ACM MM 2018, stage 1, and the release's prototxt, which
+compares only fc7 and weights all RoIs equally. Labels are not used.
 """
 
 import tensorflow as tf
@@ -28,8 +28,8 @@ def make(config, train_set):
     A `stage.Stage`.
 
   Raises:
-    errors.InputError: the teacher is missing or does not fit, or settings that
-      make no loss.
+    errors.InputError: the teacher is missing or does not fit, or settings
+      contradict each other.
   """
   check(config)
   teacher = teacher_lib.load(
@@ -68,15 +68,15 @@ def make(config, train_set):
 
 
 def check(config):
-  """Checks the settings that belong to this stage alone.
+  """Checks the settings of this stage, before anything is built.
 
   Raises:
-    errors.InputError: they contradict each other.
+    errors.InputError: settings contradict each other, or see `students.check`.
   """
   if config.teacher_cache == "on" and not config.top_k_rois:
     raise errors.InputError(
-        "--teacher_cache=on: expected --top_k_rois in this stage, for features "
-        "of all RoIs take too much room. Received: --top_k_rois=0.")
+        "--teacher_cache=on: expected --top_k_rois in this stage, because "
+        "features of all RoIs take too much space. Received: --top_k_rois=0.")
   students.check(config)
 
 
@@ -84,14 +84,14 @@ def check_layers(student, teacher, layers, adapter):
   """Checks that the layers of two models can be compared.
 
   Args:
-    student: `student.Student`; its weights are not looked at.
-    teacher: `wsddn.WSDDN`, likewise.
-    layers: names.
+    student: `student.Student`; its weights are not used.
+    teacher: `wsddn.WSDDN`; its weights are not used.
+    layers: names of layers.
     adapter: `--feature_adapter`.
 
   Raises:
     errors.InputError: the student has no such layer, or one of another width
-      and nothing to adapt it.
+      and no adapter.
   """
   ours, theirs = _widths(student), _widths(teacher)
   for name in layers:
@@ -107,7 +107,7 @@ def check_layers(student, teacher, layers, adapter):
 
 
 def loss_names(layers):
-  """Keys of the step's losses: the sum, and one for each of several layers."""
+  """Keys of the losses: the sum, and each layer's if there are several."""
   return ("loss", *(f"{name}_loss" for name in layers if len(layers) > 1))
 
 
@@ -120,19 +120,19 @@ def make_step(trainee, teacher, *, layers=("fc7",), top_k=0,
     trainee: a `trainee.Trainee`, with adapters where widths differ.
     teacher: a `teacher.Teacher`.
     layers: names of the layers compared; their losses are added up.
-    top_k: only so many RoIs of each image, those that the teacher scores
-      highest; 0 for all.
-    roi_weight: `uniform`, or `teacher`: by the teacher's score of the RoI's
-      best class, with a mean of 1 over the image.
-    student_factor: what the student's pooled features of a region are
-      multiplied by: `teacher`, what the teacher's are, by its objectness, as in
-      the release; or `image`, what those of a whole image are in stage 2.
-    cached: whether batches have the teacher's features, see `teacher_cache`.
-    teacher_dropout: whether the teacher drops units, as in the release.
+    top_k: number of RoIs used per image, those that the teacher scores highest;
+      0 for all.
+    roi_weight: `uniform`, or `teacher`: weights in proportion to the teacher's
+      score of the RoI's best class, with a mean of 1 over the image.
+    student_factor: factor of the student's pooled features of a region:
+      `teacher`, the teacher's, which depends on objectness, as in the release;
+      or `image`, that of whole images in stage 2.
+    cached: whether batches hold the teacher's features, see `teacher_cache`.
+    teacher_dropout: whether the teacher has dropout, as in the release.
 
   Returns:
-    Function of (batch, dropout_seeds [B, 2]) giving a dictionary of [B] float32
-    losses.
+    Function of (batch, dropout_seeds [B, 2]) that returns a dictionary of [B]
+    float32 losses.
   """
 
   def step(batch, dropout_seeds):
@@ -178,7 +178,7 @@ def make_step(trainee, teacher, *, layers=("fc7",), top_k=0,
 
 
 def _mean_one(scores, valid):
-  """[B, R] weights in proportion to scores, of mean 1 over valid RoIs."""
+  """[B, R] weights in proportion to scores, with mean 1 over valid RoIs."""
   scores = tf.where(valid, tf.stop_gradient(scores), 0.0)
   count = tf.reduce_sum(tf.cast(valid, tf.float32), axis=1, keepdims=True)
   total = tf.reduce_sum(scores, axis=1, keepdims=True)

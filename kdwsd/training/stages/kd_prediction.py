@@ -89,16 +89,17 @@ def make_step(trainee, teacher, loss_on_labels, *, teacher_temperature=0.5,
 
   Args:
     trainee: a `trainee.Trainee` with an inverse temperature.
-    teacher: a `teacher.Teacher`, or None where batches have its scores.
-    loss_on_labels: see `student_losses.hard_loss`.
-    teacher_temperature: of both of the teacher's streams; 0.5 in the release.
-    teacher_dropout: whether the teacher drops units, as in the release.
-    hard_weight: of the loss on labels.
-    soft_weight: of the loss on the teacher's scores.
+    teacher: a `teacher.Teacher`, or None if batches hold its scores.
+    loss_on_labels: function from `student_losses.hard_loss`.
+    teacher_temperature: temperature of both streams of the teacher; 0.5 in the
+      release.
+    teacher_dropout: whether the teacher has dropout, as in the release.
+    hard_weight: weight of the loss on labels.
+    soft_weight: weight of the loss on the teacher's scores.
 
   Returns:
-    Function of (batch, dropout_seeds [B, 2]) giving a dictionary of [B] float32
-    losses under `LOSS_NAMES`.
+    Function of (batch, dropout_seeds [B, 2]) that returns a dictionary of [B]
+    float32 losses with the keys `LOSS_NAMES`.
   """
 
   def step(batch, dropout_seeds):
@@ -114,7 +115,7 @@ def make_step(trainee, teacher, loss_on_labels, *, teacher_temperature=0.5,
     hard = loss_on_labels(batch["labels"], logits, batch["label_weights"])
     soft = student_losses.prediction_distillation(
         logits, scores, trainee.inverse_temperature)
-    # Without proposals the teacher is silent, which is not a no.
+    # Without proposals the teacher's scores are 0 but carry no information.
     soft = tf.where(tf.reduce_any(batch["valid"], axis=1), soft, 0.0)
     return {"loss": hard_weight * hard + soft_weight * soft,
             "hard_loss": hard, "soft_loss": soft}

@@ -1,4 +1,4 @@
-"""What a run needs to know of a stage."""
+"""The interface between a stage and the training run."""
 
 import dataclasses
 from typing import Any
@@ -8,21 +8,21 @@ from typing import Optional
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-  """One stage, built.
+  """A stage with its model built.
 
   Attributes:
-    model: trackable that checkpoints hold under `model`.
-    variables: list of those that are trained.
+    model: trackable that checkpoints save under `model`.
+    variables: list of the trained variables.
     step: function of (batch, dropout_seeds [B, 2]) to a dictionary of [B]
-      float32 losses; `loss` is minimised. One replica's view.
-    loss_names: the keys of that dictionary.
-    sizes: image sides in training, one drawn for each batch.
-    initialize: function without arguments that gives a new run the weights it
-      starts from; not called on resuming.
-    score: function of an evaluation batch, see `inference.predict`; None where
-      a stage knows no labels.
-    add_to_batches: function of a dataset of training batches to one with more
-      in its batches; None for nothing.
+      float32 losses, for one replica; `loss` is minimised.
+    loss_names: keys of that dictionary.
+    sizes: image sizes in training; one is drawn for each batch.
+    initialize: function without arguments that sets the initial weights of a
+      new run; not called on resuming.
+    score: function of an evaluation batch, see `inference.predict`; None if
+      the stage uses no labels and has no validation.
+    add_to_batches: function from a dataset of training batches to one whose
+      batches have more entries; None to change nothing.
   """
   model: Any
   variables: list

@@ -1,8 +1,8 @@
-"""What a run starts from, in one place.
+"""The initial weights of a new run.
 
-The first of these that there is, and nothing silently: its own work directory
-(resuming, see `loop`), the run that `--init_from` names, the student of stage 1
-(`--feature_student`), `--backbone_weights`.
+A run that is resumed takes its weights from its own checkpoints, see `loop`. A
+new one starts from the first of these that is set: the run `--init_from`, the
+student of stage 1 (`--feature_student`), `--backbone_weights`.
 """
 
 from absl import logging
@@ -14,14 +14,14 @@ from kdwsd.training import run_folder
 
 
 def initialize(model, config):
-  """Gives a new run's model the weights that it starts from.
+  """Sets the initial weights of a new run's model.
 
   Args:
-    model: that of `models.build`.
+    model: from `models.build`.
     config: `config.Config`.
 
   Raises:
-    errors.InputError: what the config names is missing or does not fit.
+    errors.InputError: the source of the weights is missing or does not fit.
   """
   check(config)
   if config.init_from:
@@ -32,7 +32,7 @@ def initialize(model, config):
   elif config.feature_student:
     folder = run_folder.RunFolder(config.feature_student)
     classifier = model.fc8.get_weights()  # Stage 1 does not train it.
-    path = folder.find("best")  # Averages of weights, if it has any.
+    path = folder.find("best")  # The averaged weights, if the run has any.
     folder.restore(model, config, path)
     model.fc8.set_weights(classifier)
     logging.info("The student starts from stage 1: %s.", path)
@@ -41,11 +41,11 @@ def initialize(model, config):
 
 
 def check(config):
-  """Checks that what the config names to start from is there and fits.
+  """Checks that the run to start from exists and has the same model.
 
   Raises:
-    errors.InputError: no such run, one of another model, or a run of stage 1
-      that is not finished.
+    errors.InputError: no such run, another model, or a run of stage 1 that is
+      not finished.
   """
   if config.init_from:
     _check_init_from(config)
@@ -54,14 +54,14 @@ def check(config):
 
 
 def check_stages(first, second):
-  """Checks that stage 2 can start from a stage 1 that is yet to be trained.
+  """Checks that stage 2 can start from a stage 1 that is not trained yet.
 
   Args:
     first: `config.Config` of stage 1.
-    second: that of stage 2.
+    second: `config.Config` of stage 2.
 
   Raises:
-    errors.InputError: they have different students.
+    errors.InputError: the two have different students.
   """
   _check_same(second, first,
               "kd_prediction: expected the student of kd_feature.")

@@ -1,4 +1,4 @@
-"""What the stages of a student share: its images, and the teacher's answers."""
+"""What the stages of a student share: checks and the student's images."""
 
 import tensorflow as tf
 
@@ -8,42 +8,42 @@ from kdwsd.modeling import student as student_lib
 from kdwsd.training import frozen_maps
 from kdwsd.training.stages import start
 
-_AUGMENT = 3  # stream of random numbers, beside those of the input pipeline
+_AUGMENT = 3  # random stream, distinct from those of the input pipeline
 
 
 def check(config):
-  """Checks what the stages of a student share, before anything is built.
+  """Checks the settings of a student's stage, before anything is built.
 
   Raises:
-    errors.InputError: what to start from is missing or does not fit; or what is
-      to be kept cannot be, for the teacher drops units or images are changed at
-      random.
+    errors.InputError: the run to start from is missing or does not fit; or
+      outputs are to be cached that are random, due to the teacher's dropout or
+      to augmented images.
   """
   start.check(config)
   if config.frozen_cache:
     frozen_maps.check(config, (config.eval_size,))
   if config.teacher_cache == "on" and config.teacher_dropout:
     raise errors.InputError(
-        "--teacher_cache=on: expected --noteacher_dropout: what is random "
-        "cannot be kept. Received: --teacher_dropout.")
+        "--teacher_cache=on: expected --noteacher_dropout, because random "
+        "outputs cannot be cached. Received: --teacher_dropout.")
 
 
 def add_images(dataset, config, student, train_set, *, augmented,
                for_teacher):
-  """Gives training batches the student's images.
+  """Adds the student's images to training batches.
 
   Args:
-    dataset: of batches of the input pipeline.
+    dataset: dataset of batches of the input pipeline.
     config: `config.Config`.
-    student: `student.Student` that is to see them.
-    train_set: the `record_files.RecordSet` that they come from.
-    augmented: whether RandAugment and cutout may change them.
-    for_teacher: whether the teacher needs its own images too.
+    student: the `student.Student` that is trained.
+    train_set: the `record_files.RecordSet` of the images.
+    augmented: whether to apply RandAugment and cutout, if configured.
+    for_teacher: whether to keep the teacher's images, too.
 
   Returns:
     Dataset whose batches have `student_image` [B, S, S, 3] float32 RGB
-    0..255; without `image` unless the teacher needs it. With
-    `--frozen_cache`, also `student_frozen_map`, see `frozen_maps`.
+    0..255, and `image` only if `for_teacher`. With `--frozen_cache`, also
+    `student_frozen_map`, see `frozen_maps`.
   """
   if config.frozen_cache:
     dataset = frozen_maps.keep(

@@ -48,8 +48,8 @@ def check(config):
   """Checks the settings of this stage, before anything is built.
 
   Raises:
-    errors.InputError: what to start from is missing or does not fit, or maps
-      that cannot be kept are to be.
+    errors.InputError: the run to start from is missing or does not fit, or the
+      maps of the frozen stages cannot be cached.
   """
   start.check(config)
   if config.frozen_cache:
@@ -61,12 +61,12 @@ def make_step(model, *, spatial_weight=0.0):
 
   Args:
     model: a `wsddn.WSDDN`.
-    spatial_weight: of WSDDN's spatial regulariser; 1e-4 in the WSDDN paper,
-      absent (0) from the release.
+    spatial_weight: weight of WSDDN's spatial regularizer; 1e-4 in the WSDDN
+      paper, 0 in the release.
 
   Returns:
-    Function of (batch, dropout_seeds [B, 2]) giving a dictionary of [B] float32
-    losses under `LOSS_NAMES`; `loss` is the one to minimise.
+    Function of (batch, dropout_seeds [B, 2]) that returns a dictionary of [B]
+    float32 losses with the keys `LOSS_NAMES`; `loss` is the one to minimise.
   """
 
   def step(batch, dropout_seeds):
