@@ -1,4 +1,4 @@
-"""The one owner of what a box is.
+"""Boxes: their format, conversions, IoU, flips and NMS.
 
 A box is (ymin, xmin, ymax, xmax), continuous edges as fractions of the image's
 height and width: (0, 0, 1, 1) is the whole image. Formats with inclusive
@@ -15,8 +15,8 @@ def from_inclusive_pixels(corners, height, width, first=0):
 
   Args:
     corners: [N, 4] (xmin, ymin, xmax, ymax) pixel indices, both ends inside.
-    height: of the frame the indices live in, pixels.
-    width: likewise.
+    height: height of the frame of the indices, pixels.
+    width: width of the frame, pixels.
     first: index of the first pixel: 0 (Caffe datalists), 1 (VOC XML).
 
   Returns:
@@ -108,8 +108,8 @@ def non_maximum_suppression(boxes, scores, iou_threshold):
 
   Args:
     boxes: [N, 4].
-    scores: [N]; equal scores keep the order they came in.
-    iou_threshold: a box goes when its IoU with a better kept box is above it.
+    scores: [N]; ties keep their order.
+    iou_threshold: a box is removed if its IoU with a better box is above this.
 
   Returns:
     [K] int indices of the kept boxes, best first.

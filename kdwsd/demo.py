@@ -72,7 +72,7 @@ def make_data(workdir, *, num_train=800, num_test=200, seed=0):
     workdir: receives `scenes/`, a VOCdevkit tree, and `records/`.
     num_train: images of split `trainval`.
     num_test: images of split `test`.
-    seed: of the scenes.
+    seed: seed of the scenes.
 
   Returns:
     The directory of records.

@@ -166,8 +166,8 @@ def _check_origin(path, config, folder):
   """Refuses a checkpoint of another stage or of other classes, which may fit.
 
   Args:
-    path: of the checkpoint.
-    config: of the run.
+    path: path of the checkpoint.
+    config: `config.Config` of the run.
     folder: `run_folder.RunFolder` of the run.
 
   Raises:

@@ -112,9 +112,9 @@ def test_damaged_files_change_nothing_in_the_end(data, undisturbed, tmp_path):
     file.write('{"step": 14, "lo')
   words = _finish(_start(data, workdir), 0)
   for said in ("expected TensorFlow's list of checkpoints",
-               "trying the one before. .*ckpt-12",
-               "trying the one before. .*ckpt-10",
-               "Resuming from .*ckpt-8", "by the history it was"):
+               "trying the previous one. .*ckpt-12",
+               "trying the previous one. .*ckpt-10",
+               "Resuming from .*ckpt-8", "the history has"):
     assert re.search(said, words), f"{said} is not in: {words}"
   _assert_same_end(workdir, undisturbed)
 

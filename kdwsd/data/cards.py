@@ -148,15 +148,15 @@ def make(source, *, split, counts, num_shards, proposal_settings, skipped,
 
   Args:
     source: the `sources.Source`.
-    split: its name.
+    split: name of the split.
     counts: a `Counts` over all shards.
-    num_shards: how many.
+    num_shards: number of shards.
     proposal_settings: a `proposals.Settings`.
     skipped: number of skipped items.
     skipped_list: name of the file that lists them, or None.
-    shuffle_seed: as given.
-    max_pixels: as given.
-    fingerprint: see `conversion`.
+    shuffle_seed: argument of `conversion.convert`.
+    max_pixels: argument of `conversion.convert`.
+    fingerprint: fingerprint of the settings, see `conversion`.
     shard_bytes: sizes of the shards, in order; None where not known.
 
   Returns:

@@ -5,7 +5,7 @@ import re
 
 from kdwsd.data import texts
 
-_ALL = 20   # Up to so many classes are all named; of more, some at each end.
+_ALL = 20   # Lists up to this many classes; of more, some at each end.
 _ENDS = 8
 _LONGEST = 40  # characters of a name
 

@@ -35,7 +35,7 @@ def names(text, path):
 
   Args:
     text: content of the file.
-    path: of the file; a `.pbtxt` is recognised by its extension.
+    path: path of the file; a `.pbtxt` is recognised by its extension.
 
   Returns:
     List of names, in the order of the label ids.
@@ -69,7 +69,7 @@ def yaml_names(content, path):
 
   Args:
     content: what `read_yaml` returns.
-    path: of the file, for messages.
+    path: path of the file, for messages.
 
   Returns:
     List of names, in the order of the label ids.

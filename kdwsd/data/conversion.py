@@ -54,8 +54,9 @@ def convert(source, *, output, split, proposal_settings, problems,
     num_shards: 0 for one shard for every 128 images, at most 256.
     num_workers: processes that decode images and compute proposals; 0 for this
       process alone.
-    shuffle_seed: of the order of the records, because training shuffles only
-      within a buffer; a negative seed keeps the source's order.
+    shuffle_seed: seed of the order of the records, which are shuffled because
+      training shuffles only within a buffer; a negative seed keeps the source's
+      order.
     max_pixels: larger images are refused.
     progress: whether to show a progress bar on stderr.
 

@@ -32,9 +32,10 @@ def gradient_edges(image, sigma=2.5, percentile=99.0):
 
   Args:
     image: [H, W, 3] uint8 RGB.
-    sigma: of the Gaussian that smooths it, pixels.
-    percentile: of the thinned strengths, which is scaled to 1; stronger edges
-      are clipped to 1, so that a single hard edge does not weaken all others.
+    sigma: standard deviation of the Gaussian that smooths it, pixels.
+    percentile: percentile of the thinned strengths that is scaled to 1;
+      stronger edges are clipped to 1, so that a single hard edge does not
+      weaken all others.
 
   Returns:
     strength [H, W] float32 in [0, 1], 0 off the edges, and orientation [H, W]

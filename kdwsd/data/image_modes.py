@@ -21,9 +21,9 @@ def to_rgb(image, content, name):
   """Converts a loaded Pillow image.
 
   Args:
-    image: of Pillow, as stored in its file.
+    image: Pillow image, as stored in its file.
     content: bytes of that file.
-    name: for messages.
+    name: name of the image, for messages.
 
   Returns:
     (RGB image, assumed range of samples of more than 8 bits, as

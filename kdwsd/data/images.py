@@ -69,7 +69,7 @@ def read(path, *, max_pixels=DEFAULT_MAX_PIXELS, where="", span=None):
   """Reads and decodes an image file.
 
   Args:
-    path: of the file.
+    path: path of the file.
     max_pixels: larger images are refused before they are decoded.
     where: what lists the image, for messages.
     span: (offset, length) of the image in the file, bytes; None for all of it.

@@ -41,7 +41,7 @@ class Prepared:
     truth: an `annotated_boxes.Placed`, or None where the source has no boxes.
     num_judged: objects that count for recall: neither difficult nor a crowd.
     num_matched: how many of these a proposal covers, for each of `RECALL_IOUS`.
-    is_dark, taken_for: of the pixels, see `images.DecodedImage`.
+    is_dark, taken_for: attributes of the image's `images.DecodedImage`.
   """
   encoded: bytes
   height: int

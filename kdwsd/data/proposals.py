@@ -47,8 +47,8 @@ class Settings:
       or segments are computed; boxes are fractions and need no scaling back.
       0 never downscales.
     file: path of the proposals, for method `file`.
-    order: of a box in that file; see `proposal_files.open_file`.
-    image_ids: of the split, in its order, where that file has no names.
+    order: order of the numbers of a box, see `proposal_files.open_file`.
+    image_ids: image ids of the split, in its order, if that file has no names.
     edge_model: path of OpenCV's structured-edge model; gradients if None.
     edge_sigma: smoothing of the gradient edges, pixels.
     edge_percentile: percentile of the gradient edges that gets strength 1.
@@ -62,8 +62,8 @@ class Settings:
     kappa: exponent of a box's perimeter, by which its edges are divided.
     edge_merge_thr: turn, in half circles, at which a group of edges ends.
     cluster_min_mag: weaker groups of edges join their neighbours.
-    max_aspect_ratio: of the sliding windows.
-    min_box_area: of the smallest sliding window, pixels.
+    max_aspect_ratio: maximum aspect ratio of the sliding windows.
+    min_box_area: area of the smallest sliding window, pixels.
     gamma: how fast the affinity of two groups falls with their angle.
     selective_search_mode: one of `SEARCH_MODES`.
   """
@@ -182,9 +182,9 @@ def select(boxes, scores, height, width, settings):
 
   Args:
     boxes: [N, 4].
-    scores: [N]; equal scores keep the order they came in.
-    height: of the image, pixels.
-    width: likewise.
+    scores: [N]; ties keep their order.
+    height: height of the image, pixels.
+    width: width of the image, pixels.
     settings: a `Settings`.
 
   Returns:

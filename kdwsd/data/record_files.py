@@ -49,8 +49,8 @@ class RecordSet:
   """A converted split on disk.
 
   Attributes:
-    directory: of the shards and the card.
-    split: its name.
+    directory: directory of the shards and the card.
+    split: name of the split.
     paths: shard files, in order.
     card: the card's content; see `kdwsd.data.cards`.
   """
@@ -107,7 +107,7 @@ def open_split(directory, split):
         f"Received: format {texts.quoted(version)}; convert the data again.")
   _check_card(path, card)
   num_shards, paths = card["num_shards"], []
-  # One by one, for a damaged card may hold any number.
+  # One by one, because a damaged card may hold any number.
   for i in range(num_shards):
     paths.append(shard_path(directory, split, i, num_shards))
     if not os.path.exists(paths[-1]):

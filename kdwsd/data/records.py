@@ -79,7 +79,7 @@ class LabelledImage:
 
   Attributes:
     image_id: unique in the data set.
-    height, width: of the JPEG, pixels.
+    height, width: size of the JPEG image, pixels.
     label_ids: [L] int64, classes present.
     unknown_label_ids: [U] int64.
     truth: None where the source has no boxes.
@@ -242,7 +242,7 @@ def fault(serialized, num_classes):
   except protobuf.DecodeError:
     return "", ("a tf.train.Example", f"{len(serialized)} bytes that are none")
   broken = odd_key(example)
-  image_id = b" ".join(  # After `odd_key`, for it adds the key.
+  image_id = b" ".join(  # After `odd_key`, which adds the key.
       example.features.feature["image/id"].bytes_list.value)
   if not broken:
     parsed = tf.io.parse_single_example(serialized, FEATURES)

@@ -36,7 +36,7 @@ def to_bytes(samples, *, stated=0, name="image"):
   Args:
     samples: array of any shape, integers or floats.
     stated: maximum that the file declares; 0 for none.
-    name: of the image, for messages.
+    name: name of the image, for messages.
 
   Returns:
     (uint8 array of the same shape, the inferred range, such as `12 bits`).

@@ -55,8 +55,8 @@ def write(directory, *, num_train=800, num_test=200, seed=0, image_side=192):
       last.
     num_train: images of `trainval`.
     num_test: images of `test`.
-    seed: of all random draws; an image depends only on the seed, its split and
-      its index in the split.
+    seed: seed of all random draws; an image depends only on the seed, its split
+      and its index in the split.
     image_side: longer side of an image, pixels.
 
   Returns:

@@ -6,7 +6,7 @@ import tensorflow as tf
 def hidden(name, units, *, seed):
   """fc6 or fc7 with ReLU.
 
-  Initialised as in the release by Caffe's "xavier": uniform within
+  Initialized as in the release by Caffe's "xavier": uniform within
   sqrt(3 / fan in).
   """
   xavier = tf.keras.initializers.VarianceScaling(
@@ -18,7 +18,7 @@ def hidden(name, units, *, seed):
 def classifier(name, num_classes, *, seed):
   """fc8: float32 logits.
 
-  Initialised from N(0, 0.01) as in WSDDN, so that initial scores are nearly
+  Initialized from N(0, 0.01) as in WSDDN, so that initial scores are nearly
   uniform at any width; the release uses "xavier" here as well.
   """
   normal = tf.keras.initializers.RandomNormal(stddev=0.01, seed=seed)

@@ -31,12 +31,13 @@ class StudentConfig:
     backbone: one of `backbones.NAMES`, up to its last layer.
     backbone_width: channel multiplier, MobileNetV2 only.
     fc_units: width D of fc6 and fc7; 4096 in the paper; 0 for no fc6 and fc7.
-    dropout_rate: after fc6 and fc7, or after global average pooling.
+    dropout_rate: dropout rate after fc6 and fc7, or after global average
+      pooling.
     roi_pooling: one of `roi_pooling.NAMES`.
     feature_scale: factor of an image's pooled features, the counterpart of
       `roi_pooling.score_factor` for regions.
-    frozen_stages: leading backbone stages that are not trained.
-    seed: of the initialisers.
+    frozen_stages: number of leading backbone stages that are not trained.
+    seed: seed of the initializers.
   """
   num_classes: int
   image_size: int = 224
@@ -76,7 +77,7 @@ class Student(tf.keras.Model):
 
     Args:
       config: a `StudentConfig`.
-      name: of the Keras model.
+      name: name of the Keras model.
 
     Raises:
       errors.InputError: the head does not fit the backbone's feature map.
@@ -195,7 +196,7 @@ def build(config):
     config: a `StudentConfig`.
 
   Returns:
-    A `Student`; its variables end in fc6/kernel, fc8/bias and so on.
+    A `Student`; the names of its variables end in fc6/kernel, fc8/bias, ...
 
   Raises:
     errors.InputError: see `Student`.

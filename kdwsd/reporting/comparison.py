@@ -53,7 +53,7 @@ class Row:
 
   Attributes:
     stage: a key of `MODELS`.
-    name: its value.
+    name: its value in `MODELS`.
     num_images: number of evaluated images.
     map: classification mAP, non-interpolated.
     c_f1: harmonic mean of C-P and C-R, of labels with probability >= 0.5.

@@ -51,8 +51,8 @@ class Picture:
     guesses: dict of stage to a list of `Guess`, best first.
     boxes: list of `Box`, best first; None without a teacher.
     jpeg: bytes of the thumbnail.
-    width: of the thumbnail, pixels.
-    height: of the thumbnail, pixels.
+    width: width of the thumbnail, pixels.
+    height: height of the thumbnail, pixels.
   """
   image_id: str
   why: str

@@ -54,7 +54,7 @@ def drawn(count, *, seed=0):
 
   Args:
     count: number of images.
-    seed: of the random generator.
+    seed: seed of the random generator.
 
   Returns:
     List of `Example`s.

@@ -37,11 +37,11 @@ def write(directory, names, model, *, image_size, representative, images,
   """Writes formats beside a SavedModel and compares them with it.
 
   Args:
-    directory: of the version, with its SavedModel.
+    directory: directory of the version, with its SavedModel.
     names: some of `NAMES`.
     model: the student.
     image_size: S.
-    representative: see `lite.write`; [N, S, S, 3] float32.
+    representative: [N, S, S, 3] float32 for calibration, see `lite.write`.
     images: [M, S, S, 3] float32 to compare on.
     measure: function of [M, C] probabilities to mean average precision.
 

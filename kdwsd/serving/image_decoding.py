@@ -29,7 +29,7 @@ def decode(image_bytes, size, *, max_pixels=MAX_PIXELS, name="image_bytes"):
     image_bytes: [B] string, JPEG or PNG of any colour space and depth.
     size: side S in pixels.
     max_pixels: larger images are rejected.
-    name: of the input, for messages.
+    name: name of the input, for messages.
 
   Returns:
     [B, S, S, 3] float32 RGB 0..255.

@@ -31,7 +31,7 @@ class Image:
   """An image to score.
 
   Attributes:
-    path: its file, for messages.
+    path: path of its file, for messages.
     content: bytes of the file.
     decoded: an `images.DecodedImage`.
     proposals: [N, 4] float32; None for a classifier.

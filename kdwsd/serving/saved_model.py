@@ -61,7 +61,7 @@ def new_version(model_directory, version=None):
 
   Args:
     model_directory: created if missing.
-    version: its number; by default one more than the highest, or 1.
+    version: version number; by default one more than the highest, or 1.
 
   Yields:
     (path of the temporary directory, the version).

@@ -24,7 +24,7 @@ def verify(directory, servable, model, chosen, *, eval_size):
   """Compares an export with its model.
 
   Args:
-    directory: of the export, not yet published.
+    directory: directory of the export, not yet published.
     servable: the `signatures.Servable` it was written from.
     model: the Keras model.
     chosen: list of `examples.Example`s.

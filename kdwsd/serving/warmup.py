@@ -27,7 +27,7 @@ def write(directory, requests, *, model_name):
   """Writes the warm-up requests of a version; without any, writes no file.
 
   Args:
-    directory: of the version.
+    directory: directory of the version.
     requests: list of (signature name, {input: array}).
     model_name: written into the requests, for information.
 
@@ -60,7 +60,7 @@ def read(directory):
   """Reads the warm-up requests of a version as a server would.
 
   Args:
-    directory: of the version.
+    directory: directory of the version.
 
   Returns:
     List of (signature name, {input: array}).

@@ -1,4 +1,4 @@
-"""A chain: all stages one after the other, and a comparison of their models."""
+"""A chain: trains all stages in order and compares their models."""
 
 import contextlib
 import gc
@@ -28,14 +28,14 @@ COMPARISON = "comparison.json"
 
 
 def run(workdir, settings):
-  """Trains the teacher and its students, or resumes where that stopped.
+  """Trains the teacher and its students, or resumes a stopped chain.
 
-  Each stage has a folder of its name in the work directory. A stage that is
-  done is skipped. Where the settings have no stage `wsd` but name a teacher,
-  the teacher's folder is a link to that one.
+  Each stage has a folder of its name in the work directory. Stages that are
+  done are skipped. If the settings have no stage `wsd` but name a teacher, the
+  folder `wsd` is a link to that teacher's.
 
   Args:
-    workdir: of the chain.
+    workdir: work directory of the chain.
     settings: {stage: {flag: value}} in the order of `run.STAGES`, see
       `run.run`.
 
@@ -47,7 +47,7 @@ def run(workdir, settings):
                              shared["num_replicas"])
   with contextlib.ExitStack() as stack:
     if strategies.is_chief(strategy):
-      # Beside that of each stage: its folder may be trained in on its own.
+      # Besides the lock of each stage, whose folder may also be used alone.
       stack.enter_context(workdir_lock.hold(workdir))
     stack.enter_context(system_errors.reported(workdir))
     _run(workdir, settings, strategy)
@@ -94,7 +94,7 @@ def _check(folders, settings):
   for stage, values in todo.items():
     train_set, eval_set = run_lib.open_sets(values)
     run_lib.check_labels(values, train_set, eval_set)
-    values = {**values, "feature_student": ""}  # It will be the chain's.
+    values = {**values, "feature_student": ""}  # Not trained yet.
     configs[stage] = config_lib.Config(classes=train_set.classes, **values)
     run_lib.check(configs[stage])
     if stage.startswith("kd_") and "wsd" not in settings:
@@ -113,7 +113,7 @@ def _check(folders, settings):
 
 
 def _link(teacher, path):
-  """Makes a path a link to the teacher's work directory."""
+  """Makes `path` a link to the teacher's work directory."""
   run_folder.RunFolder(teacher).read_config()  # Refuses a mistyped path.
   if not os.path.exists(path):
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -126,7 +126,7 @@ def _link(teacher, path):
 
 
 def _is_done(folder, values):
-  """Whether a stage was trained to its end and measured."""
+  """Whether a stage was trained to its last step and evaluated."""
   measured_on = "" if values["stage"] == "kd_feature" else values["eval_split"]
   if not folder.is_done(values["train_steps"], measured_on):
     return False
@@ -136,13 +136,14 @@ def _is_done(folder, values):
              and values["stage"] in topics.SETTINGS[name].stages]
   if changed:
     logging.warning(
-        "%s is done with other settings of %s; to train it again, use another "
-        "--workdir.", folder.path, ", ".join(f"--{name}" for name in changed))
+        "%s is already trained, with other values of %s; to train it again, "
+        "use another --workdir.", folder.path,
+        ", ".join(f"--{name}" for name in changed))
   return True
 
 
 def _measure_cost(folders):
-  """Writes each model's cost beside its metrics: of all models, or none."""
+  """Measures the cost of all models and writes it beside their metrics."""
   paths, loaded = {}, {}
   for stage in comparison.MODELS:
     folder = folders[stage]

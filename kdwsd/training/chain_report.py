@@ -1,4 +1,4 @@
-"""The report of a chain of runs: from its folders to one HTML file."""
+"""Writes the report of a chain of runs, one HTML file."""
 
 import datetime
 import os
@@ -25,15 +25,15 @@ def write(workdir, *, split=None, output=None):
   """Writes the report, atomically.
 
   Args:
-    workdir: of the chain.
-    split: that was measured; None for the runs' validation split.
-    output: HTML file; None for `FILE` in the work directory.
+    workdir: work directory of the chain.
+    split: split of the metrics; None for the runs' validation split.
+    output: path of the HTML file; None for `FILE` in the work directory.
 
   Returns:
     The path written, and the table as text.
 
   Raises:
-    errors.InputError: no model of the chain was measured on the split.
+    errors.InputError: no model of the chain was evaluated on the split.
   """
   stages = read_stages(workdir)
   given = split
@@ -60,12 +60,12 @@ def folders(workdir):
 
 
 def read_stages(workdir):
-  """Reads settings and logs of the stages that were started.
+  """Reads settings and histories of the stages that were started.
 
-  Settings are taken as written, by whatever version.
+  Settings may have been written by any version of the package.
 
   Args:
-    workdir: of the chain.
+    workdir: work directory of the chain.
 
   Returns:
     List of `page_data.Stage`, in the order of training.
@@ -86,10 +86,10 @@ def train_command(config, workdir):
 
   Args:
     config: dict as in config.json; each key but `classes` is a flag.
-    workdir: of the run.
+    workdir: work directory of the run.
 
   Returns:
-    Text for a shell, one flag a line.
+    Text for a shell, one flag per line.
   """
   flags = [f"--workdir={workdir}"]
   for name, value in config.items():
@@ -116,5 +116,5 @@ def _eval_split(workdir, stages):
         f"of the sub-directories {', '.join(run.STAGES)}. Received: none of "
         "them.")
   raise errors.InputError(
-      "--split: expected the split that was measured, these runs having no "
+      "--split: expected the split of the metrics, because these runs have no "
       "--eval_split. Received: none.")

@@ -1,8 +1,9 @@
-"""TensorFlow checkpoints in a directory: saving, listing, reading, mending.
+"""TensorFlow checkpoints in a directory: saving, listing, reading, repairing.
 
-TensorFlow writes each checkpoint under a temporary name and adds it to the
-directory's `checkpoint` file, its list, only when it is whole. Where the list
-cannot be read, the files in the directory count (`mend_list` rewrites it).
+TensorFlow writes each checkpoint under a temporary name and, when it is
+complete, adds it to its list, the file `checkpoint` in the directory. If the
+list cannot be read, the files in the directory are used (`mend_list` rewrites
+it).
 """
 
 import atexit
@@ -20,8 +21,8 @@ from kdwsd import files
 from kdwsd import literal_paths
 from kdwsd import system_errors
 
-# What TensorFlow raises for a file cut short (IndexError), one of another
-# model (AssertionError, ValueError), or anything else it cannot read.
+# Errors of TensorFlow for a truncated file (IndexError), a checkpoint of
+# another model (AssertionError, ValueError), or anything else unreadable.
 UNREADABLE = (tf.errors.OpError, AssertionError, IndexError, RuntimeError,
               ValueError)
 
@@ -35,7 +36,7 @@ class _Manager(tf.train.CheckpointManager):
     """See `tf.train.CheckpointManager`.
 
     Raises:
-      errors.InputError: the system has no room, or does not allow it.
+      errors.InputError: the disk is full, or the system refuses to write.
     """
     try:
       return super().save(checkpoint_number, check_interval, options)
@@ -53,7 +54,7 @@ def make_manager(checkpoint, directory, *, keep, chief=True):
 
   Args:
     checkpoint: `tf.train.Checkpoint`.
-    directory: where to keep the files.
+    directory: directory of the checkpoints.
     keep: number of checkpoints to keep.
     chief: False on all workers but the first: they take part in saving, as
       TensorFlow requires, into a temporary directory of their own.
@@ -77,10 +78,10 @@ def restore_latest(checkpoint, directory):
 
   Args:
     checkpoint: `tf.train.Checkpoint` whose variables exist.
-    directory: of the checkpoints.
+    directory: directory of the checkpoints.
 
   Returns:
-    The path restored, None where there is no checkpoint.
+    Path of the restored checkpoint; None if there is none.
 
   Raises:
     errors.InputError: there are checkpoints, but none can be read.
@@ -97,7 +98,7 @@ def restore_latest(checkpoint, directory):
           literal_paths.literal(path)).assert_existing_objects_matched()
     except UNREADABLE as error:
       problems.append(f"{path}: {system_errors.first_line(error)}")
-      logging.warning("Checkpoint cannot be read, trying the one before. %s",
+      logging.warning("Checkpoint cannot be read; trying the previous one. %s",
                       problems[-1])
       continue
     return path
@@ -111,7 +112,7 @@ def listed(directory):
   """Lists the checkpoints of a directory.
 
   Args:
-    directory: of checkpoints; it need not exist.
+    directory: directory of checkpoints; it need not exist.
 
   Returns:
     Paths without extension, oldest first: those in TensorFlow's list, whether
@@ -133,7 +134,7 @@ def read_list(directory):
   """TensorFlow's list of the checkpoints of a directory.
 
   Returns:
-    A `CheckpointState`, or None where there is none that can be read.
+    A `CheckpointState`, or None if there is no readable list.
   """
   try:
     state = tf.train.get_checkpoint_state(directory)
@@ -195,12 +196,12 @@ def newest(directory):
   for path in listed(directory)[::-1]:
     if os.path.exists(path + ".index"):
       return path
-    logging.warning("%s is gone; looking for the one before.", path)
+    logging.warning("%s is missing; looking for the previous one.", path)
   return None
 
 
 def mend_list(directory):
-  """Rewrites TensorFlow's list of checkpoints where it cannot be read."""
+  """Rewrites TensorFlow's list of checkpoints if it cannot be read."""
   path = os.path.join(directory, "checkpoint")
   paths = listed(directory)
   found = os.path.exists(path)
@@ -214,7 +215,7 @@ def mend_list(directory):
   if not paths:
     os.remove(path)
     return
-  # With their times: CheckpointManager forgets those that have none.
+  # With timestamps, because CheckpointManager ignores checkpoints without one.
   files.write_text(path, "".join(
       [f'model_checkpoint_path: "{os.path.basename(paths[-1])}"\n']
       + [f'all_model_checkpoint_paths: "{os.path.basename(p)}"\n'

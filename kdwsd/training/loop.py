@@ -1,9 +1,9 @@
-"""The outer loop, on Orbit: checkpoints, validation, log. No stage.
+"""The outer loop, on Orbit: checkpoints, validation and log of any stage.
 
-Log lines are written, and checkpoints saved, at multiples of their intervals,
-wherever a run was stopped. An interrupted run saves after the step that it is
-in. Where a validation is due at that step, or was under way, the state goes to
-`unvalidated/`, and a resumed run begins with the validation.
+Log lines are written and checkpoints saved at multiples of their intervals, for
+resumed runs, too. An interrupted run saves after the current step. If a
+validation is due at that step, or was in progress, the state is saved in
+`unvalidated/`, and the resumed run begins with the validation.
 """
 
 import contextlib
@@ -27,10 +27,10 @@ from kdwsd.training import workers
 
 
 class OuterLoop:
-  """Trains a run to its last step, resuming where it was stopped.
+  """Trains a run to its last step, from scratch or from its last checkpoint.
 
-  All workers run it and take part in saving and validating; only the first,
-  the chief, writes into the run's folder.
+  All workers run the loop and take part in saving and validation; only the
+  first worker, the chief, writes to the run's folder.
   """
 
   def __init__(self, *,
@@ -45,25 +45,25 @@ class OuterLoop:
     """Makes the loop; nothing is read or written yet.
 
     Args:
-      make_trainer: function of the step to start from, giving an
+      make_trainer: function of the first step that returns an
         `inner_loop.Trainer`.
-      strategy: its strategy.
-      model: trackable that checkpoints hold under `model`.
-      variables: list of those that are trained.
-      optimizer: its optimizer. Where it averages weights, the averages are
-        validated, and the best checkpoint holds them.
+      strategy: `tf.distribute.Strategy` of the trainer.
+      model: trackable that checkpoints save under `model`.
+      variables: list of the trained variables.
+      optimizer: optimizer of the trainer. If it averages weights, the averages
+        are validated and saved in the best checkpoint.
       global_step: variable that counts steps.
-      initialize: function without arguments that gives a new run its pretrained
-        weights; not called on resuming.
+      initialize: function without arguments that sets the initial weights of a
+        new run; not called on resuming.
       folder: `run_folder.RunFolder`.
       train_steps: step at which to stop.
-      global_batch_size: images a step.
+      global_batch_size: images per step.
       steps_per_loop: steps between log lines.
       checkpoint_interval: steps between checkpoints.
       keep_checkpoints: how many of the last checkpoints to keep.
-      evaluate: function without arguments giving a dictionary of validation
-        metrics and handing images to `tf.summary`; None for no validation.
-      eval_interval: steps between validations; 0 for one at the end alone.
+      evaluate: function without arguments that returns a dictionary of
+        validation metrics and may write images to `tf.summary`; or None.
+      eval_interval: steps between validations; 0 for only one, at the end.
       best_figure: name of the metric by which the best checkpoint is chosen.
       plateau: schedule whose `update` gets `best_figure` of each validation.
     """
@@ -95,7 +95,7 @@ class OuterLoop:
     Raises:
       errors.InputError: a loss that is not finite, no such metric, or workers
         that do not share the work directory.
-      interruption.Interrupted: the run was told to stop, and has saved.
+      interruption.Interrupted: the run was interrupted and has been saved.
     """
     self._restore_or_initialize()
     if self._evaluate:
@@ -154,7 +154,7 @@ class OuterLoop:
 
   def _agreed_progress(self):
     """The chief's `run_folder.Progress`; all must see the same checkpoints."""
-    # All have looked when this is done: none has saved anything yet.
+    # When `gather` returns, all workers have read; none has saved anything yet.
     found = workers.gather(self._strategy, dataclasses.astuple(
         self._folder.progress()))                                  # [W, 4]
     if (found[:, :2] != found[0, :2]).any():
@@ -167,7 +167,7 @@ class OuterLoop:
   def _restore(self, pending):
     """Restores the newest state that can be read."""
     if pending:
-      with contextlib.suppress(errors.InputError):  # It has been logged.
+      with contextlib.suppress(errors.InputError):  # Already logged.
         path = checkpoints.restore_latest(
             self._checkpoint, self._folder.unvalidated)
         self._validation_is_pending = True
@@ -207,7 +207,7 @@ class OuterLoop:
         self._controller.train(stop)
     except interruption.Interrupted as interrupted:
       if self._trainer.interrupted is None:
-        raise  # Before the first step was done: nothing is to be saved.
+        raise  # Before the first step: there is nothing to save.
       self._exit(interrupted)
     if self._trainer.interrupted and self._evaluate:
       self._exit_unvalidated(self._trainer.interrupted)
@@ -243,7 +243,7 @@ class OuterLoop:
     ) if self._chief else tf.summary.create_noop_writer()
 
   def _validate(self):
-    """Measures the model; keeps it if it is the best so far."""
+    """Evaluates the model, and saves it if it is the best so far."""
     name, step = self._best_figure, self._step
     try:
       with self._writer.as_default(step=step), self._averaged():
@@ -256,8 +256,8 @@ class OuterLoop:
     self._writer.flush()
     if name not in metrics:
       raise errors.InputError(
-          "--best_figure: expected a metric that the validation gives: "
-          f"{', '.join(sorted(metrics)) or 'none, for it has no labels'}. "
+          "--best_figure: expected a metric of the validation: "
+          f"{', '.join(sorted(metrics)) or 'none, because it has no labels'}. "
           f"Received: {name!r}.")
     logging.info("step %d | validation | %s %.4f", step, name, metrics[name])
     if self._chief:
@@ -276,10 +276,10 @@ class OuterLoop:
     self._best_step = self._step
 
   def _save_averages(self):
-    """Saves averages of weights, if any, where no validation chose the best.
+    """Saves averaged weights, if any, as the best when there is no validation.
 
-    Without a best checkpoint its readers take the last one, which holds the
-    weights themselves.
+    Without a best checkpoint, its readers use the last one, which holds the
+    weights without averaging.
     """
     if optimizers.averages(self._optimizer) and not self._best_is_validated:
       self._save_best()

@@ -40,7 +40,7 @@ class Progress:
     self._global_batch_size = global_batch_size
     self._history_file = history_file
     self._rate = None
-    self._has_learnt = True
+    self._had_gradient = True
 
   def __call__(self, output):
     """Logs the `output` of `inner_loop.Trainer.train_loop_end`."""
@@ -59,8 +59,8 @@ class Progress:
         "step %d/%d | loss %.4f | learning rate %.2e | gradient norm %.3g%s | "
         "%.2f images/s | ETA %s", step, self._train_steps, output["loss"],
         output["learning_rate"], output["gradient_norm"], skipped, rate, eta)
-    if output["gradient_norm"] == 0 and self._has_learnt:
-      self._has_learnt = False  # Warns once.
+    if output["gradient_norm"] == 0 and self._had_gradient:
+      self._had_gradient = False  # Warns once.
       logging.warning(
           "step %d: the gradient was 0 in every step since the last log line: "
           "the model does not train. Probable causes: all images have the same "

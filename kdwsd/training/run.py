@@ -1,4 +1,4 @@
-"""A run of any stage, from its settings to trained, measured weights."""
+"""A run of any stage, from its settings to trained and evaluated weights."""
 
 import contextlib
 import functools
@@ -42,8 +42,8 @@ def run(workdir, *, strategy=None, **values):
   """Trains a stage, or resumes a stopped run, and evaluates it.
 
   Args:
-    workdir: of the run.
-    strategy: `tf.distribute.Strategy`; by default made from the values. A
+    workdir: work directory of the run.
+    strategy: `tf.distribute.Strategy`; by default made from the settings. A
       process can make only one.
     **values: settings, see `config.Config`; the classes come with the data.
 
@@ -96,7 +96,7 @@ def check_labels(values, train_set, eval_set):
   Args:
     values: see `run`.
     train_set: see `open_sets`.
-    eval_set: likewise.
+    eval_set: see `open_sets`.
 
   Raises:
     errors.InputError: none can be learned, or --best_figure has no value.
@@ -110,14 +110,14 @@ def check_labels(values, train_set, eval_set):
 
 
 def check(config):
-  """Checks a config, with what can be made before its stage is begun.
+  """Checks a config as far as possible before its stage starts.
 
   Args:
     config: `config.Config`.
 
   Raises:
-    errors.InputError: values that contradict each other, make no model or no
-      optimizer, or name a run that is missing.
+    errors.InputError: settings contradict each other, are out of range, or name
+      a run that does not exist.
   """
   STAGES[config.stage].check(config)
   models.outline(config)

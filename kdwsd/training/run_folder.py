@@ -1,11 +1,12 @@
-"""The folder of a run: what lies where in it, and how far the run came.
+"""The folder of a run: its layout, and the progress of the run.
 
     config.json        settings
     checkpoints/       the last few states: model, optimizer, step
     best/              weights of the best validation; figure.json, its metric.
-                       Without validation: averages of the last step, if any
-    unvalidated/       a state that is newer than those, from a run that was
-                       stopped before it had validated it
+                       Without validation: averaged weights of the last step,
+                       if any
+    unvalidated/       a newer state, from a run that was stopped before its
+                       validation
     history.jsonl      one JSON object for each log line and validation
     loss.png           history.jsonl as a plot
     summaries/         for TensorBoard
@@ -13,9 +14,9 @@
     evaluation/SPLIT/  metrics, plots and predictions, see `summary.write`
     .lock              see `workdir_lock`
 
-A run is fresh until `checkpoints/` has its first state, then resuming, then
-trained (the last state is of the last step) and done (trained and measured).
-Files that a crash or a bad disk damaged are mended by `repair` before a run
+A run is fresh until `checkpoints/` has its first state. It is trained when the
+last state is that of the last step, and done when it is also evaluated.
+`repair` repairs files that a crash or a bad disk has damaged, before a run
 resumes.
 """
 
@@ -41,13 +42,13 @@ from kdwsd.training import workdir_lock
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-  """Steps of the newest checkpoints of a run; -1 where there is none.
+  """Steps of the newest checkpoints of a run; -1 for none.
 
   Attributes:
-    last: in `checkpoints/`.
-    unvalidated: in `unvalidated/`.
-    best: in `best/`.
-    best_is_validated: whether that was chosen by its metric.
+    last: step of the newest one in `checkpoints/`.
+    unvalidated: step of the one in `unvalidated/`.
+    best: step of the one in `best/`.
+    best_is_validated: whether the best one was chosen by its metric.
   """
   last: int
   unvalidated: int
@@ -61,7 +62,7 @@ class Progress:
 
   @property
   def validation_is_pending(self):
-    """Whether a resumed run begins with the validation it was stopped in."""
+    """Whether a resumed run begins with an interrupted validation."""
     return self.unvalidated > self.last
 
 
@@ -69,7 +70,7 @@ class RunFolder:
   """The work directory of one run; it need not exist.
 
   Attributes:
-    path: of the directory, as given.
+    path: path of the directory, as given.
     config_file: path.
     history_file: path; see `history`.
     loss_plot: path.
@@ -98,7 +99,7 @@ class RunFolder:
     return summary.directory(self.path, split)
 
   def measured_splits(self):
-    """Names of the splits that there are metrics of, sorted."""
+    """Names of the splits with metrics, sorted."""
     paths = glob.glob(os.path.join(
         glob.escape(self.evaluation("")), "*", summary.METRICS))
     return sorted(os.path.basename(os.path.dirname(path)) for path in paths)
@@ -125,14 +126,14 @@ class RunFolder:
     """Finds a checkpoint of the run.
 
     Args:
-      checkpoint: `best` (falls back to `last` where there is none), `last`, or
-        a checkpoint's path.
+      checkpoint: `best` (falls back to `last` if there is none), `last`, or a
+        checkpoint's path.
 
     Returns:
       The checkpoint's path without extension.
 
     Raises:
-      errors.InputError: there is none, or the best one is gone.
+      errors.InputError: no such checkpoint, or the best one has no files.
     """
     if checkpoint not in ("best", "last"):
       if not os.path.exists(checkpoint + ".index"):
@@ -178,12 +179,12 @@ class RunFolder:
     """Restores a model's weights from a checkpoint of this run.
 
     Args:
-      model: that of `models.build`.
+      model: model from `models.build`.
       config: `config.Config` that it was built from.
-      path: of the checkpoint, from `find`.
+      path: path of the checkpoint, from `find`.
 
     Raises:
-      errors.InputError: the checkpoint lacks some of it, or cannot be read.
+      errors.InputError: the checkpoint lacks some weights, or cannot be read.
     """
     checkpoint = tf.train.Checkpoint(model=models.as_saved(model, config))
     try:
@@ -196,13 +197,13 @@ class RunFolder:
         ) from error
       if not checkpoints.is_readable(path):
         raise errors.InputError(
-            f"{path}: expected a whole checkpoint. Received: a damaged file; "
+            f"{path}: expected an intact checkpoint. Received: a damaged file; "
             f"the command that trained {self.path} repairs it.") from error
       raise errors.InputError(
           f"{path}: expected a checkpoint of the model in {self.config_file}. "
           f"Received: {system_errors.first_line(error)}.") from error
 
-  # How far the run came.
+  # The progress of the run.
 
   def progress(self):
     """Reads the run's `Progress`."""
@@ -214,7 +215,7 @@ class RunFolder:
                     and value is not None and value > -sys.float_info.max)
 
   def last_step(self):
-    """Step of the last checkpoint; None where there is none."""
+    """Step of the last checkpoint; None if there is none."""
     path = checkpoints.newest(self.checkpoints)
     return checkpoints.step_of(path) if path else None
 
@@ -224,11 +225,11 @@ class RunFolder:
     return self.has_config() and step is not None and step >= train_steps
 
   def is_done(self, train_steps, eval_split):
-    """Whether the run was trained to a step, is undamaged and was measured.
+    """Whether the run was trained to a step, is intact and was evaluated.
 
     Args:
-      train_steps: that step.
-      eval_split: name; empty where the run is not measured.
+      train_steps: number of steps of the run.
+      eval_split: name of the validation split; empty for no validation.
     """
     if not self.is_trained(train_steps):
       return False
@@ -245,15 +246,15 @@ class RunFolder:
         os.path.join(self.evaluation(eval_split), summary.METRICS))
 
   def repair(self, best_figure):
-    """Mends the small files that say which checkpoints there are; logs what.
+    """Repairs the small files that list the checkpoints; logs each repair.
 
-    Checkpoints themselves have checksums, and a damaged one is passed over on
-    resuming. Without these files a run would start from scratch, or fail, with
-    good checkpoints beside them.
+    Checkpoints have checksums, and damaged ones are skipped on resuming.
+    Without the small files, a run would start from scratch or fail although
+    there are intact checkpoints.
 
     Args:
-      best_figure: metric by which the run chooses its best checkpoint. Where it
-        was another one, the best checkpoint's value of the new one counts.
+      best_figure: metric by which the run chooses its best checkpoint. If it
+        has changed, the best checkpoint's value of the new metric is used.
     """
     checkpoints.mend_list(self.checkpoints)
     checkpoints.mend_list(self.best)
@@ -261,7 +262,7 @@ class RunFolder:
     if paths and not checkpoints.is_readable(paths[-1]):
       logging.warning(
           "%s: expected the run's best checkpoint. Received: a damaged or "
-          "missing file; from here on the best is sought anew.", paths[-1])
+          "missing file; the search for the best starts again.", paths[-1])
       for path in [*glob.glob(os.path.join(glob.escape(self.best), "ckpt-*")),
                    os.path.join(self.best, "checkpoint"), self.best_figure]:
         if os.path.exists(path):
@@ -283,15 +284,15 @@ class RunFolder:
       return  # A run without validation has no such file.
     logging.warning(
         "%s: expected the best %s so far. Received: %s; %s.",
-        self.best_figure, name, received, "from here on the best is sought anew"
-        if value is None else f"by the history it was {value}")
+        self.best_figure, name, received, "the search for the best starts again"
+        if value is None else f"the history has {value}")
     if value is None:
       os.remove(self.best_figure)
     else:
       files.write_json(self.best_figure, value)
 
   def _best_value(self):
-    """The number in `best_figure`; None where there is none."""
+    """The number in `best_figure`; None if there is none."""
     try:
       value = files.read_json(self.best_figure)
     except errors.InputError:

@@ -30,7 +30,7 @@ def hold(workdir):
   still empty. Where the file system has no locks, it warns and continues.
 
   Args:
-    workdir: of a run, or of a chain of them.
+    workdir: work directory of a run, or of a chain of them.
 
   Yields:
     None.

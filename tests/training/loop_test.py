@@ -273,8 +273,8 @@ def test_gradient_of_zero_is_told_once(caplog):
 
 
 @pytest.mark.parametrize("figures, there", [
-    ({}, "none, for it has no labels"), ({"b": 1.0, "a": 1.0}, "a, b")])
+    ({}, "none, because it has no labels"), ({"b": 1.0, "a": 1.0}, "a, b")])
 def test_figure_that_is_not_measured_is_told(tmp_path, figures, there):
   with pytest.raises(errors.InputError, match=(
-      f"expected a metric that the validation gives: {there}. Received: 'fig")):
+      f"expected a metric of the validation: {there}. Received: 'fig")):
     _run(tmp_path, eval_interval=4, figures=figures)

@@ -97,14 +97,14 @@ def test_damaged_figure_is_found_in_the_history(folder, content):
   if content == b"0.7":  # A number is taken at its word.
     assert not said
   else:
-    assert "by the history it was 0.75" in said[0]
+    assert "the history has 0.75" in said[0]
     assert files.read_json(folder.best_figure) == 0.75
 
 
 def test_missing_figure_is_found_in_the_history(folder):
   os.remove(folder.best_figure)
   warning, = _warnings(folder)
-  assert "no such file; by the history it was 0.75" in warning
+  assert "no such file; the history has 0.75" in warning
   assert files.read_json(folder.best_figure) == 0.75
 
 
@@ -118,7 +118,7 @@ def test_run_that_never_validated_has_no_figure(folder):
 def test_another_metric_is_not_compared_with_the_one_before(folder):
   config_lib.write(fake_config.make(best_figure="detection/map"), folder.path)
   warning, = _warnings(folder)  # It asks for classification/map.
-  assert "another metric; by the history it was 0.75" in warning
+  assert "another metric; the history has 0.75" in warning
   config_lib.write(fake_config.make(best_figure=_FIGURE), folder.path)
   assert not _warnings(folder)
   with mock.patch.object(run_folder.logging, "warning"):
@@ -129,7 +129,7 @@ def test_another_metric_is_not_compared_with_the_one_before(folder):
 def test_damaged_figure_that_no_history_knows_goes(folder):
   files.write_text(folder.best_figure, "")
   os.remove(folder.history_file)
-  assert "sought anew" in _warnings(folder)[0]
+  assert "search for the best starts again" in _warnings(folder)[0]
   assert not os.path.exists(folder.best_figure)
 
 
@@ -199,7 +199,7 @@ def test_damaged_checkpoint_of_another_run_names_the_way_out(run):
   path = os.path.join(run.best, "ckpt-3.data-00000-of-00001")
   os.truncate(path, os.path.getsize(path) // 2)
   with pytest.raises(errors.InputError, match=(
-      "best/ckpt-3: expected a whole checkpoint.*the command that trained")):
+      "best/ckpt-3: expected an intact checkpoint.*the command that trained")):
     run.load_model()
 
 

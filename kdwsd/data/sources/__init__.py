@@ -22,7 +22,7 @@ ON_ERROR = ("stop", "skip")
 
 _CLASS_FILES = (".txt", ".json", ".yaml", ".yml", ".names", ".pbtxt")
 
-# No image has so many pixels; larger numbers might overflow float32.
+# No image has this many pixels; larger numbers might overflow float32.
 MOST_PIXELS = 1e9
 
 
@@ -56,8 +56,8 @@ class Line:
   """Position of an image's proposals: a line of a datalist.
 
   Attributes:
-    path: of the datalist.
-    offset: of the line's first byte.
+    path: path of the datalist.
+    offset: offset of the line's first byte.
     where: file and line number, for messages.
     num_classes: number of labels before the proposals.
     frame: (height, width) of the boxes' frame; None for the image itself.
@@ -148,7 +148,7 @@ def read_text(path, what):
   """Reads a UTF-8 text file of the user; `texts.lines` splits it.
 
   Args:
-    path: of the file.
+    path: path of the file.
     what: expected content, for the message.
 
   Raises:

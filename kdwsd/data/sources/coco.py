@@ -144,7 +144,7 @@ def _list_images(entries, of_image, images, path, problems):
     of_image: indexes of annotations by the key of their image; those of joined
       entries move to the first one's.
     images: folder.
-    path: of the json, for messages.
+    path: path of the json, for messages.
     problems: `sources.Problems`.
 
   Returns:

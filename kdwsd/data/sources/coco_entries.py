@@ -98,7 +98,7 @@ def categories(entries, used, path):
   Args:
     entries: the list `categories`.
     used: keys of the categories that annotations name.
-    path: of the json, for messages.
+    path: path of the json, for messages.
 
   Returns:
     A `Categories`.
@@ -152,9 +152,9 @@ def thing(entry, index, names, path):
 
   Args:
     entry: a dict of the list `annotations`.
-    index: its index there.
-    names: of the categories, by key.
-    path: of the json, for messages.
+    index: its index in that list.
+    names: names of the categories, by key.
+    path: path of the json, for messages.
 
   Returns:
     A `Thing`.

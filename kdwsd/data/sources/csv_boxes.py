@@ -56,10 +56,10 @@ class Boxes:
     """Reads the box of a row.
 
     Args:
-      image_id: of the image.
+      image_id: id of the image.
       line: number of the row's line.
-      row: its fields.
-      label_ids: of the labels of the box.
+      row: fields of the row.
+      label_ids: ids of the labels of the box.
     """
     if self._columns is None:
       return
@@ -86,7 +86,7 @@ class Boxes:
     """Returns the `sources.Objects` of an image, or None if they are unknown.
 
     Args:
-      image_id: of the image.
+      image_id: id of the image.
       label_ids: labels to include.
     """
     if (self._columns is None or image_id in self._unknown

@@ -48,13 +48,13 @@ class Hints:
   """Flags that describe a table; None for what is to be inferred.
 
   Attributes:
-    csv_separator: of the fields.
-    label_separator: of the labels in a field; `none` for one label per field.
+    csv_separator: separator of the fields.
+    label_separator: separator of the labels in a field; `none` for one label.
     path_column: name of the column of image paths.
     label_columns: headers of the columns of label names.
     ignore_columns: headers of the columns to ignore.
     minus_one: meaning of -1, `absent` or `unknown`.
-    blank: likewise, of a blank in the column of a class.
+    blank: meaning of a blank in the column of a class, `absent` or `unknown`.
   """
   csv_separator: str = None
   label_separator: str = None

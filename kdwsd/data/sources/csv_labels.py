@@ -48,7 +48,7 @@ def read(path, *, images=None, classes=None, hints=None, problems):
   """Reads a CSV file.
 
   Args:
-    path: of the file, UTF-8.
+    path: path of the file, UTF-8.
     images: base folder of the paths; None for the file's folder.
     classes: names, in order; None for those of the file.
     hints: a `csv_columns.Hints`, or None; the rest is inferred.
@@ -87,8 +87,8 @@ class _ByName:
   """Label names; those that the class list leaves out are numbered too.
 
   Attributes:
-    classes: names of the source.
-    names: those, then names that are left out.
+    classes: class names of the source.
+    names: these, followed by the names that are left out.
     how: text for a notice on what was inferred.
   """
 

@@ -39,8 +39,8 @@ class UncertainError(ValueError):
 
   Attributes:
     field: an ambiguous field.
-    expected: for the message.
-    received: for the message.
+    expected: what was expected, for the message.
+    received: what was found, for the message.
   """
 
   def __init__(self, field, expected, received):

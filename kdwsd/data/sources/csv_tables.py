@@ -32,9 +32,9 @@ class Table:
   """A table with a header.
 
   Attributes:
-    path: of the file.
+    path: path of the file.
     text: all of it.
-    separator: of the fields.
+    separator: separator of the fields.
     header: names of the columns, without the spaces around them.
     path_column: index of the one with the images' paths.
     first: number of records before the header.
@@ -79,8 +79,8 @@ def read(path, *, separator=None, path_column=None):
   """Opens a table.
 
   Args:
-    path: of the file, UTF-8.
-    separator: of the fields, or a word for it; None to infer it.
+    path: path of the file, UTF-8.
+    separator: separator of the fields, or a word for it; None to infer it.
     path_column: header of the column of image paths; None to infer it.
 
   Returns:

@@ -37,7 +37,7 @@ def read(path, *, images=None, classes=None, frame="original", problems):
   """Reads a datalist.
 
   Args:
-    path: of the text file.
+    path: path of the text file.
     images: base folder of image paths; None for the datalist's folder.
     classes: names, in the order of the labels.
     frame: one of `FRAMES`.
@@ -93,8 +93,8 @@ def read_proposals(line, height, width):
 
   Args:
     line: a `sources.Line`.
-    height: of the upright image, pixels; used for the frame `original`.
-    width: likewise.
+    height: height of the upright image, pixels; used for the frame `original`.
+    width: width of the upright image, pixels.
 
   Returns:
     boxes [N, 4] float32 and scores [N] float32, in the line's order.

@@ -81,7 +81,7 @@ def _items(names, columns, images, list_path, problems):
     names: lines of the image list.
     columns: path of the label file and its lines, for each class.
     images: folder.
-    list_path: of the image list, for messages.
+    list_path: path of the image list, for messages.
     problems: `sources.Problems`.
   """
   items, seen, repeated = [], {}, set()

@@ -44,12 +44,12 @@ def read(path, *, images, class_descriptions=None, boxes=None,
   """Reads one split.
 
   Args:
-    path: of the CSV file of image-level labels.
+    path: path of the CSV file of image-level labels.
     images: folder of the images, which are named by their id.
     class_descriptions: CSV file of label and name; labels are the names of the
       classes if None.
     boxes: CSV file of boxes, for evaluation; None for none.
-    min_confidence: see above; None where all are 0 or 1.
+    min_confidence: minimum confidence of a label; None if all are 0 or 1.
     classes: names or labels wanted, in order; None for those with a line.
     problems: `sources.Problems`.
 
@@ -113,7 +113,7 @@ class _Labels:
     states: {image id: {label: state}}.
     places: {image id: file and line that name it first}.
     missing: number of lines of images that do not exist.
-    missing_boxes: likewise, of the file of boxes.
+    missing_boxes: the same in the file of boxes.
     contradictions: number of labels that became unknown.
   """
 

@@ -21,7 +21,7 @@ def locate(folder, name, where):
   """Resolves a path in a data set to a file, which may be missing.
 
   Args:
-    folder: of the images; base of relative paths.
+    folder: folder of the images; base of relative paths.
     name: the path as written.
     where: file and line of the path, for messages: `train.csv:17`.
 
@@ -71,7 +71,7 @@ class Names:
 
     Args:
       name: as `locate` returns it, perhaps without its extension.
-      path: of the file.
+      path: path of the file.
       *known: containers of the earlier names.
     """
     plain = name

@@ -171,10 +171,10 @@ class _Feature:
   Attributes:
     image: name of the image.
     key: name of the labels.
-    names: of the classes.
+    names: names of the classes.
     kind: 0 for boxes with labels, 1 for a sequence of labels, 2 for one label.
-    label: of boxes, the name of their label.
-    box: likewise of the box.
+    label: name of a box's label, if there are boxes.
+    box: name of a box's coordinates, if there are boxes.
   """
   image: str
   key: str

@@ -26,8 +26,8 @@ class Places:
     """Finds bytes in a record.
 
     Args:
-      path: of the TFRecord file.
-      index: of the record in the file.
+      path: path of the TFRecord file.
+      index: index of the record in the file.
       content: what to find.
 
     Returns:

@@ -23,7 +23,7 @@ class Thing(typing.NamedTuple):
   """One object of an annotation.
 
   Attributes:
-    name: of its class.
+    name: name of its class.
     corners: (xmin, ymin, xmax, ymax), inclusive pixels from 1; None where
       there is no usable box.
     difficult: whether VOC's metrics leave it out.
@@ -41,7 +41,7 @@ class Annotation:
 
   Attributes:
     frame: (height, width) in pixels, or None where they are not given.
-    file_name: of the image, as written; "" where it is not given.
+    file_name: file name of the image, as written; "" if there is none.
     things: tuple of `Thing`, in the file's order.
   """
   frame: tuple
@@ -53,7 +53,7 @@ def parse(path):
   """Reads an annotation.
 
   Args:
-    path: of the XML file.
+    path: path of the XML file.
 
   Returns:
     An `Annotation`.
@@ -123,7 +123,7 @@ def _number(text):
 def _flag(text):
   """A boolean, False for no text and None for anything else.
 
-  VOC and tools that copy it write "Unspecified" where nobody has checked.
+  VOC and tools that copy it write "Unspecified" for objects not checked.
   """
   text = (text or "").strip().lower()
   value = _number(text)

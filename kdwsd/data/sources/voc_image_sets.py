@@ -53,7 +53,7 @@ def entries(tree, path, on_error):
 
   Args:
     tree: a `voc_layout.Tree`.
-    path: of the list.
+    path: path of the list.
     on_error: function that takes the `errors.InputError` of a bad line.
   """
   for number, line in enumerate(

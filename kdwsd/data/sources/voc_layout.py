@@ -34,12 +34,12 @@ class Tree:
   """A data set's files.
 
   Attributes:
-    folder: that contains all others.
+    folder: the folder that contains all others.
     annotation_folder: path.
     annotations: paths by id.
     image_folder: path.
     images: `Images` below it.
-    set_folder: of the image sets; None where there are none.
+    set_folder: folder of the image sets; None if there is none.
   """
   folder: str
   annotation_folder: str
@@ -55,7 +55,8 @@ class Images:
   Attributes:
     ambiguous: names of the chosen files, by id, where a folder has several
       files with that id.
-    elsewhere: likewise, where the id's own folder has no file with its name.
+    elsewhere: names of the chosen files, by id, where the id's own folder has
+      no file with its name.
   """
 
   def __init__(self, names, ids):

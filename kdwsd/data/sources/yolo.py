@@ -27,7 +27,7 @@ def read(path, *, image_set="train", images=None, classes=None, problems):
   """Reads one split.
 
   Args:
-    path: of a `data.yaml`, or of the folder of the data set.
+    path: path of a `data.yaml`, or of the folder of the data set.
     image_set: train, val or test, or another that `data.yaml` names.
     images: base folder of the paths in `data.yaml`; without such a file, the
       folder of the images.

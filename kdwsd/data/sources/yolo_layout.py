@@ -41,7 +41,7 @@ class Layout:
 
   Attributes:
     root: base folder of the image ids.
-    names: of the classes, in the order of their ids.
+    names: names of the classes, in the order of their ids.
     where: file with the names, for messages.
     listed: folders and lists (.txt) of the images of the split.
     keypoints: count of numbers for keypoints after each box; 0 for none.
@@ -57,7 +57,7 @@ def find(path, image_set, images=None):
   """Finds the parts of a split.
 
   Args:
-    path: of a `data.yaml`, or of the folder of the data set.
+    path: path of a `data.yaml`, or of the folder of the data set.
     image_set: such as train.
     images: base folder of the paths in `data.yaml`; None for the one that it
       names.
