@@ -6,7 +6,7 @@
         --json - > answers.jsonl
 
 Images are files, folders (with their subfolders), patterns, or - for paths on
-standard input. A file that is no image is reported on a line of its own, and
+standard input. A file that is no image is reported on a separate line, and
 the others are still predicted. Exit status: 0, all images were predicted; 1,
 some were not; 2, none could be: no such model, no image, or an invalid flag.
 """

@@ -2,7 +2,7 @@
 
 Every draw is a function of the image's seed, so that a run can be repeated and
 resumed bit for bit. The RandAugment class of tf-models-official draws from a
-stateful generator; this module uses its operations with draws of its own.
+stateful generator; this module uses its operations with stateless draws.
 
 Source: Cubuk et al., "RandAugment: Practical automated data augmentation with a
 reduced search space", NeurIPS 2020; DeVries & Taylor, "Improved Regularization
@@ -90,7 +90,7 @@ def distort(image, name, *, magnitude, sign=1.0):
   side of 224 and in proportion at others; contrast is about the mean grey, as
   in Pillow, not about the number of pixels over 256; solarize at 10 changes
   nothing instead of inverting all, because 256 does not wrap to 0; cutout is
-  not drawn as an operation, being an option of its own.
+  not drawn as an operation, because it is a separate option.
 
   Args:
     image: [S, S, 3] uint8.

@@ -50,7 +50,7 @@ def from_records(record_set, count, *, num_proposals):
 
 
 def drawn(count, *, seed=0):
-  """Procedural scenes, for a run without records at hand.
+  """Procedural scenes, for a run without records.
 
   Args:
     count: number of images.
