@@ -18,7 +18,8 @@ FAULTS = {
         ("images / 127.5 - 1.0", "images / 255.0 - 1.0"),
         ("(images / 255.0 - tf", "(images / 127.5 - tf"),
         ("return 1000 * seed + index", "return index"),
-        ("drop_connect_rate=0.0", "drop_connect_rate=0.2"),
+        ("drop_connect_rate=0.0", "drop_connect_rate=0.2",
+         "tests/modeling/student_test.py"),
     ],
     "kdwsd/modeling/dropout.py": [
         ("tf.cast(1.0 / (1.0 - rate)", "tf.cast(1.0"),

@@ -114,12 +114,15 @@ def test_other_signatures_are_seen(student, here):
     _verify(directory, fewer, model, examples.drawn(1))
 
 
-def test_a_bad_image_with_an_answer_is_seen(student, monkeypatch):
-  # What would come back if nothing took the answer from it.
+@pytest.mark.parametrize("output, row, value", [
+    # A bad image that was scored, and a good one with a status.
+    ("probabilities", -1, 0.5), ("status", 0, b"expected an image")])
+def test_another_answer_of_per_image_is_seen(
+    student, monkeypatch, output, row, value):
   def run_here(directory, requests):
     with native_session.Session(directory) as session:
       answers = [session.run(*request) for request in requests]
-      answers[1]["probabilities"][-1] = 0.5
+      answers[1][output][row] = value
       return session.signatures, answers
   monkeypatch.setattr(native_session, "run_apart", run_here)
   model, servable, directory = student
