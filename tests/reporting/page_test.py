@@ -131,6 +131,13 @@ class ReportPageTest(absltest.TestCase):
       if tag == "svg":
         self.assertTrue(attrs.get("aria-label") or attrs.get("aria-hidden"))
 
+  def test_names_written_from_right_to_left_keep_their_numbers_beside_them(
+      self):
+    name = "\u05e9\u05dc\u05d5\u05dd"
+    written = page.page(_report(name=name))
+    self.assertIn(f'<bdi>{name}</bdi><span class="count">', written)
+    self.assertIn(f"<b><bdi>{name}</bdi></b>", written)
+
   def test_right_is_blue_and_wrong_is_red(self):
     written = page.page(_report())
     for style, guess in (("right", "✓ cat"), ("wrong", "✗ dog"),
