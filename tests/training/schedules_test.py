@@ -73,7 +73,7 @@ class SchedulesTest(tf.test.TestCase, parameterized.TestCase):
       ("step", {"boundaries": ()}, "at least one boundary"),
       ("step", {"boundaries": (5, 5)}, r"rising.*\[5, 5\]"),
       ("step", {"boundaries": (0, 5)}, "positive"),
-      ("cosine", {"total_steps": 4}, "more steps"),
+      ("cosine", {"total_steps": 4}, "more training steps"),
       ("plateau", {"patience": 0}, "patience"))
   def test_bad_settings_are_named(self, kind, settings, message):
     with self.assertRaisesRegex(errors.InputError, message):
