@@ -127,8 +127,11 @@ def _run(name, commands, demo, work):
   started = time.monotonic()
   for entry in ("flags", "export", ".venv"):
     os.symlink(_ROOT / entry, work / entry)
-  shutil.copytree(demo, work / "runs" / "demo",
+  # Its configs name the records by the path that the demo was run with.
+  shutil.copytree(demo, work / "runs" / demo.name,
                   ignore=shutil.ignore_patterns("scenes"))
+  if demo.name != "demo":
+    os.symlink(demo.name, work / "runs" / "demo")
   script = "\n".join(
       ["set -euo pipefail", ". .venv/bin/activate", _FUNCTIONS, "set -x",
        *commands])
