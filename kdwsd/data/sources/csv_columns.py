@@ -294,14 +294,15 @@ def _check_certainties(table, seen, rest):
 def _check_values(table, columns, hints):
   """Refuses values that may mean either absent or unknown."""
   kinds = set().union(*(column.kinds for column in columns))
-  told = {label_values.MINUS_ONE: hints.minus_one,
-          label_values.BLANK: hints.blank}
+  meanings = {label_values.MINUS_ONE: hints.minus_one,
+              label_values.BLANK: hints.blank}
   absent = {label_values.ABSENT, *(
-      kind for kind, meaning in told.items() if meaning == label_values.ABSENT)}
+      kind for kind, meaning in meanings.items()
+      if meaning == label_values.ABSENT)}
   if kinds & absent:
     return
-  for kind, flag in zip(told, ("--minus_one", "--blank")):
-    if kind in kinds and not told[kind]:
+  for kind, flag in zip(meanings, ("--minus_one", "--blank")):
+    if kind in kinds and not meanings[kind]:
       raise errors.InputError(
           f"{table.path}: expected to know what {kind} means under a class, as "
           f"no value is 0; give {flag}=absent or {flag}=unknown. Received: "

@@ -1,4 +1,4 @@
-"""The settings of a local server, and what they are unless told."""
+"""The settings of a local server and their defaults."""
 
 import dataclasses
 
