@@ -8,7 +8,7 @@
 #              make soak SOAK="--kills=100 --seed=7"
 # make clean   remove .venv, build files and caches, but not runs/
 #
-# The first make creates .venv with the versions of .ci/constraints.txt. It
+# The first make creates .venv with the versions of .ci/constraints-classic.txt. It
 # looks for Python 3.9 to 3.11; choose one with  PYTHON=python3.11 make demo
 VENV ?= .venv
 PYTHON ?=

@@ -4,11 +4,8 @@ import os
 import pathlib
 import re
 import subprocess
-import sys
 
 import pytest
-
-import kdwsd
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _DOCUMENTS = ("README.md", *sorted(
@@ -16,37 +13,6 @@ _DOCUMENTS = ("README.md", *sorted(
 _WRONG = """#!/bin/sh
 case "$*" in *version_info*) echo 3.12 ;; *) exit 1 ;; esac
 """
-
-
-def _setup(version):
-  """Runs setup.py --version as if this Python were another version."""
-  code = (
-      "import runpy, sys\n"
-      f"sys.version_info = {version!r}\n"
-      "sys.argv = ['setup.py', '--version']\n"
-      "runpy.run_path('setup.py', run_name='__main__')\n")
-  return subprocess.run(
-      [sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True,
-      check=False, timeout=60)
-
-
-@pytest.mark.parametrize("version", [(3, 8, 18), (3, 12, 1)])
-def test_setup_refuses_another_python_and_says_the_way_out(version):
-  done = _setup(version)
-  assert done.returncode == 1
-  assert f"Received: Python {version[0]}.{version[1]}" in done.stderr
-  assert "PYTHON=python3.11 make demo" in done.stderr
-  assert "uv venv" in done.stderr
-  assert "Traceback" not in done.stderr
-
-
-def test_setup_has_the_version_of_the_package():
-  done = subprocess.run(
-      [sys.executable, "setup.py", "--version"], cwd=_ROOT, text=True,
-      capture_output=True, check=False, timeout=60)
-  assert done.stdout.strip().splitlines()[-1] == kdwsd.__version__
-  citation = (_ROOT / "CITATION.cff").read_text(encoding="utf-8")
-  assert f"\nversion: {kdwsd.__version__}\n" in citation
 
 
 def _make_venv(tmp_path, **environment):
@@ -93,37 +59,6 @@ def test_make_leaves_alone_what_is_no_environment(tmp_path):
   assert done.returncode == 2
   assert "expected a Python environment, or nothing" in done.stderr
   assert (tmp_path / "venv" / "thesis.txt").exists()
-
-
-def test_the_lock_is_within_the_ranges_of_setup():
-  packaging = pytest.importorskip("packaging.requirements")
-  names = pytest.importorskip("packaging.utils")
-  setup = (_ROOT / "setup.py").read_text(encoding="utf-8")
-  ranges = [packaging.Requirement(text) for text in re.findall(
-      r'^ +"([A-Za-z][\w-]*(?:[<>=]=?[\d.]+,?)+)",', setup, re.MULTILINE)]
-  assert len(ranges) > 15
-  lock = {}
-  for line in (_ROOT / ".ci" / "constraints.txt").read_text(
-      encoding="utf-8").splitlines():
-    if not line.startswith("#"):
-      pin = packaging.Requirement(line)
-      for python in ("3.9", "3.10", "3.11"):
-        if not pin.marker or pin.marker.evaluate({"python_version": python}):
-          name = names.canonicalize_name(pin.name)
-          lock.setdefault(name, {})[python] = pin.specifier
-  for wanted in ranges:
-    pins = lock[names.canonicalize_name(wanted.name)]
-    assert len(pins) == 3, wanted
-    for pin in pins.values():
-      assert wanted.specifier.contains(str(pin).lstrip("=")), (wanted, pin)
-
-
-def test_no_opencv_without_contrib_can_come_last():
-  lock = (_ROOT / ".ci" / "constraints.txt").read_text(encoding="utf-8")
-  versions = set(re.findall(r"^opencv-[a-z-]*==(\S+)$", lock, re.MULTILINE))
-  assert len(versions) == 1
-  page = (_ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
-  assert f"opencv-contrib-python-headless=={versions.pop()}" in page
 
 
 def _read(name):
