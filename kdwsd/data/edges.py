@@ -22,6 +22,8 @@ from kdwsd import errors
 _LEARNED_EDGES = ("OpenCV's structured-edge model (model.yml or model.yml.gz "
                   "of opencv_extra)")
 
+_LANES = 32  # Columns.
+
 
 def gradient_edges(image, sigma=2.5, percentile=99.0):
   """Thinned edges from colour gradients.
@@ -42,7 +44,7 @@ def gradient_edges(image, sigma=2.5, percentile=99.0):
     float32 in [0, pi).
   """
   lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
-  lab = cv2.GaussianBlur(lab, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+  lab = _smooth(lab, sigma)
   across = cv2.Sobel(lab, cv2.CV_32F, 1, 0, borderType=cv2.BORDER_REPLICATE)
   down = cv2.Sobel(lab, cv2.CV_32F, 0, 1, borderType=cv2.BORDER_REPLICATE)
   squared = across * across + down * down                        # [H, W, 3]
@@ -76,8 +78,9 @@ def thin(strength, orientation):
   y, x = np.mgrid[:height, :width].astype(np.float32)            # [H, W] each
   step_x, step_y = np.cos(orientation), np.sin(orientation)
   sides = [
-      cv2.remap(strength, x + sign * step_x, y + sign * step_y,
-                cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+      cv2.remap(strength, *(_grid(one) for one in (
+          x + sign * step_x, y + sign * step_y)), cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REPLICATE)
       for sign in (-1, 1)]
   return np.where(strength >= np.maximum(*sides), strength, np.float32(0))
 
@@ -99,6 +102,25 @@ def learned_edges(image, model):
   strength = forest.detectEdges(image.astype(np.float32) / 255)
   orientation = forest.computeOrientation(strength)
   return forest.edgesNms(strength, orientation), orientation
+
+
+def _smooth(image, sigma):
+  """Smooths [H, W, 3] float32 by a Gaussian.
+
+  OpenCV 5 rounds the last columns differently from the others unless the width
+  is a multiple of its vectors. With padding, its result is OpenCV 4's.
+  """
+  width = image.shape[1]
+  padded = cv2.copyMakeBorder(
+      image, 0, 0, 0, -width % _LANES, cv2.BORDER_REPLICATE)
+  smooth = cv2.GaussianBlur(
+      padded, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+  return np.ascontiguousarray(smooth[:, :width])                # [H, W, 3]
+
+
+def _grid(coordinates):
+  """Rounds to 1/32 pixel, as OpenCV 4 does; OpenCV 5 does not."""
+  return np.rint(coordinates * 32) / np.float32(32)
 
 
 @functools.lru_cache(maxsize=1)

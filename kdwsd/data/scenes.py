@@ -6,6 +6,9 @@ preferred hue, which clutter has too. Objects vary in rotation, aspect ratio and
 shade, lie on a mottled background among plain and textured clutter, and are
 truncated by the border or occluded by one another. Boxes enclose the visible
 part, as in VOC.
+
+Pixels are computed in float64: in float32, versions of NumPy and OpenCV differ
+by errors of rounding that change a pixel in some of the images.
 """
 
 import colorsys
@@ -179,8 +182,8 @@ class _Canvas:
     y = (np.arange(top, top + 2 * reach)[:, np.newaxis] - centre[0]) / radius
     x = (np.arange(left, left + 2 * reach) - centre[1]) / radius
     angle = generator.uniform(0, 2 * np.pi)
-    u = ((np.cos(angle) * x + np.sin(angle) * y) * stretch).astype(np.float32)
-    v = ((np.cos(angle) * y - np.sin(angle) * x) / stretch).astype(np.float32)
+    u = (np.cos(angle) * x + np.sin(angle) * y) * stretch
+    v = (np.cos(angle) * y - np.sin(angle) * x) / stretch
     if name is None:
       inside, tone = _clutter(generator, u, v)
     else:
@@ -201,10 +204,10 @@ class _Canvas:
     if np.any(visible < _LEAST_VISIBLE * np.array(self._whole)):
       return False
     self._visible = visible.tolist()
-    colours = _two_colours(generator, name).astype(np.float32)    # [2, 3]
-    slope = generator.uniform(-25, 25, 2).astype(np.float32)
+    colours = _two_colours(generator, name)                       # [2, 3]
+    slope = generator.uniform(-25, 25, 2)
     shade = slope[0] * u[inside] + slope[1] * v[inside]           # [P]
-    tone = tone[inside].astype(np.float32)[:, np.newaxis]         # [P, 1]
+    tone = tone[inside][:, np.newaxis]                            # [P, 1]
     paint = colours[0] + tone * (colours[1] - colours[0])         # [P, 3]
     paint += shade[:, np.newaxis]
     self._image[rows, columns][inside] = np.clip(paint, 0, 255)
@@ -315,16 +318,15 @@ def _two_colours(generator, name):
 
 
 def _ground(generator, height, width):
-  """Mottled ground, [H, W, 3] float32."""
-  ground = np.zeros([height, width, 3], np.float32)
+  """Mottled ground, [H, W, 3] float64."""
+  ground = np.zeros([height, width, 3])
   for cells, swing in ((2, 60), (6, 30), (20, 14)):
     coarse = generator.normal(0, swing, [cells, cells, 3])
     # Mostly lightness, a little hue.
     coarse = 0.4 * coarse + 0.6 * coarse.mean(axis=2, keepdims=True)
-    ground += cv2.resize(coarse.astype(np.float32), (width, height),
-                         interpolation=cv2.INTER_CUBIC)
-  return np.clip(ground + generator.uniform(80, 170, 3), 0, 255).astype(
-      np.float32)
+    ground += cv2.resize(
+        coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+  return np.clip(ground + generator.uniform(80, 170, 3), 0, 255)
 
 
 def _annotation(name, scene):
