@@ -11,10 +11,13 @@ import sys
 import warnings
 
 from absl import app
+from absl import flags
 from absl import logging
 
 from kdwsd import errors
 from kdwsd import interruption
+from kdwsd import invocation
+from kdwsd import shipped
 
 EXIT_BAD_INPUT = 2
 
@@ -39,6 +42,7 @@ def run(main):
     logging.set_stderrthreshold(logging.INFO)
     logging.get_absl_handler().setFormatter(
         python_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    shipped.log_use()
     try:
       return main(argv)
     except interruption.Interrupted as interrupted:
@@ -47,6 +51,10 @@ def run(main):
       return _fail(str(error))
 
   interruption.install()
+  program = sys.modules["__main__"]
+  if program.__doc__:  # absl prints it for --help.
+    program.__doc__ = invocation.adapt(program.__doc__)
+  shipped.find_flagfiles(flags.FLAGS)
   app.run(guarded, flags_parser=_parse)
 
 
@@ -83,5 +91,5 @@ def _end(interrupted):
 
 
 def _fail(message):
-  print(f"error: {message}", file=sys.stderr)
+  print(f"error: {invocation.adapt(message)}", file=sys.stderr)
   sys.exit(EXIT_BAD_INPUT)

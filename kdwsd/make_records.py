@@ -27,6 +27,7 @@ import shlex
 from absl import flags
 
 from kdwsd import command_line
+from kdwsd import invocation
 
 _METHODS = ["edge_boxes", "selective_search", "file", "datalist"]
 
@@ -212,9 +213,9 @@ def main(_):
       shuffle_seed=_SHUFFLE_SEED.value, max_pixels=_MAX_PIXELS.value)
   print(cards.summary(
       card, record_files.card_path(_OUTPUT.value, _SPLIT.value)))
-  print("Look at it: " + shlex.join([
+  print("Look at it: " + invocation.adapt(shlex.join([
       "python", "-m", "kdwsd.show_records", f"--data={_OUTPUT.value}",
-      f"--split={_SPLIT.value}"]))
+      f"--split={_SPLIT.value}"])))
   return 0
 
 

@@ -15,6 +15,7 @@ from absl import logging
 from kdwsd import command_line
 from kdwsd import demo
 from kdwsd import errors
+from kdwsd import shipped
 from kdwsd.training.settings import flag
 from kdwsd.training.settings import manual
 from kdwsd.training.settings import setting
@@ -38,6 +39,7 @@ def main(_):
               if not (FLAGS.teacher and stage == "wsd")]
   _log_unread(stages, sys.argv[1:])
   settings = {stage: _settings(stage) for stage in stages}
+  shipped.log_use()
   workdir = FLAGS.workdir
   if not all(values["data"] for values in settings.values()):
     workdir = workdir or demo.WORKDIR
@@ -59,7 +61,8 @@ def _settings(stage):
   """A stage's settings: default, recipe or demo, parity, command line."""
   names = topics.CONFIG_SETTINGS
   if FLAGS.stage == "all" and FLAGS.recipe:
-    recipe = flag.read_recipe(os.path.join(FLAGS.recipe, f"{stage}.flags"))
+    recipe = flag.read_recipe(
+        os.path.join(shipped.find(FLAGS.recipe), f"{stage}.flags"))
     values = {name: recipe[name] for name in names}
   else:
     values = {name: FLAGS[name].value for name in names}

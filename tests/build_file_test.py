@@ -71,7 +71,7 @@ def test_every_test_file_has_a_test():
 def test_every_program_has_a_binary():
   programs = {
       path for path in _glob(["benchmarks/*.py", "kdwsd/*.py"])
-      if "\n  command_line.run(main)" in (_ROOT / path).read_text("utf-8")}
+      if '\nif __name__ == "__main__":\n' in (_ROOT / path).read_text("utf-8")}
   assert {rule["main"] for rule in _of("py_binary")} == programs
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd import invocation
 from kdwsd.data import record_files
 from kdwsd.evaluation import classification
 from kdwsd.evaluation import prediction_files
@@ -175,8 +176,9 @@ def _class_counts(workdir, stages, metrics, classes):
 def _gallery(workdir, split, stages, predictions, classes):
   """(list of pictures, None), or (None, reason) without pictures."""
   if not predictions:
-    return None, (f"{prediction_files.FILE} is missing next to the metrics; "
-                  "`python -m kdwsd.evaluate` writes it")
+    return None, invocation.adapt(
+        f"{prediction_files.FILE} is missing next to the metrics; "
+        "`python -m kdwsd.evaluate` writes it")
   (first, predicted), *others = predictions.items()
   for stage, other in others:
     if not np.array_equal(other.image_ids, predicted.image_ids):
@@ -194,7 +196,7 @@ def _gallery(workdir, split, stages, predictions, classes):
         return made, None
       why = why or (
           f"the records in {directory} are not the evaluated ones")
-  return None, why or "no stage names its records"
+  return None, invocation.adapt(why or "no stage names its records")
 
 
 def _data_directories(workdir, config):

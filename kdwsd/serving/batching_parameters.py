@@ -8,12 +8,11 @@ for its first version never opens its ports.
 import re
 
 from kdwsd import errors
+from kdwsd import shipped
 
-# The serving kit's files and their `max_batch_size`, by whether the model is a
-# detector. Written here because export/ is not installed with the package.
+# The serving kit's files, by whether the model is a detector.
 KIT_FILES = {False: "export/batching_parameters.txt",
              True: "export/teacher_batching_parameters.txt"}
-KIT_MAX_BATCH_SIZES = {False: 32, True: 8}
 
 # Source: TensorFlow 2.15, core/kernels/batching_util/basic_batch_scheduler.h.
 _DEFAULT_MAX_BATCH_SIZE = 1000
@@ -64,8 +63,8 @@ def check_warmup(batch_sizes, path, *, detector):
   """
   if path == "" or not batch_sizes:
     return
-  most = (KIT_MAX_BATCH_SIZES[detector] if path is None
-          else max_batch_size(path))
+  most = max_batch_size(
+      shipped.path(KIT_FILES[detector]) if path is None else path)
   if max(batch_sizes) > most:
     raise errors.InputError(
         f"--warmup: expected at most {most} images a request, max_batch_size "

@@ -11,6 +11,7 @@ import tensorflow as tf
 import kdwsd
 from kdwsd import errors
 from kdwsd import files
+from kdwsd import invocation
 from kdwsd.reporting import comparison
 from kdwsd.reporting import measured
 from kdwsd.reporting import page
@@ -42,7 +43,7 @@ def write(workdir, *, split=None, output=None):
   if given:
     command.append(f"--split={given}")
   report = page_data.collect(
-      workdir, split, stages, command=shlex.join(command),
+      workdir, split, stages, command=invocation.adapt(shlex.join(command)),
       versions={"kdwsd": kdwsd.__version__,
                 "Python": platform.python_version(),
                 "TensorFlow": tf.__version__, "NumPy": np.__version__,
@@ -102,8 +103,8 @@ def train_command(config, workdir):
     elif isinstance(value, (list, tuple)):
       value = ",".join(map(str, value))
     flags.append(f"--{name}={value}")
-  return " \\\n  ".join(
-      ["python -m kdwsd.train"] + [shlex.quote(flag) for flag in flags])
+  return " \\\n  ".join([invocation.adapt("python -m kdwsd.train")]
+                       + [shlex.quote(flag) for flag in flags])
 
 
 def _eval_split(workdir, stages):

@@ -4,7 +4,6 @@ import pytest
 
 from kdwsd import errors
 from kdwsd.serving import batching_parameters
-from tests.export_kit import kit
 
 
 @pytest.mark.parametrize("text, size", [
@@ -19,13 +18,6 @@ def test_the_limit_is_read(tmp_path, text, size):
   path = tmp_path / "batching.txt"
   path.write_text(text, encoding="utf-8")
   assert batching_parameters.max_batch_size(str(path)) == size
-
-
-@pytest.mark.parametrize("detector", [False, True])
-def test_the_limits_without_a_file_are_those_of_the_kit(detector):
-  path = kit.FOLDER.parent / batching_parameters.KIT_FILES[detector]
-  assert batching_parameters.max_batch_size(
-      str(path)) == batching_parameters.KIT_MAX_BATCH_SIZES[detector]
 
 
 def test_a_larger_warmup_than_the_server_takes_is_refused(tmp_path):

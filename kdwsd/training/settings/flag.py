@@ -7,6 +7,7 @@ import typing
 from absl import flags
 
 from kdwsd import errors
+from kdwsd import shipped
 from kdwsd.data import texts
 from kdwsd.training.settings import topics
 
@@ -91,8 +92,10 @@ def read_recipe(path):
   """
   if not os.path.exists(path):
     raise errors.InputError(
-        f"--recipe: expected a flagfile for each stage. Received: no {path}.")
+        f"--recipe: expected a flagfile for each stage. Received: no {path}; "
+        "`python -m kdwsd.recipes` lists those that come with kdwsd.")
   alone = flags.FlagValues()
+  shipped.find_flagfiles(alone)
   define(alone)
   try:
     alone(["", f"--flagfile={path}"])
