@@ -40,7 +40,9 @@ import re  # noqa: E402
 
 import setuptools  # noqa: E402
 
-_INIT = pathlib.Path(__file__).with_name("kdwsd") / "__init__.py"
+# Folders of the checkout that the package reads (kdwsd/shipped.py).
+_SHARE = {"kdwsd.share.%s" % folder: folder
+          for folder in ("docs", "export", "flags")}
 
 _BOTH = [
     "absl-py>=1.4",
@@ -105,18 +107,25 @@ def _requirements():
           + ["%s; python_version >= '3.12'" % text for text in _MODERN])
 
 
+def _description():
+  """README.md without picture and links to pages that PyPI does not have."""
+  readme = pathlib.Path(__file__).with_name("README.md")
+  text = re.sub(r"^!\[.*\n", "", readme.read_text(encoding="utf-8"),
+                flags=re.MULTILINE)
+  return re.sub(r"\[([^]]*)\]\((?!https?:)[^)]*\)", r"\1", text)
+
+
 setuptools.setup(
-    name="kdwsd",
-    version=re.search(
-        r'__version__ = "(.*)"', _INIT.read_text(encoding="utf-8")).group(1),
-    description=(
-        "Multi-label image classification by knowledge distillation from "
-        "weakly supervised detection, in TensorFlow"),
-    license="Apache-2.0",
-    python_requires=">=3.9,<3.14",
+    long_description=_description(),
+    long_description_content_type="text/markdown",
     # kdwsd only: no top-level package named benchmarks or tests.
-    packages=setuptools.find_packages(include=["kdwsd", "kdwsd.*"]),
-    package_data={"kdwsd.reporting": ["templates/*"]},
+    packages=[
+        *setuptools.find_packages(include=["kdwsd", "kdwsd.*"]), *_SHARE],
+    package_dir=_SHARE,
+    include_package_data=False,
+    package_data={"kdwsd.reporting": ["templates/*"],
+                  **{package: ["*.*", "*/*.*"] for package in _SHARE}},
+    exclude_package_data={"": ["*.pyc"]},
     install_requires=_requirements(),
     extras_require={
         # Second opinions in the tests, and the linter.
@@ -128,13 +137,4 @@ setuptools.setup(
             "scikit-learn>=1.3",
         ],
     },
-    classifiers=[
-        "License :: OSI Approved :: Apache Software License",
-        "Programming Language :: Python :: 3.9",
-        "Programming Language :: Python :: 3.10",
-        "Programming Language :: Python :: 3.11",
-        "Programming Language :: Python :: 3.12",
-        "Programming Language :: Python :: 3.13",
-        "Topic :: Scientific/Engineering :: Image Recognition",
-    ],
 )
