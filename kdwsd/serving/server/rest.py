@@ -9,6 +9,7 @@ import re
 import urllib.parse
 
 from absl import logging
+from google import protobuf
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2
 from tensorflow_serving.apis import model_pb2
@@ -129,6 +130,10 @@ def _spec(match):
 
 
 def _json(message):
+  # Zeros, too, as TensorFlow Serving; protobuf 5 renamed the argument.
+  zeros = ("including_default_value_fields"
+           if int(protobuf.__version__.split(".")[0]) < 5
+           else "always_print_fields_with_no_presence")
   return json_format.MessageToJson(
-      message, including_default_value_fields=True,
-      preserving_proto_field_name=True, ensure_ascii=False).encode("utf-8")
+      message, preserving_proto_field_name=True, ensure_ascii=False,
+      **{zeros: True}).encode("utf-8")
