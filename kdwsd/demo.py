@@ -80,14 +80,17 @@ def make_data(workdir, *, num_train=800, num_test=200, seed=0):
   # pylint: disable=import-outside-toplevel
   from kdwsd.data import conversion
   from kdwsd.data import proposals
+  from kdwsd.data import record_files
   from kdwsd.data import scenes
   from kdwsd.data import sources
   from kdwsd.data.sources import voc
   # pylint: enable=import-outside-toplevel
   logging.info("No --data is given: training on procedural scenes.")
+  output = os.path.join(workdir, "records")
+  if not os.path.exists(record_files.card_path(output, "test")):
+    proposals.check_opencv()  # Before minutes of drawing.
   root = scenes.write(os.path.join(workdir, "scenes"), num_train=num_train,
                       num_test=num_test, seed=seed)
-  output = os.path.join(workdir, "records")
   for split in ("trainval", "test"):
     problems = sources.Problems()
     conversion.convert(

@@ -8,7 +8,11 @@ does not import TensorFlow: the converter calls it from many small processes.
 
 import ctypes
 import dataclasses
+import importlib.metadata
+import importlib.util
 import os
+import shlex
+import sys
 from typing import Optional
 
 import cv2
@@ -20,6 +24,9 @@ from kdwsd.data import edges
 
 METHODS = ("edge_boxes", "selective_search", "file", "datalist")
 SEARCH_MODES = ("fast", "quality", "single")
+
+# The package of OpenCV that has EdgeBoxes.
+_CONTRIBUTED = "opencv-contrib-python-headless"
 
 # OpenCV's sliding windows do not fit in smaller images.
 _LEAST_SIDE = 16
@@ -205,14 +212,35 @@ def select(boxes, scores, height, width, settings):
 
 
 def check_opencv():
-  """Raises `errors.InputError` where OpenCV lacks its contributed modules."""
-  if not (hasattr(cv2, "ximgproc")
-          and hasattr(cv2.ximgproc, "createEdgeBoxes")):
+  """Checks that OpenCV has its contributed modules.
+
+  tf-models-official requires opencv-python-headless, which has none and
+  installs the same folder. An installer that writes it last, as uv may, leaves
+  the package with the modules in name only.
+
+  Raises:
+    errors.InputError: it has none, with the command that installs them.
+  """
+  # The folder ximgproc, with types only, may be left without its functions.
+  if not hasattr(getattr(cv2, "ximgproc", None), "createEdgeBoxes"):
     raise errors.InputError(
         "proposals: expected OpenCV with its contributed modules. Received: "
-        f"opencv {cv2.__version__} without ximgproc; `pip uninstall opencv-"
-        "python opencv-python-headless`, then `pip install --force-reinstall "
-        "opencv-contrib-python-headless`.")
+        f"opencv {cv2.__version__} without ximgproc, as when another package "
+        f"is installed over it. To repair it: {_repair()}")
+
+
+def _repair():
+  """The command that installs OpenCV with its contributed modules again."""
+  try:
+    version = importlib.metadata.version(_CONTRIBUTED)
+  except importlib.metadata.PackageNotFoundError:
+    version = f"{cv2.__version__}.*"
+  if importlib.util.find_spec("pip"):
+    install = [sys.executable, "-m", "pip", "install", "--force-reinstall"]
+  else:  # An environment made by uv has no pip.
+    install = ["uv", "pip", "install", f"--python={sys.executable}",
+               "--reinstall"]
+  return shlex.join([*install, "--no-deps", f"{_CONTRIBUTED}=={version}"])
 
 
 def _reduce(image, longest_side):

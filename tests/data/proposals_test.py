@@ -1,5 +1,7 @@
 """Tests of proposals: known rectangles, order, limits, repeatability."""
 
+import importlib.metadata
+import importlib.util
 import json
 import os
 import pickle
@@ -125,6 +127,19 @@ class ProposeTest(parameterized.TestCase):
     with mock.patch.object(cv2, "ximgproc", object()):
       with self.assertRaisesRegex(errors.InputError, "opencv-contrib-python"):
         proposals.propose(_image(), proposals.Settings())
+
+  @parameterized.parameters(
+      (True, "-m pip install --force-reinstall --no-deps "),
+      (False, "uv pip install --python=.* --reinstall --no-deps "))
+  def test_the_command_that_repairs_opencv_suits_the_environment(
+      self, has_pip, command):
+    version = importlib.metadata.version("opencv-contrib-python-headless")
+    with mock.patch.object(cv2, "ximgproc", object()), mock.patch.object(
+        importlib.util, "find_spec", lambda name: has_pip):
+      with self.assertRaisesRegex(
+          errors.InputError,
+          command + f"opencv-contrib-python-headless=={version}$"):
+        proposals.check_opencv()
 
   def test_a_missing_edge_model_is_named(self):
     with self.assertRaisesRegex(errors.InputError, "/nowhere/model.yml.gz"):
