@@ -1,31 +1,36 @@
 # make demo    train the embedded demo, 16 to 20 minutes on 2 cores
 # make test    run the tests;  make test-slow  those that take minutes
+# make test-lanes  run the tests in both lanes: TensorFlow 2.15 and 2.20
 # make lint    run ruff
 # make bench   measure images/s, memory, share of the machine's matmul peak
 # make bench-serving   measure latency and throughput of exports and the server
 # make soak    kill programs at random, repeat trainings with the same seed, and
 #              read 100,000 damaged inputs: half an hour or more;
 #              make soak SOAK="--kills=100 --seed=7"
-# make clean   remove .venv, build files and caches, but not runs/
+# make clean   remove .venv*, build files and caches, but not runs/
 #
-# The first make creates .venv with the versions of .ci/constraints-classic.txt. It
-# looks for Python 3.9 to 3.11; choose one with  PYTHON=python3.11 make demo
-VENV ?= .venv
+# The first make creates the environment, .venv. If there is a Python 3.9 to
+# 3.11, it installs TensorFlow 2.15 (the classic lane); else, with Python 3.12 or
+# 3.13, TensorFlow 2.20 (the modern lane). Choose:  PYTHON=python3.12 make demo
+# LANE=modern or LANE=classic chooses the lane, and has its own .venv-modern or
+# .venv-classic.
+LANE ?=
+VENV ?= .venv$(if $(LANE),-$(LANE))
 PYTHON ?=
 RUN = $(VENV)/bin/python
 FLAGFILE ?= flags/demo/all.flags
 TESTS ?= tests
 SOAK ?=
 
-.PHONY: help venv demo test test-slow lint bench bench-serving soak \
+.PHONY: help venv demo test test-lanes test-slow lint bench bench-serving soak \
   bazel clean
 help:
-	@sed -n 's/^# \{0,1\}//p;/^VENV/q' Makefile
+	@sed -n 's/^# \{0,1\}//p;/^LANE ?=/q' Makefile
 
 # Always runs, and returns at once if nothing has changed: the script notices a
 # stale or incomplete environment, which make cannot tell by file times.
 venv:
-	@VENV="$(VENV)" PYTHON="$(PYTHON)" .ci/make-venv
+	@VENV="$(VENV)" LANE="$(LANE)" PYTHON="$(PYTHON)" .ci/make-venv
 
 demo: venv
 	$(RUN) -m kdwsd.train --flagfile=$(FLAGFILE)
@@ -33,6 +38,10 @@ demo: venv
 test: venv
 	$(RUN) -m pytest -q --numprocesses=auto --dist=loadfile \
 	  --no-loadscope-reorder $(TESTS)
+
+test-lanes:
+	$(MAKE) --no-print-directory test LANE=classic VENV=.venv-classic
+	$(MAKE) --no-print-directory test LANE=modern VENV=.venv-modern
 
 test-slow: venv
 	$(RUN) -m pytest -q -m slow $(TESTS)
@@ -54,7 +63,8 @@ bazel: venv
 	VENV="$(VENV)" .ci/bazel query //...
 
 clean:
-	[ ! -e "$(VENV)/pyvenv.cfg" ] || rm -rf "$(VENV)"
+	for venv in "$(VENV)" .venv .venv-classic .venv-modern; do \
+	  [ ! -e "$$venv/pyvenv.cfg" ] || rm -rf "$$venv"; done
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache \
 	  .hypothesis
 	find benchmarks kdwsd tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -125,8 +125,9 @@ def _run(name, commands, demo, work):
     (name, seconds, exit status, output).
   """
   started = time.monotonic()
-  for entry in ("flags", "export", ".venv"):
+  for entry in ("flags", "export"):
     os.symlink(_ROOT / entry, work / entry)
+  os.symlink(sys.prefix, work / ".venv")
   # Its configs name the records by the path that the demo was run with.
   shutil.copytree(demo, work / "runs" / demo.name,
                   ignore=shutil.ignore_patterns("scenes"))

@@ -1,64 +1,13 @@
-"""A wrong Python, and what lies in the way of .venv, are told at once."""
+"""The documents name targets, flags and files that exist."""
 
-import os
 import pathlib
 import re
-import subprocess
 
 import pytest
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _DOCUMENTS = ("README.md", *sorted(
     f"docs/{path.name}" for path in _ROOT.glob("docs/*.md")))
-_WRONG = """#!/bin/sh
-case "$*" in *version_info*) echo 3.12 ;; *) exit 1 ;; esac
-"""
-
-
-def _make_venv(tmp_path, **environment):
-  """Runs .ci/make-venv where no Python but a wrong one is to be found."""
-  tools = tmp_path / "tools"
-  tools.mkdir()
-  for name in ("bash", "cat", "cksum", "dirname", "grep", "ls", "paste", "rm",
-               "sed"):
-    for folder in os.environ["PATH"].split(os.pathsep):
-      if os.path.exists(os.path.join(folder, name)):
-        (tools / name).symlink_to(os.path.join(folder, name))
-        break
-  for name in ("python3", "python3.11"):
-    (tools / name).write_text(_WRONG, encoding="utf-8")
-    (tools / name).chmod(0o755)
-  return subprocess.run(
-      ["bash", str(_ROOT / ".ci" / "make-venv")], capture_output=True,
-      text=True, check=False, timeout=60,
-      env={"PATH": str(tools), "VENV": str(tmp_path / "venv"), **environment})
-
-
-def test_make_says_which_python_it_found_and_the_way_out(tmp_path):
-  done = _make_venv(tmp_path)
-  assert done.returncode == 2
-  assert "Received: python3 is Python 3.12." in done.stderr
-  assert "PYTHON=python3.11 make demo" in done.stderr
-  assert "uv" in done.stderr
-  assert not (tmp_path / "venv").exists()
-
-
-def test_make_refuses_a_wrong_python_it_was_given(tmp_path):
-  done = _make_venv(tmp_path, PYTHON="python3")
-  assert done.returncode == 2
-  assert "Received: python3, which is Python 3.12." in done.stderr
-  (tmp_path / "again").mkdir()
-  done = _make_venv(tmp_path / "again", PYTHON="python9")
-  assert "Received: python9, which does not run." in done.stderr
-
-
-def test_make_leaves_alone_what_is_no_environment(tmp_path):
-  (tmp_path / "venv").mkdir()
-  (tmp_path / "venv" / "thesis.txt").write_text("years", encoding="utf-8")
-  done = _make_venv(tmp_path)
-  assert done.returncode == 2
-  assert "expected a Python environment, or nothing" in done.stderr
-  assert (tmp_path / "venv" / "thesis.txt").exists()
 
 
 def _read(name):

@@ -26,7 +26,7 @@ import pytest
 from tests.planted_faults import catalogue
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
-_LEFT_BEHIND = (".git", ".venv", "runs", "__pycache__", "*_cache")
+_LEFT_BEHIND = (".git", ".venv*", "runs", "__pycache__", "*_cache")
 _KILLER = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 _PASSED, _FAILED = 0, 1  # pytest's exit statuses.
 # What most tests import: once, here, and not again for each fault.
