@@ -47,7 +47,7 @@ def hard_loss(name, *, focal_alpha=0.25, focal_gamma=2.0, gamma_positive=0.0,
     # which confident correct logits reach.
     _check("focal_gamma", "0, or 1 or more",
            focal_gamma == 0 or focal_gamma >= 1, focal_gamma)
-    _addons()  # Imports it now instead of in the first step.
+    _focal_losses()  # Imports it now instead of in the first step.
     return functools.partial(focal, alpha=focal_alpha, gamma=focal_gamma)
   if name == "asymmetric":
     _check("gamma_positive", "0 or more", gamma_positive >= 0, gamma_positive)
@@ -84,9 +84,8 @@ def focal(labels, logits, label_weights=None, *, alpha=0.25, gamma=2.0):
   """Sigmoid cross-entropy times `alpha_t (1 - p_t)^gamma`.
 
   p_t is the predicted probability of the label's value; alpha_t is alpha for
-  present classes and 1 - alpha for absent ones. tensorflow-addons sums over the
-  last axis, so it gets an axis of length 1, and the classes can be weighted
-  afterwards.
+  present classes and 1 - alpha for absent ones. Computed by tensorflow-addons,
+  or where it is not installed by its formula.
 
   Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017,
   eq. 5; its alpha and gamma are the defaults.
@@ -102,10 +101,11 @@ def focal(labels, logits, label_weights=None, *, alpha=0.25, gamma=2.0):
   Returns:
     [B] float32.
   """
-  losses = _addons().sigmoid_focal_crossentropy(
+  # Summed over the last axis: here of length 1, as classes are weighted first.
+  losses = _focal_losses()(
       tf.cast(labels, tf.float32)[..., tf.newaxis],
       tf.cast(logits, tf.float32)[..., tf.newaxis],
-      alpha=alpha, gamma=gamma, from_logits=True)                 # [B, C]
+      alpha=alpha, gamma=gamma)                                   # [B, C]
   return _sum_over_classes(losses, label_weights)
 
 
@@ -224,12 +224,32 @@ def _floored(logarithms):
 
 
 @tf.autograph.experimental.do_not_convert
-def _addons():
-  """Imports tensorflow_addons.losses without its end-of-life warning."""
+def _focal_losses():
+  """The addons' focal loss, or ours; the addons work up to TensorFlow 2.15."""
   with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from tensorflow_addons import losses
-  return losses
+    warnings.simplefilter("ignore")  # That their development has ended.
+    try:
+      from tensorflow_addons import losses
+    except ImportError:
+      return _sigmoid_focal_crossentropy
+  return functools.partial(
+      losses.sigmoid_focal_crossentropy, from_logits=True)
+
+
+def _sigmoid_focal_crossentropy(labels, logits, alpha, gamma):
+  """The formula of the addons' function of this name.
+
+  Not Keras's binary_focal_crossentropy, whose gradient is NaN where gamma is 0
+  and p_t is 1.
+  """
+  losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+  present = tf.sigmoid(logits)
+  p_t = labels * present + (1.0 - labels) * (1.0 - present)
+  if alpha:
+    losses *= labels * alpha + (1.0 - labels) * (1.0 - alpha)
+  if gamma:
+    losses *= tf.pow(1.0 - p_t, gamma)
+  return tf.reduce_sum(losses, axis=-1)
 
 
 def _check(name, expected, holds, received):

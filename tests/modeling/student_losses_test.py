@@ -1,9 +1,13 @@
 """The student's losses against Caffe's arithmetic, in NumPy float64."""
 
+import itertools
 import math
+import sys
+import warnings
 
 from absl.testing import parameterized
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from kdwsd import errors
@@ -60,6 +64,13 @@ def _gradient(function, inputs):
     tape.watch(inputs)
     value = function(inputs)
   return tape.gradient(value, inputs).numpy()
+
+
+def _without_addons():
+  """Hides tensorflow-addons, until its `undo`."""
+  patch = pytest.MonkeyPatch()
+  patch.setitem(sys.modules, "tensorflow_addons", None)
+  return patch
 
 
 class HardLossTest(tf.test.TestCase, parameterized.TestCase):
@@ -205,6 +216,58 @@ class FocalTest(tf.test.TestCase, parameterized.TestCase):
         lambda z: student_losses.focal(labels, z), [tf.constant(logits)])
     self.assertAllClose(theoretical, numerical, atol=5e-3)
 
+
+  @parameterized.parameters(0, 1, 2.0)
+  def test_extreme_logits_have_finite_gradients(self, gamma):
+    logits = np.float32([[0, 20, 90, 1e4, -20, -90, -1e4]])
+    for labels in (np.zeros_like(logits), np.ones_like(logits)):
+      gradient = _gradient(lambda z, labels=labels: student_losses.focal(
+          labels, z, gamma=gamma), logits)
+      self.assertAllInRange(gradient, -1.5, 1.5)
+
+
+class FocalFormulaTest(tf.test.TestCase, parameterized.TestCase):
+
+  @parameterized.parameters(
+      *itertools.product((0, 0.25, 0.9), (0, 1, 2.0, 5.0), (tf.float32,)),
+      *itertools.product((0.25,), (0, 2.0), (tf.float16, tf.bfloat16)))
+  def test_our_formula_is_the_addons(self, alpha, gamma, dtype):
+    with warnings.catch_warnings():
+      warnings.simplefilter("ignore")
+      addons = pytest.importorskip(
+          "tensorflow_addons.losses",
+          reason="needs tensorflow-addons, of TensorFlow up to 2.15")
+    labels, logits = _labels_and_logits(12, shape=(5, 40), scale=5.0)
+    extreme = [0.0, 20.0, 90.0, 1e4]
+    logits[0, :16] = 2 * [*extreme, *np.negative(extreme)]
+    labels[0, :16] = np.repeat([1, 0], 8)
+    weights = np.float32(np.random.RandomState(12).rand(*labels.shape) < 0.7)
+    logits, weights = tf.cast(logits, dtype), tf.cast(weights, dtype)
+
+    def theirs(logits):
+      losses = addons.SigmoidFocalCrossEntropy(
+          from_logits=True, alpha=alpha, gamma=gamma, reduction="none")(
+              tf.constant(labels)[..., tf.newaxis],
+              tf.cast(logits, tf.float32)[..., tf.newaxis])
+      return tf.reduce_sum(losses * tf.cast(weights, tf.float32), axis=1)
+
+    value, gradient = theirs(logits), _gradient(theirs, logits)
+    self.addCleanup(_without_addons().undo)
+
+    def ours(logits):
+      return student_losses.focal(labels, logits, weights, alpha=alpha,
+                                  gamma=gamma)
+
+    self.assertAllClose(value, ours(logits), rtol=2e-6, atol=1e-6)
+    self.assertAllClose(gradient, _gradient(ours, logits), rtol=2e-6, atol=5e-7)
+
+
+class FocalWithoutAddonsTest(FocalTest):
+  """The same of our own formula, also where the addons are installed."""
+
+  def setUp(self):
+    super().setUp()
+    self.addCleanup(_without_addons().undo)
 
 class AsymmetricTest(tf.test.TestCase, parameterized.TestCase):
 

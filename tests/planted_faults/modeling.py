@@ -73,8 +73,9 @@ FAULTS = {
         ("keep, student - teacher, 0.0)", "True, student - teacher, 0.0)"),
         ("tf.maximum(present - clip, 0.0), gamma_negative",
          "present, gamma_negative"),
-        ("alpha=alpha, gamma=gamma, from_logits=True",
-         "alpha=alpha, gamma=2.0, from_logits=True"),
+        ("alpha=alpha, gamma=gamma)  ", "alpha=alpha, gamma=2.0)  "),
+        ("losses *= labels * alpha + (1.0 - labels) * (1.0 - alpha)", "pass"),
+        ("losses *= tf.pow(1.0 - p_t, gamma)", "losses *= 1.0 - p_t"),
         ("losses *= tf.cast(label_weights, tf.float32)", "pass"),
     ],
     "kdwsd/modeling/wsddn.py": [
