@@ -104,18 +104,9 @@ def main(_):
     # A second signal stops the process at once.
     signal.signal(number, lambda got, _: (
         stop.set(), signal.signal(got, signal.SIG_DFL)))
-  # pylint: disable=import-outside-toplevel
-  import tensorflow as tf
-
+  # pylint: disable-next=import-outside-toplevel
   from kdwsd.serving.server import local_server
-  # pylint: enable=import-outside-toplevel
 
-  # TensorFlow logs that an export has no fingerprint, and warns of the loader
-  # for sessions.
-  logging.get_absl_logger().addFilter(lambda record: not (
-      record.levelname == "INFO" and "saved_model" in record.pathname))
-  tf.get_logger().addFilter(
-      lambda record: "is deprecated" not in record.getMessage())
   # Modules imported by now are never garbage: without them a collection, which
   # blocks requests, takes milliseconds.
   gc.collect()

@@ -8,7 +8,8 @@ have the C++ loader behind the C API, which is called here.
 `run_apart` does so in a process that never imports TensorFlow: there an
 operation implemented in Python or in an add-on's library fails, as it would on
 a server. `Session` is also safe in a process with Python's TensorFlow (both
-share the libraries, which are loaded once), but proves less.
+share the libraries, which are loaded once), but proves less. The local server
+runs it: it takes less time per request than Python's session.
 
 Sources: tensorflow/c/c_api.h, tf_status.h, tf_tensor.h and tf_tstring.h.
 """
@@ -21,6 +22,8 @@ import os
 import pickle
 import subprocess
 import sys
+import types
+import weakref
 
 import numpy as np
 
@@ -29,8 +32,9 @@ from kdwsd.serving import meta_graph
 
 _STRING = 7
 # Numbers of tensorflow/core/framework/types.proto.
-_TYPES = {1: np.float32, 2: np.float64, 3: np.int32, 4: np.uint8, 6: np.int8,
-          9: np.int64, 10: np.bool_}
+_TYPES = {1: np.float32, 2: np.float64, 3: np.int32, 4: np.uint8, 5: np.int16,
+          6: np.int8, 9: np.int64, 10: np.bool_, 17: np.uint16, 19: np.float16,
+          22: np.uint32, 23: np.uint64}
 _STRING_SIZE = 24  # bytes of a TF_TString
 
 _SERVE = (
@@ -57,6 +61,8 @@ class Session:
 
   Attributes:
     signatures: {name: `meta_graph.Signature`}.
+    meta_graph: bytes of the MetaGraphDef.
+    close: function that frees the model; also called with the last reference.
   """
 
   def __init__(self, directory, *, tag="serve"):
@@ -82,19 +88,19 @@ class Session:
             (ctypes.c_char_p * 1)(tag.encode()), 1, self._graph, buffer, status)
       owned.callback(_end_session, c, self._session)
       content = buffer.contents
-      self.signatures = meta_graph.read_signatures(
-          ctypes.string_at(content.data, content.length))
-      self._owned = owned.pop_all()
+      self.meta_graph = ctypes.string_at(content.data, content.length)
+      self.signatures = meta_graph.read_signatures(self.meta_graph)
+      self._ends = {
+          name: self._end(name) for signature in self.signatures.values()
+          for ends in (signature.inputs, signature.outputs)
+          for name, _ in ends.values()}
+      self.close = weakref.finalize(self, owned.pop_all().close)
 
   def __enter__(self):
     return self
 
   def __exit__(self, *_):
     self.close()
-
-  def close(self):
-    """Frees the model."""
-    self._owned.close()
 
   def run(self, signature_name, inputs):
     """Runs a signature.
@@ -119,9 +125,9 @@ class Session:
       with _status(self._c) as status:
         self._c.TF_SessionRun(
             self._session, None,
-            self._ends(signature.inputs[key][0] for key in keys),
+            self._array_of_ends(signature.inputs[key] for key in keys),
             (ctypes.c_void_p * len(keys))(*values), len(keys),
-            self._ends(signature.outputs[key][0] for key in output_keys),
+            self._array_of_ends(signature.outputs.values()),
             outputs, len(output_keys), None, 0, None, status)
       return {key: self._array(output)
               for key, output in zip(output_keys, outputs)}
@@ -132,13 +138,15 @@ class Session:
         if output:
           self._delete(output)
 
-  def _ends(self, names):
-    """TF_Outputs of tensors named `operation:index`."""
-    ends = []
-    for name in names:
-      operation, _, index = name.rpartition(":")
-      ends.append(_Output(self._c.TF_GraphOperationByName(
-          self._graph, operation.encode()), int(index)))
+  def _end(self, name):
+    """The TF_Output of a tensor named `operation:index`."""
+    operation, _, index = name.rpartition(":")
+    return _Output(self._c.TF_GraphOperationByName(
+        self._graph, operation.encode()), int(index))
+
+  def _array_of_ends(self, tensors):
+    """TF_Outputs of (tensor name, type)s."""
+    ends = [self._ends[name] for name, _ in tensors]
     return (_Output * len(ends))(*ends)
 
   def _tensor(self, value, kind):
@@ -277,18 +285,28 @@ _FUNCTIONS = {
     "TF_StringGetDataPointer": "pp", "TF_StringGetSize": "zp"}
 
 
+# Functions that may take long: only they release the GIL. To get it back from
+# another thread costs more than all the other calls.
+_LONG = ("TF_LoadSessionFromSavedModel", "TF_SessionRun", "TF_CloseSession",
+         "TF_DeleteSession")
+
+
 @functools.cache
 def _library():
   """The C API with its argument types, from the libraries in the wheel."""
   # `find_spec` does not import TensorFlow.
   folder = os.path.dirname(importlib.util.find_spec("tensorflow").origin)
-  framework, library = (
-      ctypes.CDLL(os.path.join(folder, name), ctypes.RTLD_GLOBAL)
-      for name in ("libtensorflow_framework.so.2", "libtensorflow_cc.so.2"))
+  libraries = {
+      load: [load(os.path.join(folder, name), ctypes.RTLD_GLOBAL) for name in (
+          "libtensorflow_framework.so.2", "libtensorflow_cc.so.2")]
+      for load in (ctypes.CDLL, ctypes.PyDLL)}
+  found = types.SimpleNamespace()
   for name, (result, *arguments) in _FUNCTIONS.items():
-    if not hasattr(library, name):  # Versions differ in which library has it.
-      setattr(library, name, getattr(framework, name))
-    function = getattr(library, name)
+    load = ctypes.CDLL if name in _LONG else ctypes.PyDLL
+    # Versions differ in which library has it.
+    function = next(getattr(library, name) for library in libraries[load]
+                    if hasattr(library, name))
     function.restype = _LETTERS[result]
     function.argtypes = [_LETTERS[letter] for letter in arguments]
-  return library
+    setattr(found, name, function)
+  return found

@@ -63,23 +63,31 @@ def read(directory):
     directory: directory of the version.
 
   Returns:
-    List of (signature name, {input: array}).
+    List of (signature name, {input: array}), without requests that are neither
+    to predict nor to classify.
+
+  Raises:
+    errors.InputError: see `check_count`.
   """
   if not os.path.exists(path(directory)):
     return []
   requests = []
   for content in tf.data.TFRecordDataset(path(directory)).as_numpy_iterator():
     log = prediction_log_pb2.PredictionLog.FromString(content)
-    if log.WhichOneof("log_type") == "classify_log":
+    kind = log.WhichOneof("log_type")
+    if kind == "classify_log":
       request = log.classify_log.request
       examples = request.input.example_list.examples
       inputs = {signatures.EXAMPLES: np.array(
           [example.SerializeToString() for example in examples], object)}
-    else:
+    elif kind == "predict_log":
       request = log.predict_log.request
       inputs = {name: tf.make_ndarray(tensor)
                 for name, tensor in request.inputs.items()}
+    else:
+      continue
     requests.append((request.model_spec.signature_name, inputs))
+    check_count(len(requests))
   return requests
 
 

@@ -1,10 +1,13 @@
 """Errors of calls: gRPC codes, which TF Serving uses too, and messages."""
 
+import asyncio
 from concurrent import futures
-import re
 
+from absl import logging
 import grpc
-import tensorflow as tf
+
+from kdwsd import system_errors
+from kdwsd.serving import native_session
 
 Code = grpc.StatusCode
 
@@ -21,24 +24,19 @@ _HTTP_STATUSES = {
 # Characters. gRPC sends the message in a header, of 8 KiB at most.
 _MAX_MESSAGE = 1000
 
-# What TensorFlow adds around the message of an operation.
-_NOISE = re.compile(
-    r"^Graph execution error:\s*|Detected at node .*\n|<stack traces [^>]*>\n|"
-    r"\s*\[\[\{\{[^}]*\}\}\]\]|\{\{[^}]*\}\}\s*")
-
 
 class ServingError(Exception):
   """A call that failed.
 
   Attributes:
     code: `grpc.StatusCode`.
-    http_status: of that code.
+    http_status: of that code, or another one that says more.
     message: for the caller, cut to a length that fits every protocol.
   """
 
-  def __init__(self, code, message):
+  def __init__(self, code, message, http_status=None):
     self.code = code
-    self.http_status = _HTTP_STATUSES.get(code, 500)
+    self.http_status = http_status or _HTTP_STATUSES.get(code, 500)
     self.message = message if len(message) <= _MAX_MESSAGE else (
         message[:_MAX_MESSAGE] + "...")
     super().__init__(f"{code.name}: {self.message}")
@@ -52,32 +50,17 @@ def invalid(message):
 def from_exception(error):
   """The `ServingError` of any exception.
 
-  An operation's error keeps its code, and its message without TensorFlow's
-  notes on nodes and functions; anything else is INTERNAL.
+  An error of the session keeps its code, and of its message the reason. A call
+  that is cancelled, or whose wait timed out, has used up its time. Anything
+  else is INTERNAL, a fault of the server, and logged.
   """
   if isinstance(error, ServingError):
     return error
-  if isinstance(error, UnicodeDecodeError):
-    # TensorFlow's message holds bytes of a request, which Python cannot decode;
-    # the code is lost.
-    return invalid(_plain(error.object.decode("utf-8", "replace")))
-  if isinstance(error, tf.errors.OpError):
-    return ServingError(_OF_NUMBER.get(error.error_code, Code.UNKNOWN),
-                        _plain(error.message))
-  return ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")
-
-
-def result(future, seconds):
-  """Result of a future; or it is cancelled, and DEADLINE_EXCEEDED raised."""
-  try:
-    return future.result(seconds)
-  except futures.TimeoutError as error:
-    future.cancel()
-    raise ServingError(Code.DEADLINE_EXCEEDED,
-                       "The time for this request is over.") from error
-
-
-def _plain(message):
-  """An operation's message without TensorFlow's notes around it."""
-  lines = map(str.strip, _NOISE.sub("", message).splitlines())
-  return "\n".join(filter(None, lines)) or message.strip()
+  if isinstance(error, (futures.TimeoutError, asyncio.CancelledError)):
+    return ServingError(
+        Code.DEADLINE_EXCEEDED, "The time for this request is over.")
+  reason = system_errors.first_line(error)
+  if isinstance(error, native_session.NativeError):
+    return ServingError(_OF_NUMBER.get(error.code, Code.UNKNOWN), reason)
+  logging.error("A call failed.", exc_info=error)
+  return ServingError(Code.INTERNAL, f"{type(error).__name__}: {reason}")

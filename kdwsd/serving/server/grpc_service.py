@@ -4,7 +4,7 @@ import contextlib
 
 import grpc
 from tensorflow_serving.apis import classification_pb2
-from tensorflow_serving.apis import model_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2
 from tensorflow_serving.apis import model_service_pb2_grpc
 from tensorflow_serving.apis import predict_pb2
 from tensorflow_serving.apis import prediction_service_pb2_grpc
@@ -55,7 +55,9 @@ class _Service(prediction_service_pb2_grpc.PredictionServiceServicer,
   def Predict(self, request, context):
     response = predict_pb2.PredictResponse()
     with self._call(request, context, "Predict"):
-      outputs = self._run(request, context, response)
+      outputs = self._run(request, context, response, lambda: {
+          name: tensor_protos.read(name, proto)
+          for name, proto in request.inputs.items()})
       names = request.output_filter or sorted(outputs)
       if len(set(names) & set(outputs)) < len(names):
         raise codes.invalid(
@@ -68,7 +70,10 @@ class _Service(prediction_service_pb2_grpc.PredictionServiceServicer,
   def Classify(self, request, context):
     response = classification_pb2.ClassificationResponse()
     with self._call(request, context, "Classify"):
-      outputs = self._run(request, context, response)
+      outputs = self._run(
+          request, context, response,
+          lambda: {"inputs": tensor_protos.read_examples(request.input)},
+          servables.CLASSIFY)
       for row in zip(*servables.classification(outputs)):
         response.result.classifications.add(classes=[
             {"label": label.decode("utf-8", "replace"), "score": score}
@@ -76,12 +81,17 @@ class _Service(prediction_service_pb2_grpc.PredictionServiceServicer,
     return response
 
   def GetModelMetadata(self, request, context):
+    response = get_model_metadata_pb2.GetModelMetadataResponse(
+        model_spec=request.model_spec)
     with self._call(request, context):
       if set(request.metadata_field) != {"signature_def"}:
         raise codes.invalid(
             "metadata_field: expected signature_def. Received: "
             f"{', '.join(request.metadata_field) or 'none'}.")
-      return self._model.metadata(request.model_spec)
+      loaded = self._model.find(request.model_spec)
+      response.model_spec.version.value = loaded.version
+      response.metadata["signature_def"].Pack(loaded.definitions)
+    return response
 
   def GetModelStatus(self, request, context):
     with self._call(request, context):
@@ -105,13 +115,18 @@ class _Service(prediction_service_pb2_grpc.PredictionServiceServicer,
     except codes.ServingError as error:
       context.abort(error.code, error.message)
 
-  def _run(self, request, context, response):
+  def _run(self, request, context, response, read, method_name=None):
     """Returns the outputs; fills in the response's `model_spec`."""
-    signature, inputs = self._model.find(request.model_spec).read(request)
-    response.model_spec.CopyFrom(model_pb2.ModelSpec(
-        name=self._model.name, version={"value": signature.version},
-        signature_name=signature.name))
+    spec = request.model_spec
+    signature = self._model.find(spec).signature(
+        spec.signature_name, method_name)
+    response.model_spec.CopyFrom(spec)
+    response.model_spec.version.value = signature.version
+    response.model_spec.signature_name = signature.name
     left = context.time_remaining()
-    return codes.result(
-        self._batcher.submit(signature, inputs),
-        self._timeout if left is None else min(left, self._timeout))
+    future = self._batcher.submit(signature, read())
+    try:
+      return future.result(
+          self._timeout if left is None else min(left, self._timeout))
+    finally:
+      future.cancel()  # Without effect on one that runs or is done.

@@ -14,23 +14,35 @@ import numpy as np
 import tensorflow as tf
 
 from kdwsd.serving.server import codes
-from kdwsd.serving.server import tensor_protos
+from kdwsd.serving.server import servables
 
 ROW, COLUMN = "instances", "inputs"
 
-# Of a repeated key the first value counts, as in TF Serving. NaN and Infinity
-# are `np.float64`, which tells them from numbers too large for a float.
+
+def _object(pairs):
+  """A dict, or the bytes of {"b64": text}; the first of equal keys counts."""
+  found = dict(reversed(pairs))
+  text = found.get("b64")
+  if len(found) > 1 or not isinstance(text, str):
+    return found
+  if any(space in text for space in " \t\r\n"):  # Faster than a split.
+    text = "".join(text.split())
+  try:
+    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+  except ValueError as error:
+    raise codes.invalid(
+        f"JSON: expected base64 in b64. Received: {error}.") from error
+
+
+# NaN and Infinity are `np.float64`, which tells them from numbers too large for
+# a float.
 _DECODER = json.JSONDecoder(
-    parse_constant=np.float64,
-    object_pairs_hook=lambda pairs: dict(reversed(pairs)))
+    parse_constant=np.float64, object_pairs_hook=_object)
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
-_NUMBERS = {int, float, np.float64}
 
 
 def parse(body):
-  """Parses a body, which must be an object."""
-  if not body.strip():
-    raise codes.invalid("JSON Parse error: The document is empty")
+  """Parses a body, which must be an object; {"b64": ...} are bytes in it."""
   try:
     document = _DECODER.decode(body.decode("utf-8"))
   except (ValueError, RecursionError) as error:  # Also of huge integers.
@@ -41,12 +53,12 @@ def parse(body):
 def signature_name(document):
   """The signature a request names; empty for the default one."""
   name = document.get("signature_name", "")
-  _expect(isinstance(name, str), "'signature_name'", "a string", name)
-  return _to_bytes(name, "'signature_name'").decode("utf-8")
+  return _expect(
+      isinstance(name, str), "'signature_name'", "a string", name)
 
 
 def read_inputs(document, specs):
-  """Reads a predict request; specs: {name: tensor, or its spec}, the inputs.
+  """Reads a predict request; specs: {name: `tf.TensorSpec`} of the inputs.
 
   Returns:
     ({name: array}, the key that held them: `ROW` or `COLUMN`).
@@ -64,20 +76,20 @@ def read_inputs(document, specs):
 def _from_rows(rows, specs):
   """{input: list of its value in each row}."""
   _expect(isinstance(rows, list) and rows, f"'{ROW}'", "a list of rows", rows)
-  if len(specs) == 1 and not any(map(_is_named, rows)):
+  if len(specs) == 1 and dict not in set(map(type, rows)):
     return {next(iter(specs)): rows}
   keys = ",".join(sorted(specs))
   for index, row in enumerate(rows):
-    _expect(_is_named(row) and row.keys() == specs.keys(), f"'{ROW}', {index}",
-            f"an object with keys equal to: {keys}", row)
+    _expect(isinstance(row, dict) and row.keys() == specs.keys(),
+            f"'{ROW}', {index}", f"an object with keys equal to: {keys}", row)
   return {name: [row[name] for row in rows] for name in specs}
 
 
 def _from_columns(value, specs):
   """{input: its value}; other keys are ignored, as by TF Serving."""
-  if len(specs) == 1 and not _is_named(value):
+  if len(specs) == 1 and not isinstance(value, dict):
     return {next(iter(specs)): value}
-  _expect(_is_named(value), f"'{COLUMN}'", "an object", value)
+  _expect(isinstance(value, dict), f"'{COLUMN}'", "an object", value)
   for name in specs:
     _expect(name in value, f"'{COLUMN}'", f"the named input: {name}", value)
   return {name: value[name] for name in specs}
@@ -90,28 +102,26 @@ def read_examples(document):
           "'examples'", "a list of objects", examples)
   context = _example(document.get("context", {}), "'context'")
   # Serialized protos that are concatenated are merged.
-  return tensor_protos.objects([
-      context + _example(one, f"'examples', {index}")
-      for index, one in enumerate(examples)])
+  return np.array([context + _example(one, f"'examples', {index}")
+                   for index, one in enumerate(examples)], object)
 
 
 def _example(value, where):
   _expect(isinstance(value, dict), where, "an object of features", value)
   example = tf.train.Example()
   for name, values in value.items():
-    _to_bytes(name, where)
+    _flat([name], tf.string, where)
     feature = example.features.feature[name]
     values = values if isinstance(values, list) else [values]
-    kinds, here = set(map(type, values)), f"{where}: {name}"
-    if not kinds:
-      continue
-    if kinds <= {bool, int}:
-      feature.int64_list.value.extend(
-          _numbers(list(map(int, values)), tf.int64, here))
-    elif kinds <= {float, np.float64}:
-      feature.float_list.value.extend(_numbers(values, tf.float32, here))
-    else:
-      feature.bytes_list.value.extend(_to_bytes(one, here) for one in values)
+    kinds = set(map(type, values))
+    field, dtype = (("int64_list", tf.int64) if kinds <= {bool, int} else
+                    ("float_list", tf.float32) if kinds <= {float, np.float64}
+                    else ("bytes_list", tf.string))
+    if dtype == tf.int64:
+      values = list(map(int, values))
+    if values:
+      getattr(feature, field).value.extend(
+          _flat(values, dtype, f"{where}: {name}"))
   return example.SerializeToString()
 
 
@@ -127,54 +137,38 @@ def array(value, dtype, where):
     raise codes.invalid(
         f"{where}: expected lists of one length at each depth. Received: "
         f"lists that differ below shape {list(values.shape)}.")
-  made = (tensor_protos.objects([_to_bytes(one, where) for one in flat])
-          if dtype == tf.string else _numbers(flat, dtype, where))
-  return made.reshape(values.shape)
+  return _flat(flat, dtype, where).reshape(values.shape)
 
 
-def _numbers(flat, dtype, where):
-  """[N] array of a list of numbers or booleans."""
-  allowed = ({int} if dtype.is_integer else {bool} if dtype == tf.bool else
-             _NUMBERS if dtype in (tf.float32, tf.float64) else set())
-  for wrong in set(map(type, flat)) - allowed:
+def _flat(values, dtype, where):
+  """[N] array of a list of strings, bytes, numbers or booleans."""
+  allowed = ({str, bytes} if dtype == tf.string else
+             {bool} if dtype == tf.bool else {int} if dtype.is_integer else
+             {int, float, np.float64} if dtype in (tf.float32, tf.float64)
+             else set())
+  for wrong in set(map(type, values)) - allowed:
     _expect(False, where, f"values of type {dtype.name}",
-            next(one for one in flat if type(one) is wrong))
+            next(one for one in values if type(one) is wrong))
   try:
-    if dtype.is_integer and flat and (
-        min(flat) < dtype.min or max(flat) > dtype.max):
+    if dtype == tf.string:
+      return np.array([one.encode("utf-8") if isinstance(one, str) else one
+                       for one in values], object)
+    if dtype.is_integer and values and (
+        min(values) < dtype.min or max(values) > dtype.max):
       raise OverflowError
     with np.errstate(over="ignore"):
-      made = np.array(flat, dtype.as_numpy_dtype)
-    if any(type(flat[index]) is not np.float64
+      made = np.array(values, dtype.as_numpy_dtype)
+    if any(type(values[index]) is not np.float64
            for index in np.flatnonzero(np.isinf(made))):
       raise OverflowError
     return made
+  except UnicodeEncodeError as error:
+    raise codes.invalid(
+        f"{where}: expected Unicode. Received: {error}.") from error
   except OverflowError as error:
     raise codes.invalid(
         f"{where}: expected values in the range of {dtype.name}, {dtype.min} "
         f"to {dtype.max}. Received: one outside of it.") from error
-
-
-def _to_bytes(value, where):
-  """Bytes of a string, as UTF-8, or of base64."""
-  try:
-    if isinstance(value, str):
-      return value.encode("utf-8")
-    _expect(isinstance(value, dict) and not _is_named(value), where,
-            'values of type string, or {"b64": base64}', value)
-    text = value["b64"]
-    if any(space in text for space in " \t\r\n"):  # Faster than a split.
-      text = "".join(text.split())
-    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-  except ValueError as error:
-    raise codes.invalid(f"{where}: expected Unicode, or base64 in b64. "
-                        f"Received: {error}.") from error
-
-
-def _is_named(value):
-  """Whether a value is an object, and not the bytes {"b64": ...}."""
-  return isinstance(value, dict) and not (
-      len(value) == 1 and isinstance(value.get("b64"), str))
 
 
 def _expect(is_so, where, expected, value):
@@ -204,13 +198,20 @@ def write_outputs(arrays, key):
       unnamed(dict(zip(values, row))) for row in zip(*values.values())]})
 
 
+def write_classes(outputs):
+  """JSON, as bytes, of the outputs of a classify signature."""
+  rows = zip(*(plain("", values)
+               for values in servables.classification(outputs)))
+  return dump({"results": [list(zip(*row)) for row in rows]})
+
+
 def plain(name, values):
   """An output's array as nested lists for JSON."""
   if values.dtype == object:
-    return tensor_protos.objects([
+    return np.array([
         {"b64": base64.b64encode(one).decode("ascii")}
         if name.endswith("_bytes") else one.decode("utf-8", "replace")
-        for one in values.ravel()]).reshape(values.shape).tolist()
+        for one in values.ravel()], object).reshape(values.shape).tolist()
   if values.dtype == np.float32:
     # By way of text: 0.2 is to be 0.2, not 0.20000000298.
     return values.astype("U32").astype(np.float64).tolist()

@@ -5,11 +5,11 @@ works with both. Source: TF Serving 2.15, servables/tensorflow/util.cc and
 util/prometheus_exporter.cc.
 """
 
+import asyncio
 import contextlib
 import threading
 import time
 
-from absl import logging
 import prometheus_client
 
 from kdwsd.serving.server import codes
@@ -30,7 +30,7 @@ class Metrics:
   Attributes:
     examples: counter of rows of successful calls.
     batch_rows, batch_run: histograms of one run: rows, microseconds.
-    calls_in_flight, versions_available: gauges.
+    versions_available: gauge.
   """
 
   def __init__(self, model_name, max_in_flight):
@@ -59,7 +59,7 @@ class Metrics:
     self.batch_run = new(
         "Histogram", "kdwsd_batch_run_microseconds",
         "Microseconds of one run of a signature.", buckets=_LATENCIES)
-    self.calls_in_flight = new(
+    self._in_flight = new(
         "Gauge", "kdwsd_calls_in_flight", "Requests in progress.")
     self.versions_available = new(
         "Gauge", "kdwsd_versions_available", "Versions that answer requests.")
@@ -77,19 +77,16 @@ class Metrics:
         raise codes.ServingError(
             codes.Code.UNAVAILABLE, f"Busy: {self._max_in_flight} calls in "
             "progress (--max_in_flight). Try again.")
-      self.calls_in_flight.inc()
-      yield
-    except Exception as error:
+      with self._in_flight.track_inprogress():
+        yield
+    except (Exception, asyncio.CancelledError) as error:
       # Under its name the error is deleted at the end; another name would make
       # a cycle that keeps the version in memory.
       error = codes.from_exception(error)
       code = error.code
-      if code == codes.Code.INTERNAL:
-        logging.error("A call of %s failed.", api, exc_info=True)
       raise error
     finally:
       if admitted:
-        self.calls_in_flight.dec()
         self._free.release()
       if model_name != self._model_name:  # Each name takes memory.
         model_name = "(other)"

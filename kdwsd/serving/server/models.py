@@ -13,7 +13,6 @@ import threading
 import weakref
 
 from absl import logging
-from tensorflow_serving.apis import get_model_metadata_pb2
 from tensorflow_serving.apis import get_model_status_pb2
 
 from kdwsd import errors
@@ -93,16 +92,6 @@ class Model:
              else f"Specific({spec.name}, {version})")
     raise codes.ServingError(
         codes.Code.NOT_FOUND, f"Servable not found for request: {asked}")
-
-  def metadata(self, spec):
-    """`GetModelMetadataResponse`; raises as `find`."""
-    loaded = self.find(spec)
-    response = get_model_metadata_pb2.GetModelMetadataResponse(
-        model_spec={"name": spec.name, "version": {"value": loaded.version}})
-    response.metadata["signature_def"].Pack(
-        get_model_metadata_pb2.SignatureDefMap(
-            signature_def=loaded.definitions))
-    return response
 
   def status(self, spec):
     """`GetModelStatusResponse`: one version, or all of them, newest first.

@@ -4,14 +4,13 @@ Source: TF Serving 2.15, the page "RESTful API", and model_servers/
 http_rest_api_handler.cc and http_rest_api_util.cc.
 """
 
+import asyncio
 from concurrent import futures
 import re
 import urllib.parse
 
-from absl import logging
 from google import protobuf
 from google.protobuf import json_format
-from tensorflow_serving.apis import get_model_metadata_pb2
 from tensorflow_serving.apis import model_pb2
 
 from kdwsd.serving.server import codes
@@ -43,76 +42,54 @@ class Rest:
     # One at a time, as JSON takes many times its length in memory.
     self._pool = futures.ThreadPoolExecutor(1, "json")
 
-  def answer(self, method, path, body, reply):
+  async def answer(self, method, path, body):
     """Answers ("GET", path, bytes); see `http_server.HttpServer`."""
-    try:
-      if path == METRICS_PATH and method == "GET":
-        reply(200, metrics_lib.CONTENT_TYPE, self._metrics.page())
-        return
-      if not path.lower().startswith("/v1/"):
-        raise codes.ServingError(
-            codes.Code.NOT_FOUND, "Expected a path of /v1/models/ or "
-            f"{METRICS_PATH}. Received: {path}.")
-      pattern = {"GET": _GET, "POST": _POST}.get(method)
-      match = pattern.fullmatch(path) if pattern else None
-      if not match:
-        raise codes.invalid(f"Malformed request: {method} {path}")
-      spec = _spec(match)
-      if method == "POST":
-        yield from self._infer(match["method"], spec, body, reply)
-      elif match["metadata"] == "metadata":
-        reply(200, JSON, self._metadata(spec))
-      else:
-        reply(200, JSON, _json(self._model.status(spec)))
-    except Exception as error:  # pylint: disable=broad-exception-caught
-      if not isinstance(error, codes.ServingError):
-        logging.exception("%s %s failed.", method, path)
-      error = codes.from_exception(error)
-      reply(error.http_status, JSON,
-            json_requests.dump({"error": error.message}))
+    if path == METRICS_PATH and method == "GET":
+      return metrics_lib.CONTENT_TYPE, self._metrics.page()
+    if not path.lower().startswith("/v1/"):
+      raise codes.ServingError(
+          codes.Code.NOT_FOUND, "Expected a path of /v1/models/ or "
+          f"{METRICS_PATH}. Received: {path}.")
+    pattern = {"GET": _GET, "POST": _POST}.get(method)
+    match = pattern.fullmatch(path) if pattern else None
+    if not match:
+      raise codes.invalid(f"Malformed request: {method} {path}")
+    spec = _spec(match)
+    if method == "POST":
+      return JSON, await self._infer(match["method"], spec, body)
+    if match["metadata"] != "metadata":
+      return JSON, _json(self._model.status(spec))
+    loaded = self._model.find(spec)
+    spec.version.value = loaded.version
+    # As TF Serving writes it: the map itself, not an `Any` of it.
+    return JSON, b'{"model_spec": %b, "metadata": {"signature_def": %b}}' % (
+        _json(spec), _json(loaded.definitions))
 
-  def _infer(self, method, spec, body, reply):
+  async def _infer(self, method, spec, body):
     with self._metrics.call(spec.name, method.capitalize(), "REST"):
       if len(body) > _LONG_BODY:
-        read = self._pool.submit(self._read, method, spec, body)
-        yield read
-        future, write = codes.result(read, 0)
+        future, write = await asyncio.get_running_loop().run_in_executor(
+            self._pool, self._read, method, spec, body)
       else:
         future, write = self._read(method, spec, body)
-      yield future
-      # Before the call is counted, which the client need not wait for.
-      reply(200, JSON, write(codes.result(future, 0)))
+      return write(await asyncio.wrap_future(future))
 
   def _read(self, method, spec, body):
     """Returns the future of the outputs, and the function that writes them."""
     document = json_requests.parse(body)
-    spec.signature_name = json_requests.signature_name(document)
+    name = json_requests.signature_name(document)
     if method == "predict":
-      signature = self._model.find(spec).signature(spec)
+      signature = self._model.find(spec).signature(name)
       inputs, key = json_requests.read_inputs(document, signature.inputs)
       return (self._batcher.submit(signature, inputs),
               lambda outputs: json_requests.write_outputs(outputs, key))
     if method == "classify":
       examples = json_requests.read_examples(document)
-      signature = self._model.find(spec).signature(spec, servables.CLASSIFY)
-      return self._batcher.submit(signature, {"inputs": examples}), _classes
+      signature = self._model.find(spec).signature(name, servables.CLASSIFY)
+      return (self._batcher.submit(signature, {"inputs": examples}),
+              json_requests.write_classes)
     raise codes.ServingError(
         codes.Code.UNIMPLEMENTED, f"{method} is not served here.")
-
-  def _metadata(self, spec):
-    response = self._model.metadata(spec)
-    # As TF Serving writes it: the map itself, not an `Any` of it.
-    signatures = get_model_metadata_pb2.SignatureDefMap()
-    response.metadata["signature_def"].Unpack(signatures)
-    return (b'{\n"model_spec": %b,\n"metadata": {"signature_def": %b}\n}\n'
-            % (_json(response.model_spec), _json(signatures)))
-
-
-def _classes(outputs):
-  """JSON of the outputs of a classify signature."""
-  rows = zip(*(json_requests.plain("", values)
-               for values in servables.classification(outputs)))
-  return json_requests.dump({"results": [list(zip(*row)) for row in rows]})
 
 
 def _spec(match):
@@ -122,10 +99,12 @@ def _spec(match):
   spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match["name"]))
   if match["label"]:
     spec.version_label = urllib.parse.unquote(match["label"])
-  if version := match["version"]:
-    if len(version) > 19 or int(version) >= 2 ** 63:
-      raise codes.invalid(f"Failed to convert version: {version} to numeric.")
-    spec.version.value = int(version)
+  try:
+    if match["version"]:
+      spec.version.value = int(match["version"])
+  except ValueError as error:
+    raise codes.invalid(
+        f"Failed to convert version: {match['version']} to numeric.") from error
   return spec
 
 

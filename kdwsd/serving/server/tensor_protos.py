@@ -27,15 +27,15 @@ def read(name, proto):
   """
   try:
     shape = [dim.size for dim in proto.tensor_shape.dim]
-    if proto.tensor_shape.unknown_rank or min(shape, default=0) < 0:
-      raise ValueError(f"shape {shape}, which is not fully known")
     dtype = tf.as_dtype(proto.dtype)
-    if math.prod(shape) * dtype.size > _MAX_BYTES:
-      raise ValueError(f"shape {shape}, more than {_MAX_BYTES} bytes")
+    if (proto.tensor_shape.unknown_rank or min(shape, default=0) < 0
+        or math.prod(shape) * dtype.size > _MAX_BYTES):
+      raise ValueError(
+          f"shape {shape}, not known or of more than {_MAX_BYTES} bytes")
     if dtype != tf.string:
       return tf.make_ndarray(proto)
     # make_ndarray would fill up missing strings.
-    return objects(proto.string_val).reshape(shape)
+    return np.array(list(proto.string_val), object).reshape(shape)
   except Exception as error:  # Of a dozen kinds.
     raise codes.invalid(
         f"Input {name}: expected a tensor whose values fit its type and "
@@ -44,14 +44,14 @@ def read(name, proto):
 
 def read_examples(proto):
   """[B] array of an `Input`'s serialized examples, the context in each."""
-  context, examples = b"", proto.example_list.examples
-  if proto.WhichOneof("kind") == "example_list_with_context":
-    context = proto.example_list_with_context.context.SerializeToString()
-    examples = proto.example_list_with_context.examples
+  with_context = proto.example_list_with_context  # Or empty.
+  examples = proto.example_list.examples or with_context.examples
   if not examples:
     raise codes.invalid("Input is empty.")
+  context = with_context.context.SerializeToString()
   # Serialized protos that are concatenated are merged.
-  return objects([context + one.SerializeToString() for one in examples])
+  return np.array(
+      [context + one.SerializeToString() for one in examples], object)
 
 
 def write(array, proto):
@@ -63,10 +63,3 @@ def write(array, proto):
   proto.dtype = dtype.as_datatype_enum
   proto.tensor_shape.CopyFrom(tf.TensorShape(array.shape).as_proto())
   getattr(proto, _FIELDS[dtype.name]).extend(array.ravel().tolist())
-
-
-def objects(values):
-  """[N] array of objects of a sequence."""
-  made = np.empty(len(values), object)
-  made[:] = values
-  return made

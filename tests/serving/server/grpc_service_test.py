@@ -127,7 +127,7 @@ def test_tells_status_and_metadata(client):
     ("INVALID_ARGUMENT", "expected a tensor", {
         "image_bytes": tensor_pb2.TensorProto(
             dtype=7, tensor_shape={"unknown_rank": True})}, {}),
-    ("INVALID_ARGUMENT", "image_bytes[1]: expected a JPEG or PNG.",
+    ("INVALID_ARGUMENT", "image_bytes[1]: expected a JPEG or PNG",
      {"image_bytes": [b"good", b"bad"]}, {}),
     ("RESOURCE_EXHAUSTED", "larger than max",
      {"image_bytes": [bytes(2 ** 16)]}, {}),

@@ -1,5 +1,6 @@
 """No client can hold the server up, whatever it sends or does not."""
 
+import asyncio
 from concurrent import futures
 import contextlib
 import gzip
@@ -11,6 +12,7 @@ import time
 import pytest
 
 from kdwsd import errors
+from kdwsd.serving.server import codes
 from kdwsd.serving.server import http_server
 from tests.serving.server import clients
 
@@ -19,15 +21,12 @@ from tests.serving.server import clients
 def _server(answer=None, **changes):
   """A server that answers with method, path and length of the body."""
   def describe(method, path, body):
-    return 200, "text/plain", f"{method} {path} {len(body)}".encode()
+    return "text/plain", f"{method} {path} {len(body)}".encode()
 
   pool = futures.ThreadPoolExecutor()
 
-  def answer_in_thread(*request):
-    *request, reply = request
-    answered = pool.submit(answer or describe, *request)
-    yield answered
-    reply(*answered.result())
+  async def answer_in_thread(*request):
+    return await asyncio.wrap_future(pool.submit(answer or describe, *request))
 
   server = http_server.HttpServer("127.0.0.1", 0, answer_in_thread, **{
       "max_connections": 8, "max_request_bytes": 1000, "read_seconds": 10.0,
@@ -118,7 +117,7 @@ def test_methods_are_the_answerers_affair(method):
 
 def test_bodies_may_be_compressed():
   whole = gzip.compress(b"a" * 1000)
-  with _server(lambda method, path, body: (200, "text/plain", body)) as server:
+  with _server(lambda method, path, body: ("text/plain", body)) as server:
     rest = clients.Rest(server.port)
     headers = {"Content-Encoding": "gzip"}
     assert rest("/x", whole, headers=headers) == (200, "a" * 1000)
@@ -208,7 +207,7 @@ def test_slow_clients_do_not_hinder_others_and_connections_are_bounded():
 
 def test_a_client_that_does_not_take_its_answer_is_left():
   big = bytes(50_000_000)
-  with _server(lambda *_: (200, "text/plain", big), max_connections=1,
+  with _server(lambda *_: ("text/plain", big), max_connections=1,
                read_seconds=0.3) as server:
     with socket.create_connection(("127.0.0.1", server.port), 10) as one:
       one.sendall(b"GET /x HTTP/1.1\r\n\r\n")
@@ -224,7 +223,7 @@ def test_a_client_that_leaves_before_its_answer_harms_nothing(caplog):
   def answer(*_):
     entered.set()
     release.wait(10)
-    return 200, "text/plain", b"done"
+    return "text/plain", b"done"
 
   with _server(answer, max_connections=1) as server:
     with socket.create_connection(("127.0.0.1", server.port), 10) as one:
@@ -240,28 +239,39 @@ def test_a_client_that_leaves_before_its_answer_harms_nothing(caplog):
               if record.levelname == "ERROR"]
 
 
-def test_an_answer_is_resumed_late_and_once(caplog):
-  late, resumed = futures.Future(), []
+def test_an_answer_that_takes_too_long_is_cancelled(caplog):
+  cancelled = []
 
-  def answer(method, path, body, reply):
+  async def answer(method, path, body):
     del method, path, body  # Unused.
-    yield late
-    resumed.append(late.done())
-    reply(504, "text/plain", b"late")
+    try:
+      await asyncio.sleep(60)
+    except asyncio.CancelledError:
+      cancelled.append(True)
+      raise codes.ServingError(codes.Code.DEADLINE_EXCEEDED, "late") from None
 
   server = http_server.HttpServer(
       "127.0.0.1", 0, answer, max_connections=1, max_request_bytes=1,
       read_seconds=10.0, answer_seconds=0.1)
   server.listen()
   rest = clients.Rest(server.port)
-  assert rest("/x") == (504, "late")
-  late.set_result(None)
-  assert rest("/x") == (504, "late")
+  for number in (1, 2):  # The connection is kept.
+    assert rest("/x") == (504, {"error": "late"})
+    assert len(cancelled) == number
   rest.close()
   server.close(5)
-  assert resumed == [False, True]
   assert not [record for record in caplog.records
               if record.levelname == "ERROR"]
+
+
+def test_an_error_of_any_kind_is_answered(caplog):
+  def answer(method, path, body):
+    raise KeyError("oops")
+
+  with _server(answer) as server:
+    assert clients.Rest(server.port)("/x") == (
+        500, {"error": "KeyError: 'oops'"})
+  assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
 def test_a_stop_answers_what_has_begun_and_ends_idle_connections():
@@ -270,7 +280,7 @@ def test_a_stop_answers_what_has_begun_and_ends_idle_connections():
   def answer(*_):
     entered.set()
     release.wait(10)
-    return 200, "text/plain", b"done"
+    return "text/plain", b"done"
 
   with _server(answer) as server:
     idle = socket.create_connection(("127.0.0.1", server.port), 10)
@@ -293,7 +303,7 @@ def test_a_stop_answers_what_has_begun_and_ends_idle_connections():
 
 def test_a_stop_waits_no_longer_than_told():
   release = threading.Event()
-  with _server(lambda *_: (release.wait(10), "", b"")) as server:
+  with _server(lambda *_: (release.wait(10) and "", b"")) as server:
     with socket.create_connection(("127.0.0.1", server.port), 10) as one:
       one.sendall(b"GET /x HTTP/1.1\r\n\r\n")
       time.sleep(0.2)

@@ -88,9 +88,9 @@ def test_a_plain_string_is_utf_8():
     ({"inputs": {"a": [1], "b": [[2 ** 31, 2]]}}, _TWO, "2147483647"),
     ({"instances": [1e39]}, _X, "in the range of float32"),
     ({"instances": [10 ** 400]}, _X, "in the range of float32"),
-    ({"instances": [{"b64": "a"}]}, _IMAGE, "expected Unicode, or base64"),
-    ({"instances": [{"b64": "a\u00e9=="}]}, _IMAGE, "Unicode, or base64"),
-    ({"instances": [{"b64": "!!!!"}]}, _IMAGE, "expected Unicode, or base64"),
+    ({"instances": [{"b64": "a"}]}, _IMAGE, "expected base64"),
+    ({"instances": [{"b64": "a\u00e9=="}]}, _IMAGE, "expected base64"),
+    ({"instances": [{"b64": "!!!!"}]}, _IMAGE, "expected base64"),
     ({"instances": [{"b64": 1}]}, _IMAGE, "keys equal to: image_bytes"),
     ({"inputs": [{"b64": "YQ==", "x": 1}]}, _IMAGE, "of type string"),
     ({"instances": [1]}, _IMAGE, "of type string"),
@@ -196,8 +196,13 @@ def test_the_name_of_a_signature_is_a_string():
 # --- Classify.
 
 
+def _read_examples(document):
+  return json_requests.read_examples(
+      json_requests.parse(json.dumps(document).encode()))
+
+
 def _example(document):
-  serialized = json_requests.read_examples(document)
+  serialized = _read_examples(document)
   return [tf.train.Example.FromString(one).features.feature
           for one in serialized]
 
@@ -234,7 +239,7 @@ def test_examples_have_features_of_every_kind_and_the_context():
 ])
 def test_what_is_wrong_in_examples_is_told(document, words):
   with pytest.raises(codes.ServingError) as caught:
-    json_requests.read_examples(document)
+    _read_examples(document)
   assert caught.value.code.name == "INVALID_ARGUMENT"
   assert words in caught.value.message
 

@@ -67,7 +67,7 @@ def test_the_newest_version_takes_over_and_the_old_one_goes(
   assert _states(model) == {10: "AVAILABLE", 9: "UNLOADING"}
   model.poll()
   assert _states(model)[9] == "UNLOADING"  # It has a user still.
-  assert held.signature(_spec())
+  assert held.signature("")
   del held
   model.poll()
   assert _states(model) == {10: "AVAILABLE", 9: "END"}
@@ -210,7 +210,7 @@ def test_paths_may_have_any_characters(exports, tmp_path, name):
   for path in (base, f"{base}/", tmp_path / "link"):
     model = _model(path)
     model.start()
-    answer = model.find(_spec()).signature(_spec()).run(
+    answer = model.find(_spec()).signature("").run(
         {"image_bytes": np.array([b"abc"], object)})
     np.testing.assert_allclose(
         answer["probabilities"], [fakes.probabilities(b"abc", 1)])

@@ -152,7 +152,7 @@ _GOOD = {"instances": [{"b64": ""}]}
     (404, "GET", f"{_MODEL}/versions/7", None, "version 7 of model student"),
     (400, "GET", f"{_MODEL}/labels/beta/metadata", None, "label: beta"),
     (404, "GET", "/v1/models/other/metadata", None, "Latest(other)"),
-    (400, "POST", f"{_MODEL}:predict", b"", "The document is empty"),
+    (400, "POST", f"{_MODEL}:predict", b"", "JSON Parse error"),
     (400, "POST", f"{_MODEL}:predict", b"instances = [1]", "JSON Parse error"),
     (400, "POST", "/v1/models/other:predict", b"{", "JSON Parse error"),
     (400, "POST", f"{_MODEL}:predict", {"instances": [1]},
@@ -183,7 +183,7 @@ _GOOD = {"instances": [{"b64": ""}]}
      "regress is not served"),
     (400, "POST", f"{_MODEL}:predict",
      {"instances": ["a", "b", "bad image", "bad"]},
-     "image_bytes[2]: expected a JPEG or PNG."),
+     "image_bytes[2]: expected a JPEG or PNG"),
     (413, "POST", f"{_MODEL}:predict", b" " * (2 ** 16 + 1),
      "Expected 65536 bytes at most"),
 ])

@@ -6,9 +6,11 @@ import threading
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
+from kdwsd import errors
+from kdwsd.serving import native_session
+from kdwsd.serving import warmup
 from kdwsd.serving.server import codes
 from kdwsd.serving.server import servables
 from tests.serving.server import fakes
@@ -25,8 +27,7 @@ def fixture_loaded(path):
 
 
 def _signature(loaded, name="", *method_name):
-  return loaded.signature(
-      model_pb2.ModelSpec(signature_name=name), *method_name)
+  return loaded.signature(name, *method_name)
 
 
 def test_signatures_are_those_of_the_export(loaded):
@@ -83,7 +84,7 @@ def test_a_classify_signature_is_asked_for_by_its_method(loaded):
 
 
 def _write_warm_up(path, logs):
-  file = os.path.join(path, servables.WARM_UP_FILE)
+  file = warmup.path(path)
   os.makedirs(os.path.dirname(file), exist_ok=True)
   with tf.io.TFRecordWriter(file) as writer:
     for log in logs:
@@ -112,9 +113,9 @@ def test_warm_up_requests_are_run_and_a_failing_one_fails_the_load(
   servables.load(path, 1, stopping)
   assert len(runs) == 2
   _write_warm_up(path, [fakes.warm_up_request(fakes.BAD)])
-  with pytest.raises(tf.errors.InvalidArgumentError, match="image_bytes.0."):
+  with pytest.raises(native_session.NativeError, match="image_bytes.0."):
     servables.load(path, 1, threading.Event())
-  monkeypatch.setattr(servables, "_MAX_WARM_UPS", 2)
+  monkeypatch.setattr(warmup, "MAX_REQUESTS", 2)
   _write_warm_up(path, [fakes.warm_up_request(b"abc")] * 3)
-  with pytest.raises(codes.ServingError, match="2 requests at most"):
+  with pytest.raises(errors.InputError, match="at most 2 requests"):
     servables.load(path, 1, threading.Event())
