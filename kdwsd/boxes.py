@@ -82,12 +82,15 @@ def pairwise_iou(first, second):
   Returns:
     [N, M] float, 0 where a union is empty.
   """
-  first = np.asarray(first).reshape(-1, 1, 4)                     # [N, 1, 4]
-  second = np.asarray(second).reshape(1, -1, 4)                   # [1, M, 4]
-  top_left = np.maximum(first[..., :2], second[..., :2])          # [N, M, 2]
-  bottom_right = np.minimum(first[..., 2:], second[..., 2:])      # [N, M, 2]
-  overlap = np.prod(np.maximum(bottom_right - top_left, 0), -1)   # [N, M]
-  union = area(first) + area(second) - overlap                    # [N, M]
+  first = np.asarray(first).reshape(-1, 4)
+  second = np.asarray(second).reshape(-1, 4)
+  # Edge by edge: several times faster than NumPy's product over an axis of 2.
+  ymin, xmin, ymax, xmax = first.T[:, :, None]                    # [N, 1]
+  others = second.T[:, None]                                      # [4, 1, M]
+  height = np.minimum(ymax, others[2]) - np.maximum(ymin, others[0])
+  width = np.minimum(xmax, others[3]) - np.maximum(xmin, others[1])
+  overlap = np.maximum(height, 0) * np.maximum(width, 0)          # [N, M]
+  union = area(first)[:, None] + area(second) - overlap           # [N, M]
   return np.where(union > 0, overlap / np.maximum(union, 1e-12), 0)
 
 

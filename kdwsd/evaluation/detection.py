@@ -51,15 +51,12 @@ def detect(boxes, proposal_scores, score_threshold=1e-3, nms_iou=0.4):
   above = scores > score_threshold                                # [N, C]
   used = np.flatnonzero(above.any(axis=1))                        # [M]
   boxes, scores, above = boxes[used], scores[used], above[used]
-  overlaps = box_ops.pairwise_iou(boxes, boxes) > nms_iou         # [M, M]
-  rows, class_ids = [np.zeros([0], np.int64)], [np.zeros([0], np.int32)]
-  for class_id in np.flatnonzero(above.any(axis=0)):
-    members = np.flatnonzero(above[:, class_id])
-    order = np.argsort(-scores[members, class_id], kind="stable")
-    kept = _suppress(overlaps, members[order])
-    rows.append(kept)
-    class_ids.append(np.full(len(kept), class_id, np.int32))
-  rows, class_ids = np.concatenate(rows), np.concatenate(class_ids)
+  near = _bit_sets(box_ops.pairwise_iou(boxes, boxes) > nms_iou)
+  class_ids, rows = np.nonzero(above.T)
+  order = np.lexsort((-scores[rows, class_ids], class_ids))
+  class_ids, rows = class_ids[order].astype(np.int32), rows[order]
+  kept = _suppress(near, class_ids, rows)
+  class_ids, rows = class_ids[kept], rows[kept]
   scores = scores[rows, class_ids]                                # [K]
   best_first = np.argsort(-scores, kind="stable")
   return Detections(boxes[rows][best_first], class_ids[best_first],
@@ -117,16 +114,33 @@ def curves(detections, images, num_classes, iou_threshold=0.5):
           for c in range(num_classes)]
 
 
-def _suppress(overlaps, order):
-  """Greedy NMS of candidates `order` [K], best first; returns those kept."""
-  overlaps = overlaps[np.ix_(order, order)]                       # [K, K]
-  gone = np.zeros(len(order), bool)
+def _bit_sets(matrix):
+  """The rows of [M, M] bool as M integers; column j is the bit of 2**j."""
+  packed = np.packbits(matrix, axis=1, bitorder="little")
+  return [int.from_bytes(row.tobytes(), "little") for row in packed]
+
+
+def _suppress(near, class_ids, rows):
+  """Greedy NMS of all classes, whose candidates follow one another.
+
+  Args:
+    near: M integers, the sets of boxes that each box suppresses.
+    class_ids: [K], ascending.
+    rows: [K] indices of boxes in [0, M), within a class best first.
+
+  Returns:
+    [L] indices of the candidates that are kept, ascending.
+  """
   kept = []
-  for index in range(len(order)):
-    if not gone[index]:
+  current = suppressed = None
+  for index, (class_id, row) in enumerate(
+      zip(class_ids.tolist(), rows.tolist())):
+    if class_id != current:
+      current, suppressed = class_id, 0
+    if not suppressed >> row & 1:
       kept.append(index)
-      gone |= overlaps[index]
-  return order[kept]
+      suppressed |= near[row]
+  return np.array(kept, np.int64)
 
 
 def _set_aside(truth):

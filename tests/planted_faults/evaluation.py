@@ -22,6 +22,8 @@ FAULTS = {
          "np.bincount(\n        truth.class_ids"),
         ("order = np.lexsort((-scores, class_ids))",
          "order = np.lexsort((scores, class_ids))"),
+        ("if class_id != current:", "if current is None:"),
+        ("suppressed |= near[row]", "suppressed = near[row]"),
     ],
     "kdwsd/evaluation/inference.py": [
         ('boxes = batches[0]["proposals"].numpy()',
