@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+import kdwsd  # noqa: F401  Chooses Keras 2, so before TensorFlow.
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 

@@ -78,7 +78,7 @@ def test_picture_has_the_box_in_its_colour_and_text_below():
   picture = answers.draw(told, _IMAGE, _CLASSES, answers.Choice())
   # 200 pixels wide is enlarged to 320: 160 rows of image, then the text.
   grey = np.all(picture == 90, axis=-1)
-  assert np.flatnonzero(grey.any(axis=0)).ptp() + 1 == 320
+  assert np.ptp(np.flatnonzero(grey.any(axis=0))) + 1 == 320
   coloured = np.all(picture == (238, 102, 119), axis=-1)
   rows, columns = np.nonzero(coloured)
   assert abs(rows.max() - (8 + 0.8 * 160)) <= 1
