@@ -5,7 +5,6 @@ does, in the same process.
 """
 
 import difflib
-import importlib.metadata
 import os
 import platform
 import re
@@ -14,6 +13,7 @@ import sys
 
 import kdwsd
 from kdwsd import invocation
+from kdwsd import legacy_keras
 
 # In the order of use.
 PROGRAMS = ("make-records", "show-records", "train", "evaluate", "report",
@@ -84,11 +84,9 @@ def _summary(program):
 
 
 def _version():
-  """Versions of what matters, none of which is imported for it."""
-  try:
-    tensorflow = importlib.metadata.version("tensorflow")
-  except importlib.metadata.PackageNotFoundError:
-    tensorflow = "missing"
+  found = legacy_keras.tensorflow_version()  # Does not import it.
+  lane = "classic" if (found or "").startswith("2.15.") else "modern"
+  tensorflow = f"{found} ({lane} lane)" if found else "not installed"
   return (f"kdwsd {kdwsd.__version__}, TensorFlow {tensorflow}, "
           f"Python {platform.python_version()}")
 

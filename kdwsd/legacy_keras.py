@@ -22,7 +22,7 @@ def use():
     ImportError: the variable says otherwise, tf_keras is not installed, or
       `tf.keras` has become Keras 3 already.
   """
-  version = _tensorflow_version()
+  version = tensorflow_version()
   if version is None or _numbers(version) < (2, 16):
     return
   value = os.environ.get(_VARIABLE) or "1"
@@ -53,7 +53,7 @@ def _redirect(tensorflow, folder):
   tensorflow.__path__.insert(0, os.path.join(folder, "api", "_v2"))
 
 
-def _tensorflow_version():
+def tensorflow_version():
   """Version of TensorFlow, which is not imported for it; None if not found."""
   if "tensorflow" in sys.modules:
     return getattr(sys.modules["tensorflow"], "__version__", None)

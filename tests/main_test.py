@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import pathlib
+import platform
 import subprocess
 import sys
 
@@ -58,9 +59,11 @@ def test_nothing_heavy_is_imported_to_answer(argument):
 def test_the_version_names_tensorflow_and_python():
   done = _run(*_COMMAND, "--version")
   tensorflow = importlib.metadata.version("tensorflow")
+  lane = "classic" if tensorflow.startswith("2.15.") else "modern"
   assert done.returncode == 0
-  assert done.stdout.startswith(
-      f"kdwsd {kdwsd.__version__}, TensorFlow {tensorflow}")
+  assert done.stdout == (
+      f"kdwsd {kdwsd.__version__}, TensorFlow {tensorflow} ({lane} lane), "
+      f"Python {platform.python_version()}\n")
 
 
 @pytest.mark.parametrize("arguments, message", [
