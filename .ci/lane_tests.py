@@ -1,6 +1,7 @@
 """Prints the test files whose result may differ between the two lanes.
 
-    make test LANE=modern TESTS="$(python3 .ci/lane_tests.py)"
+    .venv/bin/python .ci/lane_tests.py > runs/lane_tests.txt
+    make test LANE=modern TESTS=@runs/lane_tests.txt
 
 CI runs all tests in one lane and these in the other. A test file is among them
 if it, a module of tests/ that it imports, or a module that one of these imports

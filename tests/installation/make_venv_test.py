@@ -155,7 +155,8 @@ def test_an_interrupted_installation_is_completed(tmp_path):
   machine.has("uv-fails")
   machine.has("no-network")
   done = machine.make_venv(LANE="modern")
-  assert done.returncode != 0
+  assert done.returncode == 2
+  assert "Run make again to resume." in done.stderr
   machine.has("uv-fails", False)
   machine.has("no-network", False)
   machine.calls()
@@ -175,6 +176,20 @@ def test_an_environment_of_before_the_lanes_is_classic(tmp_path):
   done = machine.make_venv()
   assert done.stdout.startswith("lane classic: ")
   assert "creating it again" not in done.stdout
+  stamp.write_text("3014562313 9077\n", encoding="utf-8")
+  done = machine.make_venv(LANE="modern", VENV=".venv")
+  assert done.stdout.startswith("lane modern: ")
+  assert "creating it again" in done.stdout
+
+
+def test_an_environment_without_pip_is_made_again(tmp_path):
+  machine = _machine(tmp_path, "python3.11")
+  machine.make_venv()
+  (machine.project / ".venv" / ".kdwsd-installed").unlink()
+  machine.has("no-pip")
+  done = machine.make_venv()
+  assert done.stdout.startswith("lane classic: ")
+  assert "creating it again" in done.stdout
 
 
 def test_what_is_no_environment_is_left_alone(tmp_path):
@@ -243,6 +258,14 @@ def test_pip_installs_where_uv_cannot_be_had_or_fails(tmp_path):
   assert ".venv: uv failed; trying pip" in done.stdout
   assert [line for line in machine.calls() if line.startswith("python")
           and "--constraint .ci/constraints-classic.txt" in line]
+
+
+def test_pip_is_announced_where_uv_cannot_be_fetched(tmp_path):
+  machine = _machine(tmp_path, "python3.11", uv=False)
+  machine.has("no-network")
+  done = machine.make_venv()
+  assert "by pip as uv cannot be fetched" in done.stdout
+  assert done.returncode == 2
 
 
 def test_a_python_without_venv_is_named(tmp_path):
