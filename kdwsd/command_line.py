@@ -42,6 +42,7 @@ def run(main):
     logging.set_stderrthreshold(logging.INFO)
     logging.get_absl_handler().setFormatter(
         python_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.get_absl_logger().addFilter(_means_something)
     shipped.log_use()
     try:
       return main(argv)
@@ -56,6 +57,12 @@ def run(main):
     program.__doc__ = invocation.adapt(program.__doc__)
   shipped.find_flagfiles(flags.FLAGS)
   app.run(guarded, flags_parser=_parse)
+
+
+def _means_something(record):
+  """False for what TensorFlow notes of its own, such as how long it sharded."""
+  return not (record.levelno <= python_logging.INFO
+              and f"{os.sep}tensorflow{os.sep}" in record.pathname)
 
 
 def _survive_any_encoding():

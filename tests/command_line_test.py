@@ -36,6 +36,15 @@ def test_bad_input_is_one_line_and_status_2():
   assert done.stderr == "error: x.txt:3: expected a. Received: b\n"
 
 
+def test_notes_of_tensorflow_are_not_shown_its_warnings_are():
+  lines = "from absl import logging; logging.info('a'); logging.warning('b')"
+  done = _program("; ".join(
+      f"exec(compile({lines!r}, {path!r}, 'exec'))"
+      for path in ("/lib/tensorflow/saver.py", "/lib/kdwsd/tensorflow.py")))
+  assert [line.split()[-1] for line in done.stderr.splitlines()] == [
+      "b", "a", "b"]
+
+
 def test_a_mistake_of_ours_keeps_its_traceback():
   done = _program("[][0]")
   assert done.returncode == 1
