@@ -1,10 +1,13 @@
 """make-venv picks the lane, says why, and makes a complete environment."""
 
+import os
 import re
+import subprocess
 
 import pytest
 
 from tests.installation import fake_tools
+from tests.installation import loading
 
 
 def _machine(folder, *pythons, uv=True):
@@ -296,3 +299,24 @@ def test_the_index_of_pip_is_the_index_of_uv(tmp_path):
           and "--version" not in line]
   assert used
   assert all("INDEX=https://here" in line for line in used)
+
+
+@pytest.mark.parametrize("asked,venv", [
+    ([], ".venv"), (["LANE=modern"], ".venv-modern"),
+    (["LANE=classic"], ".venv-classic"), (["LANE=modern", "VENV=x"], "x")])
+def test_make_uses_the_environment_of_the_lane(asked, venv):
+  done = subprocess.run(
+      ["make", "--dry-run", "test", *asked], cwd=loading.ROOT, text=True,
+      capture_output=True, check=True, timeout=60,
+      env={"PATH": os.environ["PATH"]})
+  assert f'VENV="{venv}" ' in done.stdout
+  assert f"\n{venv}/bin/python -m pytest" in done.stdout
+
+
+def test_make_runs_the_tests_in_both_lanes():
+  done = subprocess.run(
+      ["make", "--dry-run", "test-lanes"], cwd=loading.ROOT, text=True,
+      capture_output=True, check=True, timeout=60,
+      env={"PATH": os.environ["PATH"]})
+  assert re.findall(r"^(\S+)/bin/python -m pytest", done.stdout, re.M) == [
+      ".venv-classic", ".venv-modern"]

@@ -1,0 +1,89 @@
+"""CI runs everything in one lane, and in the other what may differ."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from tests.installation import loading
+
+_MAKE = """#!/bin/sh
+echo "make $* ($VENV)" >> calls
+case "$*" in
+  venv) mkdir -p "$VENV"; echo "{lane} 1 2" > "$VENV/.kdwsd-installed" ;;
+  test*) [ ! -e fails ] ;;
+esac
+"""
+_OTHER = """#!/bin/sh
+echo "make-venv $LANE ($VENV) $PYTHON" >> calls
+mkdir -p "$VENV/bin"
+printf '#!/bin/sh\\necho tests/one_test.py\\n' > "$VENV/bin/python"
+chmod +x "$VENV/bin/python"
+exit {status}
+"""
+
+
+def _run(folder, lane="classic", status=0, **environment):
+  """Runs .ci/run with stand-ins.
+
+  Returns:
+    The finished process, and the calls of make and .ci/make-venv.
+  """
+  (folder / ".ci").mkdir(exist_ok=True)
+  shutil.copy(loading.ROOT / ".ci" / "run", folder / ".ci" / "run")
+  for name, text in [
+      (".ci/make-venv", _OTHER.format(status=status)),
+      (".ci/bazel", "#!/bin/sh\nexit 3\n"),
+      ("tools/make", _MAKE.format(lane=lane)),
+      ("tools/apt-get", "#!/bin/sh\nexit 1\n"),
+      (f"{environment.get('VENV', '.venv')}/bin/python", "#!/bin/sh\n"),
+  ]:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o755)
+  done = subprocess.run(
+      ["bash", str(folder / ".ci" / "run")], capture_output=True, text=True,
+      check=False, timeout=60,
+      env={"PATH": f"{folder / 'tools'}:/usr/bin:/bin", **environment})
+  return done, (folder / "calls").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("lane,other", [
+    ("classic", "modern"), ("modern", "classic")])
+def test_the_other_lane_runs_what_may_differ_and_the_demo(
+    tmp_path, lane, other):
+  done, calls = _run(tmp_path, lane, PYTHON="python3.11")
+  assert done.returncode == 0, done.stderr
+  there = f"LANE={other} VENV=.venv-{other} PYTHON="
+  assert calls == [
+      "make venv (.venv)",
+      f"make-venv {other} (.venv-{other}) ",
+      "make lint (.venv)",
+      "make test (.venv)",
+      "make demo FLAGFILE=flags/demo/quick.flags (.venv)",
+      f"make test TESTS=@runs/lane_tests.txt {there} (.venv)",
+      f"make demo FLAGFILE=flags/demo/quick.flags {there} (.venv)",
+  ]
+  assert (tmp_path / "runs" / "lane_tests.txt").read_text("utf-8") == (
+      "tests/one_test.py\n")
+
+
+def test_a_lane_without_a_python_is_skipped_and_said(tmp_path):
+  done, calls = _run(tmp_path, status=3)
+  assert done.returncode == 0, done.stderr
+  assert "skipped: no Python of the lane modern" in done.stdout
+  assert not [call for call in calls if "LANE=modern" in call]
+
+
+def test_a_lane_that_cannot_be_installed_is_an_error(tmp_path):
+  done, calls = _run(tmp_path, status=2)
+  assert done.returncode == 2
+  assert "make test (.venv)" not in calls
+
+
+def test_a_test_that_fails_is_an_error(tmp_path):
+  (tmp_path / "fails").touch()
+  done, _ = _run(tmp_path)
+  assert done.returncode != 0
+  assert "== done" not in done.stdout
