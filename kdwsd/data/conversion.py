@@ -11,7 +11,6 @@ from concurrent.futures import process
 import contextlib
 import glob
 import hashlib
-import json
 import logging
 import math
 import multiprocessing
@@ -90,10 +89,8 @@ def convert(source, *, output, split, proposal_settings, problems,
       "num_images": len(items), "images_and_labels": _digest(items),
       "proposals": _describe(proposal_settings), "num_shards": num_shards,
       "shuffle_seed": shuffle_seed, "max_pixels": max_pixels}
-  fingerprint = hashlib.sha256(
-      json.dumps(settings, sort_keys=True).encode("utf-8")).hexdigest()[:16]
   _check_neighbours(output, split, source.classes)
-  with progress_notes.Notes(output, split, settings, fingerprint) as notes:
+  with progress_notes.Notes(output, split, settings) as notes:
     edges = np.linspace(0, len(items), num_shards + 1).astype(int)
     shards = [items[a:b] for a, b in zip(edges[:-1], edges[1:])]
     _write_missing_shards(
@@ -109,7 +106,7 @@ def convert(source, *, output, split, proposal_settings, problems,
           source, split=split, counts=counts, num_shards=num_shards,
           proposal_settings=proposal_settings, skipped=len(skipped),
           skipped_list=skipped_list, shuffle_seed=shuffle_seed,
-          max_pixels=max_pixels, fingerprint=fingerprint,
+          max_pixels=max_pixels, fingerprint=notes.fingerprint,
           shard_bytes=[os.path.getsize(record_files.shard_path(
               output, split, i, num_shards)) for i in range(num_shards)])
       files.write_json(record_files.card_path(output, split), card)

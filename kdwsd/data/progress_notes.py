@@ -4,12 +4,18 @@ A folder `.SPLIT.progress` beside the shards holds the settings that decide
 their bytes (`settings.json`) and, for each finished shard, its counts. It is
 locked while a conversion runs; a process that dies leaves it unlocked. It is
 removed when the card is written.
+
+A finished split stays as it is when the same command runs with other versions
+of the libraries. An unfinished conversion must not go on with them, since all
+shards of a split shall be of one version.
 """
 
 import contextlib
 import fcntl
 import glob
+import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -22,20 +28,25 @@ from kdwsd.data import record_files
 _SHARD = r"-\d{5}-of-\d{5}\.tfrecord"
 
 
+def fingerprint(settings):
+  """Hash of the settings of a conversion, as its card holds it."""
+  return hashlib.sha256(
+      json.dumps(settings, sort_keys=True).encode("utf-8")).hexdigest()[:16]
+
+
 class Notes:
   """Progress of one conversion; a context manager."""
 
-  def __init__(self, output, split, settings, fingerprint):
+  def __init__(self, output, split, settings):
     """Names the conversion; nothing is written before the context is entered.
 
     Args:
       output: directory of the shards.
       split: name of the split.
       settings: dict of all that decides the bytes of the shards.
-      fingerprint: hash of `settings`, as a card holds it.
     """
     self.output, self.split = output, split
-    self.settings, self.fingerprint = settings, fingerprint
+    self.settings, self.fingerprint = settings, fingerprint(settings)
     self.folder = os.path.join(output, f".{split}.progress")
     self.card = None
     self._lock = None
@@ -69,7 +80,14 @@ class Notes:
     if os.path.exists(card_path):
       card = files.read_json(card_path)
       card = card if isinstance(card, dict) else {}
-      if card.get("fingerprint") != self.fingerprint:
+      if card.get("fingerprint") == fingerprint(
+          {**self.settings, "libraries": card.get("libraries")}):
+        if card["fingerprint"] != self.fingerprint:
+          logging.info("%s: converted with other libraries, %s; kept.",
+                       card_path, ", ".join(
+                           f"{name} {version}" for name, version in
+                           card["libraries"].items()))
+      else:
         differing = [key for key in ("tool_version", "libraries", "source",
                                      "classes", "num_shards", "shuffle_seed",
                                      "max_pixels")

@@ -238,6 +238,28 @@ class ConversionTest(tf.test.TestCase, parameterized.TestCase):
       self._convert(**arguments)
     self.assertEqual(_bytes(self.output), whole)
 
+  def test_other_libraries_keep_what_is_finished(self):
+    # As after an upgrade, or in an environment of another TensorFlow.
+    def other_versions():
+      return mock.patch.object(cards, "versions", lambda: {
+          **versions, "libraries": {**versions["libraries"], "opencv": "9"}})
+
+    versions = cards.versions()
+    with self._stop_at(3), self.assertRaises(RuntimeError):
+      self._convert()
+    half = _bytes(self.output)
+    with other_versions(), self.assertRaisesRegex(
+        errors.InputError, "unfinished.* other libraries; libraries was"):
+      self._convert()
+    self.assertEqual(_bytes(self.output), half)
+    card = self._convert()
+    whole = _bytes(self.output)
+    with other_versions():
+      self.assertEqual(self._convert(), card)
+      with self.assertRaisesRegex(errors.InputError, "shuffle_seed"):
+        self._convert(shuffle_seed=5)
+    self.assertEqual(_bytes(self.output), whole)
+
   def test_nothing_done_binds_nobody(self):
     with self._stop_at(1), self.assertRaises(RuntimeError):
       self._convert()
@@ -261,7 +283,7 @@ class ConversionTest(tf.test.TestCase, parameterized.TestCase):
       self._convert(source=source, split="test")
 
   def test_only_one_at_a_time(self):
-    with progress_notes.Notes(self.output, "train", {}, ""):
+    with progress_notes.Notes(self.output, "train", {}):
       with self.assertRaisesRegex(errors.InputError, "that is running"):
         self._convert()
       self._convert(split="test")
