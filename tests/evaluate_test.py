@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 import tensorflow as tf
@@ -14,6 +12,7 @@ from kdwsd.modeling import wsddn
 from kdwsd.training import config as config_lib
 from kdwsd.training import models
 from kdwsd.training import run_folder
+from tests import programs
 from tests.data import fake_records
 from tests.training import fake_config
 
@@ -36,9 +35,7 @@ def fixture_workdir(tmp_path_factory):
 
 
 def _evaluate(*arguments):
-  return subprocess.run(
-      [sys.executable, "-m", "kdwsd.evaluate", *arguments],
-      capture_output=True, text=True, timeout=300, check=False)
+  return programs.run("kdwsd.evaluate", *arguments)
 
 
 def test_measures_prints_and_writes(workdir):

@@ -15,6 +15,7 @@ from kdwsd.serving import signatures
 from kdwsd.training import config as config_lib
 from kdwsd.training import models
 from kdwsd.training import run_folder
+from tests import programs
 from tests.data import deep_images
 from tests.data import fake_records
 from tests.training import fake_config
@@ -53,10 +54,8 @@ def fixture_place(tmp_path_factory):
 
 
 def _predict(place, *arguments, text=None):
-  return subprocess.run(
-      [sys.executable, "-m", "kdwsd.predict", *arguments],
-      capture_output=True, text=True, timeout=300, check=False, input=text,
-      cwd=place, env={**os.environ, "PYTHONPATH": os.getcwd()})
+  return programs.run("kdwsd.predict", *arguments, text=text, cwd=place,
+                      environment={"PYTHONPATH": os.getcwd()})
 
 
 def test_a_run_names_the_classes_and_the_broken_file(place):

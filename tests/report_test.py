@@ -1,19 +1,16 @@
 """The binary, in processes of its own."""
 
 import os
-import subprocess
-import sys
 import tempfile
 
 from absl.testing import absltest
 
+from tests import programs
 from tests.training import fake_chain
 
 
 def _report(*arguments):
-  return subprocess.run(
-      [sys.executable, "-m", "kdwsd.report", *arguments],
-      capture_output=True, text=True, check=False, timeout=300)
+  return programs.run("kdwsd.report", *arguments)
 
 
 class ReportTest(absltest.TestCase):

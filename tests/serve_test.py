@@ -1,15 +1,13 @@
 """The binary, in a process of its own."""
 
-import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
 
+from tests import programs
 from tests.serving.server import clients
 from tests.serving.server import fakes
 
@@ -23,18 +21,14 @@ def fixture_base(tmp_path_factory):
 
 
 def _start(base, *flags):
-  return subprocess.Popen(
-      [sys.executable, "-m", "kdwsd.serve", f"--model_base_path={base}",
-       "--port=0", "--rest_api_port=0", *flags],
-      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-      env={**os.environ, "TF_NUM_INTRAOP_THREADS": "1",
-           "TF_NUM_INTEROP_THREADS": "1"})
+  return programs.Program(
+      "kdwsd.serve", f"--model_base_path={base}", "--port=0",
+      "--rest_api_port=0", *flags, environment={
+          "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"})
 
 
 def _fails(*flags):
-  done = subprocess.run(
-      [sys.executable, "-m", "kdwsd.serve", *flags], capture_output=True,
-      text=True, timeout=120, check=False)
+  done = programs.run("kdwsd.serve", *flags)
   assert "Traceback" not in done.stderr
   return done.returncode, done.stderr
 
@@ -87,7 +81,5 @@ def test_bad_flags_and_exports_are_told(base, tmp_path):
 
 
 def test_help_says_what_production_uses():
-  done = subprocess.run(
-      [sys.executable, "-m", "kdwsd.serve", "--helpshort"],
-      capture_output=True, text=True, timeout=60, check=False)
+  done = programs.run("kdwsd.serve", "--helpshort")
   assert "In production use TF Serving itself" in done.stdout

@@ -1,20 +1,17 @@
 """Tests of the binary that shows records."""
 
 import os
-import subprocess
-import sys
 import tempfile
 
 from absl.testing import absltest
 from PIL import Image
 
+from tests import programs
 from tests.data import fake_records
 
 
 def _show(*arguments):
-  return subprocess.run(
-      [sys.executable, "-m", "kdwsd.show_records", *arguments],
-      capture_output=True, text=True, check=False)
+  return programs.run("kdwsd.show_records", *arguments)
 
 
 class ShowRecordsTest(absltest.TestCase):
