@@ -31,7 +31,7 @@ def _package(tmp_path, monkeypatch):
   def run(*arguments):
     return subprocess.run(
         [sys.executable, "-m", *arguments], capture_output=True, text=True,
-        timeout=120, check=False,
+        timeout=600, check=False,
         env={**os.environ, "PYTHONPATH": str(share.parent.parent)})
 
   return run
