@@ -7,7 +7,6 @@ one thread, so a slow client costs a socket and no thread.
 """
 
 import asyncio
-import contextlib
 import http.client
 import json
 import socket
@@ -17,7 +16,6 @@ import zlib
 
 from tornado import httpserver
 from tornado import httputil
-from tornado import iostream
 
 from kdwsd import errors
 from kdwsd.serving.server import codes
@@ -97,11 +95,18 @@ class HttpServer(httpserver.HTTPServer):
 
   def handle_stream(self, stream, address):
     """Takes a connection, or refuses it."""
+    stream.set_nodelay(True)
     if len(self.connections) < self._max_connections:
-      stream.set_nodelay(True)
       super().handle_stream(stream, address)
-    else:
-      asyncio.ensure_future(_refuse_connection(stream))
+      return
+    content = _document(codes.ServingError(
+        codes.Code.UNAVAILABLE, "Too many connections (--max_connections)."))
+    stream.write((
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
+        "Content-Type: application/json\r\nConnection: close\r\n"
+        f"Content-Length: {len(content)}\r\n\r\n").encode() + content)
+    stream.read_until_close()  # To close with unread bytes would reset it.
+    asyncio.get_running_loop().call_later(_SWEEP_SECONDS, stream.close)
 
   def start_request(self, server_conn, request_conn):
     """Called before the headers of each request of a connection."""
@@ -212,19 +217,6 @@ class _Request(httputil.HTTPMessageDelegate):
         httputil.ResponseStartLine(
             "HTTP/1.1", status, http.client.responses.get(status, "Error")),
         headers, b"" if self._method == "HEAD" else content)
-
-
-async def _refuse_connection(stream):
-  content = _document(codes.ServingError(
-      codes.Code.UNAVAILABLE, "Too many connections (--max_connections)."))
-  with contextlib.suppress(iostream.StreamClosedError, asyncio.TimeoutError):
-    await stream.write((
-        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
-        "Content-Type: application/json\r\nConnection: close\r\n"
-        f"Content-Length: {len(content)}\r\n\r\n").encode() + content)
-    # To close with unread bytes would reset the connection.
-    await asyncio.wait_for(stream.read_until_close(), _SWEEP_SECONDS)
-  stream.close()
 
 
 def _document(error):

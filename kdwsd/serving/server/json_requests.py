@@ -63,36 +63,28 @@ def read_inputs(document, specs):
   Returns:
     ({name: array}, the key that held them: `ROW` or `COLUMN`).
   """
-  if (ROW in document) == (COLUMN in document):
-    raise codes.invalid(
-        f"JSON: expected one of the keys '{COLUMN}' and '{ROW}'. Received: "
-        f"{'both' if ROW in document else 'neither'}.")
-  key = ROW if ROW in document else COLUMN
-  columns = (_from_rows if key == ROW else _from_columns)(document[key], specs)
-  return {name: array(value, specs[name].dtype, f"{key}: input {name}")
-          for name, value in columns.items()}, key
-
-
-def _from_rows(rows, specs):
-  """{input: list of its value in each row}."""
-  _expect(isinstance(rows, list) and rows, f"'{ROW}'", "a list of rows", rows)
-  if len(specs) == 1 and dict not in set(map(type, rows)):
-    return {next(iter(specs)): rows}
-  keys = ",".join(sorted(specs))
-  for index, row in enumerate(rows):
-    _expect(isinstance(row, dict) and row.keys() == specs.keys(),
-            f"'{ROW}', {index}", f"an object with keys equal to: {keys}", row)
-  return {name: [row[name] for row in rows] for name in specs}
-
-
-def _from_columns(value, specs):
-  """{input: its value}; other keys are ignored, as by TF Serving."""
-  if len(specs) == 1 and not isinstance(value, dict):
-    return {next(iter(specs)): value}
-  _expect(isinstance(value, dict), f"'{COLUMN}'", "an object", value)
-  for name in specs:
-    _expect(name in value, f"'{COLUMN}'", f"the named input: {name}", value)
-  return {name: value[name] for name in specs}
+  keys = [key for key in (ROW, COLUMN) if key in document]
+  _expect(len(keys) == 1, "JSON", f"one key of '{COLUMN}' and '{ROW}'", keys)
+  key, value = keys[0], document[keys[0]]
+  if key == ROW:
+    _expect(isinstance(value, list) and value, f"'{ROW}'", "a list", value)
+  # The name of a single input may be left out.
+  if len(specs) == 1 and not any(
+      isinstance(one, dict) for one in (value if key == ROW else [value])):
+    columns = {next(iter(specs)): value}
+  elif key == ROW:
+    names = ",".join(sorted(specs))
+    for index, row in enumerate(value):
+      _expect(isinstance(row, dict) and row.keys() == specs.keys(), f"'{ROW}', "
+              f"{index}", f"an object with keys equal to: {names}", row)
+    columns = {name: [row[name] for row in value] for name in specs}
+  else:
+    for name in specs:  # Other keys are ignored, as by TF Serving.
+      _expect(isinstance(value, dict) and name in value, f"'{COLUMN}'",
+              f"an object with the named input: {name}", value)
+    columns = {name: value[name] for name in specs}
+  return {name: array(one, specs[name].dtype, f"{key}: input {name}")
+          for name, one in columns.items()}, key
 
 
 def read_examples(document):

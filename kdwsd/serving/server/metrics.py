@@ -29,7 +29,7 @@ class Metrics:
 
   Attributes:
     examples: counter of rows of successful calls.
-    batch_rows, batch_run: histograms of one run: rows, microseconds.
+    batch_rows: histogram of rows of one run.
     versions_available: gauge.
   """
 
@@ -56,9 +56,6 @@ class Metrics:
         "Rows of successful requests.", ["model"]).labels(model_name)
     self.batch_rows = new("Histogram", "kdwsd_batch_rows",
                           "Rows of one run of a signature.", buckets=_ROWS)
-    self.batch_run = new(
-        "Histogram", "kdwsd_batch_run_microseconds",
-        "Microseconds of one run of a signature.", buckets=_LATENCIES)
     self._in_flight = new(
         "Gauge", "kdwsd_calls_in_flight", "Requests in progress.")
     self.versions_available = new(

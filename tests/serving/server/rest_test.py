@@ -158,7 +158,7 @@ _GOOD = {"instances": [{"b64": ""}]}
     (400, "POST", f"{_MODEL}:predict", {"instances": [1]},
      "of type string"),
     (400, "POST", f"{_MODEL}:predict", {"inputs": {"image": [""]}},
-     "expected the named input: image_bytes"),
+     "object with the named input: image_bytes"),
     (400, "POST", f"{_MODEL}:predict", {"inputs": [[""]]},
      "string of shape (None,). Received: string of shape (1, 1)"),
     (400, "POST", f"{_MODEL}:predict",
