@@ -43,16 +43,20 @@ class LocalServer:
         max_request_rows=options.max_request_rows,
         batch_timeout_micros=options.batch_timeout_micros,
         num_threads=options.num_batch_threads, metrics=metrics)
-    self._grpc, self.grpc_port = grpc_service.make_server(
-        self.model, self._batcher, metrics, f"{host}:{options.port}",
-        pool=self._pool, max_rpcs=4 * threads, timeout_seconds=timeout,
-        max_request_bytes=options.max_request_bytes)
-    self._http = http_server.HttpServer(
-        options.host, options.rest_api_port,
-        rest.Rest(self.model, self._batcher, metrics).answer,
-        max_connections=options.max_connections,
-        max_request_bytes=options.max_request_bytes,
-        read_seconds=options.read_seconds, answer_seconds=timeout)
+    try:
+      self._grpc, self.grpc_port = grpc_service.make_server(
+          self.model, self._batcher, metrics, f"{host}:{options.port}",
+          pool=self._pool, max_rpcs=4 * threads, timeout_seconds=timeout,
+          max_request_bytes=options.max_request_bytes)
+      self._http = http_server.HttpServer(
+          options.host, options.rest_api_port,
+          rest.Rest(self.model, self._batcher, metrics).answer,
+          max_connections=options.max_connections,
+          max_request_bytes=options.max_request_bytes,
+          read_seconds=options.read_seconds, answer_seconds=timeout)
+    except Exception:
+      self._batcher.stop()
+      raise
     self.rest_port = self._http.port
 
   def start(self):
