@@ -20,8 +20,10 @@ PACKAGES = frozenset({
     "tensorflow_datasets", "tensorflow_metadata", "tensorflow_serving",
     "tf_keras"})
 _FOLDERS = ("benchmarks", "export", "kdwsd", "tests")
-# Such as the name after -m on a command line.
-_MODULE = re.compile(rf"\b(?:{'|'.join(_FOLDERS)})(?:\.\w+)+")
+# In strings: a name after -m, a program's text, an argument of importlib.
+_IN_STRINGS = re.compile(
+    rf"\b(?:{'|'.join(_FOLDERS)})(?:\.\w+)+|(?<=\bimport )[\w.]+"
+    rf"|\A(?:{'|'.join(sorted(PACKAGES))})(?:\.\w+)*\Z")
 
 
 def _names(path):
@@ -32,7 +34,7 @@ def _names(path):
     elif isinstance(node, ast.ImportFrom):
       yield from (f"{node.module}.{alias.name}" for alias in node.names)
     elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-      yield from _MODULE.findall(node.value)
+      yield from _IN_STRINGS.findall(node.value)
 
 
 class _Project:

@@ -27,6 +27,9 @@ def _project(folder, files):
     ("from tests import support", True),
     ("RUN = ['python', '-m', 'kdwsd.data.records']", True),
     ("RUN = 'kdwsd.data.none'", False),
+    ("CODE = 'import sys; import cv2'", True),
+    ("NAMES = ['sys', 'tensorflow.compat.v2']", True),
+    ("WORDS = 'as tensorflow does'", False),
 ])
 def test_a_test_is_found_by_what_it_and_its_modules_import(
     tmp_path, text, found):
