@@ -110,8 +110,8 @@ def _requirements():
 def _description():
   """README.md without picture and links to pages that PyPI does not have."""
   readme = pathlib.Path(__file__).with_name("README.md")
-  text = re.sub(r"^!\[.*\n", "", readme.read_text(encoding="utf-8"),
-                flags=re.MULTILINE)
+  text = re.sub(r"^!\[.*\n\n\*[^*]*\*\n\n", "",  # With its caption.
+                readme.read_text(encoding="utf-8"), flags=re.MULTILINE)
   return re.sub(r"\[([^]]*)\]\((?!https?:)[^)]*\)", r"\1", text)
 
 

@@ -104,7 +104,9 @@ def test_the_description_on_pypi_has_no_dead_links():
   links = re.findall(r"\]\(([^)]*)\)", text)
   assert links and all(link.startswith("https://") for link in links)
   assert "docs/data.md" in text  # Named, as `kdwsd docs` has it.
-  assert "![" not in text
+  assert "![" not in text and "!Test" not in text
+  assert "*From" not in text  # The picture's caption.
+  assert "\n## Two commands\n" in text
 
 
 def _run(*command, cwd, status=0):
