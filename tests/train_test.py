@@ -1,4 +1,4 @@
-"""Whole runs of kdwsd.train, each a process of its own, as users start them."""
+"""Whole runs of kdwsd.train, each a process of its own."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import pathlib
 import re
 import signal
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -34,8 +35,13 @@ def fixture_data(tmp_path_factory):
 
 @pytest.fixture(scope="module", name="undisturbed")
 def fixture_undisturbed(data, tmp_path_factory):
+  # As users start it: what other runs end with must be the same.
   workdir = str(tmp_path_factory.mktemp("undisturbed"))
-  done = _finish(_start(data, workdir))
+  flags = {"data": data, "workdir": workdir, **_FLAGS}
+  done = subprocess.run(
+      [sys.executable, "-m", "kdwsd.train",
+       *(f"--{name}={value}" for name, value in flags.items())],
+      capture_output=True, text=True, timeout=600, check=False)
   assert done.returncode == 0, done.stderr
   return workdir
 

@@ -1,14 +1,12 @@
-"""Runs of kdwsd.train as processes of their own, as users start them."""
+"""Runs of kdwsd.train as processes of their own."""
 
-import os
-import subprocess
-import sys
 import time
 
 import numpy as np
 import tensorflow as tf
 
 from kdwsd.training import run_folder
+from tests import programs
 from tests.data import fake_records
 
 
@@ -28,13 +26,11 @@ def start(flags, environment=None):
     environment: dict of variables beside those of this process.
 
   Returns:
-    `subprocess.Popen` with text pipes.
+    `programs.Program`.
   """
-  return subprocess.Popen(
-      [sys.executable, "-m", "kdwsd.train",
-       *(f"--{name}={value}" for name, value in flags.items())],
-      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-      env={**os.environ, **(environment or {})})
+  return programs.Program(
+      "kdwsd.train", *(f"--{name}={value}" for name, value in flags.items()),
+      environment=environment)
 
 
 def wait_for_step(processes, workdir, step, seconds):
