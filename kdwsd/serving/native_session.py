@@ -30,11 +30,8 @@ import numpy as np
 from kdwsd import literal_paths
 from kdwsd.serving import meta_graph
 
+_UNIMPLEMENTED = 12  # of tensorflow/c/tf_status.h
 _STRING = 7
-# Numbers of tensorflow/core/framework/types.proto.
-_TYPES = {1: np.float32, 2: np.float64, 3: np.int32, 4: np.uint8, 5: np.int16,
-          6: np.int8, 9: np.int64, 10: np.bool_, 17: np.uint16, 19: np.float16,
-          22: np.uint32, 23: np.uint64}
 _STRING_SIZE = 24  # bytes of a TF_TString
 
 _SERVE = (
@@ -54,6 +51,21 @@ class NativeError(RuntimeError):
 
   def __reduce__(self):
     return NativeError, (str(self), self.code)
+
+
+class _Types(dict):
+  """Types by their numbers in tensorflow/core/framework/types.proto."""
+
+  def __missing__(self, kind):
+    raise NativeError(
+        "expected tensors of strings, booleans, integers and floats. Received: "
+        f"DataType {kind}.", _UNIMPLEMENTED)
+
+
+_TYPES = _Types({
+    1: np.float32, 2: np.float64, 3: np.int32, 4: np.uint8, 5: np.int16,
+    6: np.int8, 9: np.int64, 10: np.bool_, 17: np.uint16, 19: np.float16,
+    22: np.uint32, 23: np.uint64})
 
 
 class Session:
@@ -95,6 +107,7 @@ class Session:
           for ends in (signature.inputs, signature.outputs)
           for name, _ in ends.values()}
       self.close = weakref.finalize(self, owned.pop_all().close)
+      self.close.atexit = False  # A thread may still run it.
 
   def __enter__(self):
     return self

@@ -176,6 +176,39 @@ def test_strings_of_every_size_go_in_and_out(tmp_path):
     assert session.run("echo", {"text": b"y"})["same"].shape == ()
 
 
+@pytest.mark.parametrize("dtype", [
+    tf.float16, tf.float64, tf.int16, tf.uint16, tf.uint32, tf.uint64])
+def test_numbers_of_every_size_go_in_and_out(dtype, tmp_path):
+  echo = tf.function(lambda x: {"same": tf.reverse(x, [0])},
+                     input_signature=[tf.TensorSpec([None], dtype, "x")])
+  tf.saved_model.save(tf.Module(), str(tmp_path), signatures={
+      "echo": echo.get_concrete_function()})
+  with native_session.Session(str(tmp_path)) as session:
+    answer = session.run("echo", {"x": [1, 2]})["same"]
+  assert answer.dtype == dtype.as_numpy_dtype
+  assert answer.tolist() == [2, 1]
+
+
+def test_types_that_numpy_lacks_are_refused(tmp_path):
+  cast = tf.function(lambda x: {"small": tf.cast(x, tf.bfloat16)},
+                     input_signature=[tf.TensorSpec([], tf.float32, "x")])
+  tf.saved_model.save(tf.Module(), str(tmp_path), signatures={
+      "cast": cast.get_concrete_function()})
+  with native_session.Session(str(tmp_path)) as session:
+    with pytest.raises(native_session.NativeError,
+                       match="DataType 14") as error:
+      session.run("cast", {"x": 1})
+  assert error.value.code == 12
+
+
+def test_a_session_ends_with_its_last_reference(student):
+  session = native_session.Session(student[1])
+  close = session.close
+  assert close.alive
+  del session
+  assert not close.alive
+
+
 def test_threads_share_a_session(student):
   servable, _, session = student
   contents = [fakes.jpeg(seed=seed) for seed in range(8)]

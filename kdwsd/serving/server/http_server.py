@@ -86,8 +86,8 @@ class HttpServer(httpserver.HTTPServer):
     self.add_socket(self._socket)
     while not self._end or (self.connections and time.monotonic() < self._end):
       await asyncio.sleep(_SWEEP_SECONDS)
-      for request in list(self.connections.values()):
-        request.check_deadline()
+      for request in self.connections.values():
+        asyncio.get_running_loop().call_soon(request.check_deadline)
       if self._end:
         self.stopping = True
         self.stop()

@@ -122,7 +122,8 @@ def array(value, dtype, where):
 
   Strings become bytes, in an array of objects. `where` starts error messages.
   """
-  # Lists stay lists where depth or length differs, and below 32 dimensions.
+  # Lists stay lists where depth or length differs, and below NumPy's most
+  # dimensions, 32 or 64.
   values = np.array(value, object)
   flat = values.ravel().tolist()
   if list in set(map(type, flat)):
