@@ -207,6 +207,16 @@ def test_what_is_no_environment_is_left_alone(tmp_path):
   assert "setup.py: expected a Python environment" in done.stderr
 
 
+def test_an_empty_folder_or_a_dangling_link_may_be_replaced(tmp_path):
+  machine = _machine(tmp_path, "python3.11")
+  (machine.project / "empty").mkdir()
+  (machine.project / "link").symlink_to(tmp_path / "none")
+  for venv in ("empty", "link"):
+    done = machine.make_venv(VENV=venv)
+    assert done.returncode == 0, done.stderr
+    assert (machine.project / venv / "pyvenv.cfg").exists()
+
+
 @pytest.mark.parametrize("fault", [None, "no-pip"])
 def test_uv_is_fetched_for_the_time_it_is_needed(tmp_path, fault):
   machine = _machine(tmp_path, "python3.11", uv=False)
