@@ -187,7 +187,8 @@ class _Feature:
 def _feature(library, features, label_feature, folder):
   """Chooses the features to read."""
   kinds = library.features
-  top = dict(features.items()) if isinstance(
+  # Sorted, as protobuf returns the names in any order.
+  top = dict(sorted(features.items())) if isinstance(
       features, kinds.FeaturesDict) else {}
   images = [key for key, one in top.items() if isinstance(one, kinds.Image)
             and np.dtype(one.np_dtype) in (np.uint8, np.uint16)]
