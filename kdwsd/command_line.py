@@ -42,7 +42,8 @@ def run(main):
     logging.set_stderrthreshold(logging.INFO)
     logging.get_absl_handler().setFormatter(
         python_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    logging.get_absl_logger().addFilter(_means_something)
+    # Of the handler, which gets what is logged by any name.
+    logging.get_absl_handler().addFilter(_means_something)
     shipped.log_use()
     try:
       return main(argv)
@@ -60,7 +61,7 @@ def run(main):
 
 
 def _means_something(record):
-  """False for what TensorFlow notes of its own, such as how long it sharded."""
+  """False for what TensorFlow notes of its own, such as what it has saved."""
   return not (record.levelno <= python_logging.INFO
               and f"{os.sep}tensorflow{os.sep}" in record.pathname)
 

@@ -36,8 +36,10 @@ def test_bad_input_is_one_line_and_status_2():
   assert done.stderr == "error: x.txt:3: expected a. Received: b\n"
 
 
-def test_notes_of_tensorflow_are_not_shown_its_warnings_are():
-  lines = "from absl import logging; logging.info('a'); logging.warning('b')"
+@pytest.mark.parametrize("logger", ["absl", "tensorflow"])
+def test_notes_of_tensorflow_are_not_shown_its_warnings_are(logger):
+  lines = (f"import logging; logger = logging.getLogger({logger!r}); "
+           "logger.info('a'); logger.warning('b')")
   done = _program("; ".join(
       f"exec(compile({lines!r}, {path!r}, 'exec'))"
       for path in ("/lib/tensorflow/saver.py", "/lib/kdwsd/tensorflow.py")))

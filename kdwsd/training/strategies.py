@@ -91,9 +91,6 @@ def _check_cluster(name):
 
 def _join(cluster):
   """Waits for all workers and makes their strategy."""
-  # TensorFlow logs each collective that it traces.
-  tf.get_logger().addFilter(lambda record: not (
-      record.levelname == "INFO" and "distribute" in record.pathname))
   workers.wait_for_others(cluster)
   # If a worker dies here, TensorFlow waits for an hour and holds the GIL, so
   # that no Python thread can stop it.
