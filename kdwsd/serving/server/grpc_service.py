@@ -55,7 +55,7 @@ class _Service(prediction_service_pb2_grpc.PredictionServiceServicer,
   def Predict(self, request, context):
     response = predict_pb2.PredictResponse()
     with self._call(request, context, "Predict"):
-      outputs = self._run(request, context, response, lambda: {
+      outputs = self._run(request, context, response, {
           name: tensor_protos.read(name, proto)
           for name, proto in request.inputs.items()})
       names = request.output_filter or sorted(outputs)
@@ -70,10 +70,9 @@ class _Service(prediction_service_pb2_grpc.PredictionServiceServicer,
   def Classify(self, request, context):
     response = classification_pb2.ClassificationResponse()
     with self._call(request, context, "Classify"):
+      inputs = {"inputs": tensor_protos.read_examples(request.input)}
       outputs = self._run(
-          request, context, response,
-          lambda: {"inputs": tensor_protos.read_examples(request.input)},
-          servables.CLASSIFY)
+          request, context, response, inputs, servables.CLASSIFY)
       for row in zip(*servables.classification(outputs)):
         response.result.classifications.add(classes=[
             {"label": label.decode("utf-8", "replace"), "score": score}
@@ -115,7 +114,7 @@ class _Service(prediction_service_pb2_grpc.PredictionServiceServicer,
     except codes.ServingError as error:
       context.abort(error.code, error.message)
 
-  def _run(self, request, context, response, read, method_name=None):
+  def _run(self, request, context, response, inputs, method_name=None):
     """Returns the outputs; fills in the response's `model_spec`."""
     spec = request.model_spec
     signature = self._model.find(spec).signature(
@@ -124,7 +123,7 @@ class _Service(prediction_service_pb2_grpc.PredictionServiceServicer,
     response.model_spec.version.value = signature.version
     response.model_spec.signature_name = signature.name
     left = context.time_remaining()
-    future = self._batcher.submit(signature, read())
+    future = self._batcher.submit(signature, inputs)
     try:
       return future.result(
           self._timeout if left is None else min(left, self._timeout))
