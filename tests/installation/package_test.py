@@ -12,6 +12,8 @@ import sysconfig
 import tarfile
 import zipfile
 
+import numpy as np
+import PIL.Image
 import pytest
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -160,45 +162,77 @@ def test_what_is_built_contains_what_setup_lists(built):
       _sdist_files() | {"LICENSE", "PKG-INFO", "setup.cfg"})
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz", "source"])
-def test_what_is_installed_trains_exports_and_serves_alone(built, kind):
+def _install(built, kind, here):
+  """Installs a package without its dependencies; returns its command."""
   folder, python = built
   package, = folder.glob(kind)
-  here = folder / f"here {kind.strip('*.')}"
-  here.mkdir()
-  install = ["-m", "pip", "install", "--quiet", "--no-deps",
-             "--no-build-isolation", "--force-reinstall"]
-  _run(python, *install, *["--editable"] * (kind == "source"), package,
-       cwd=here)
-  command = python.with_name("kdwsd")
+  _run(python, "-m", "pip", "install", "--quiet", "--no-deps",
+       "--no-build-isolation", "--force-reinstall",
+       *["--editable"] * (kind == "source"), package, cwd=here)
   used = _run(python, "-c", "import kdwsd; print(kdwsd.__file__)", cwd=here)
   assert str(folder) in used
-  assert "make-records" in _run(command, "--help", cwd=here)
+  return python.with_name("kdwsd")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz", "source"])
+def test_recipes_and_kit_are_found_however_it_is_installed(
+    built, kind, tmp_path):
+  command = _install(built, kind, tmp_path)
+  assert "make-records" in _run(command, "--help", cwd=tmp_path)
   _run(command, "train", "--flagfile=flags/demo/quick.flags",
-       "--train_steps=2", "--warmup_steps=0", "--steps_per_loop=1",
-       "--checkpoint_interval=2", cwd=here)
-  report = (here / "runs/demo_quick/report.html").read_text(encoding="utf-8")
-  assert "kdwsd report runs/demo_quick" in report
+       "--only_check_args", cwd=tmp_path)
+  for program, folder in zip(("docs", "serving-kit", "recipes"), _SHARED):
+    _run(command, program, "--copy", cwd=tmp_path)
+    copied = {path.relative_to(tmp_path).as_posix()
+              for path in (tmp_path / folder).rglob("*") if path.is_file()}
+    assert copied == _tracked(folder)
+
+
+# Two steps of each stage, on pictures of one object each.
+_TRAINING = (
+    "--stage=all --recipe=flags/vocmini --data=records --train_split=all "
+    "--eval_split=all --workdir=run --backbone=small --backbone_weights=none "
+    "--fc_units=8 --train_steps=2 --steps_per_loop=1 --checkpoint_interval=2 "
+    "--eval_interval=0 --warmup_steps=0 --global_batch_size=2 "
+    "--num_proposals=8 --train_sizes=64 --eval_size=64 --student_size=64"
+).split()
+
+
+@pytest.mark.slow
+def test_a_wheel_converts_trains_exports_and_serves_alone(built, tmp_path):
+  command = _install(built, "*.whl", tmp_path)
+  rows = ["path,labels"]
+  for index in range(4):
+    image = np.full([96, 128, 3], 120, np.uint8)
+    image[20:70, 30 + 10 * index:80] = (200, 60, 40 * index)
+    PIL.Image.fromarray(image).save(tmp_path / f"{index}.png")
+    rows.append(f"{index}.png,{'cat' if index % 2 else 'dog'}")
+  (tmp_path / "all.csv").write_text("\n".join(rows), encoding="utf-8")
+  converted = _run(command, "make-records", "--format=csv", "--input=all.csv",
+                   "--output=records", "--split=all", "--workers=1",
+                   cwd=tmp_path)
+  assert "kdwsd show-records --data=records --split=all" in converted
+  _run(command, "train", *_TRAINING, cwd=tmp_path)
+  report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+  assert "kdwsd report run" in report
   assert "python -m kdwsd" not in report
-  _run(command, "export", "--workdir=runs/demo_quick/kd_prediction",
-       "--output=models/student", cwd=here)
-  picture = next((here / "runs/demo_quick/scenes").rglob("*.jpg"))
-  predicted = _run(command, "predict", "--model=models/student", picture,
-                   cwd=here)
-  assert str(picture) in predicted
-  _run(command, "serving-kit", "--copy", cwd=here)
+  _run(command, "export", "--workdir=run/kd_prediction",
+       "--output=models/student", cwd=tmp_path)
+  predicted = _run(command, "predict", "--model=models/student", "0.png",
+                   cwd=tmp_path)
+  assert "cat" in predicted and "dog" in predicted
+  _run(command, "serving-kit", "--copy", cwd=tmp_path)
   server = subprocess.Popen(
       [command, "serve", "--model_base_path=models/student", "--port=0",
-       "--rest_api_port=0"], cwd=here, stdout=subprocess.PIPE, text=True)
+       "--rest_api_port=0"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
   try:
-    line = server.stdout.readline()
-    host = re.search(r"REST (http://[^/]+)/", line)[1]
-    answer = json.loads(_run(
-        python, "export/client.py", f"--url={host}", picture, cwd=here))
-    assert answer["image"] == str(picture)
+    url = re.search("REST (http://[^/]+)/", server.stdout.readline())[1]
+    answer = json.loads(_run(sys.executable, "export/client.py",
+                             f"--url={url}", "0.png", cwd=tmp_path))
+    assert {one["class"] for one in answer["predictions"]} == {"cat", "dog"}
     server.send_signal(signal.SIGTERM)
-    assert server.wait(60) == 0
+    assert server.wait(120) == 0
   finally:
     server.kill()
     server.stdout.close()
