@@ -61,7 +61,7 @@ def test_serves_until_told_and_answers_what_has_begun(base, number):
       process.send_signal(number)
       asking.join()
       assert answers[0][0] == 200
-      assert process.wait(30) == 0
+      assert process.wait(300) == 0
       log = process.stderr.read()
     finally:
       process.kill()

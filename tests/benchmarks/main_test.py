@@ -1,6 +1,6 @@
 """The benchmark measures what it says.
 
-In processes of its own: its flags have names that other programs use too.
+It runs in processes of its own: its flags have names that other programs use.
 """
 
 import json
@@ -9,8 +9,12 @@ import pathlib
 import subprocess
 import sys
 import textwrap
+import types
 
+import numpy as np
 import pytest
+
+from benchmarks import step_rates
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
@@ -26,23 +30,17 @@ def _run(*arguments):
 def test_flop_of_a_step_by_hand():
   # A convolution 3 x 3, 2 -> 5, at 4 x 4; a pooling; one 1 x 1, 5 -> 1, at
   # 2 x 2; fully connected 4 -> 6, 6 -> 6, and twice 6 -> 3 on 7 proposals.
-  out = _run("-c", textwrap.dedent("""
-      import types
-      import numpy as np
-      from benchmarks import step_rates
-      def layer(*shape):
-        return types.SimpleNamespace(weights=[1], kernel=np.zeros(shape))
-      pool = types.SimpleNamespace(weights=[])
-      model = types.SimpleNamespace(
-          backbone=types.SimpleNamespace(
-              stages=[[layer(3, 3, 2, 5)], [pool, layer(1, 1, 5, 1)]]),
-          fc6=layer(4, 6), fc7=layer(6, 6), fc8_c=layer(6, 3),
-          fc8_d=layer(6, 3))
-      print(step_rates.step_flops(model, 4, 7))
-      """))
+  def layer(*shape):
+    return types.SimpleNamespace(weights=[1], kernel=np.zeros(shape))
+
+  pool = types.SimpleNamespace(weights=[])
+  model = types.SimpleNamespace(
+      backbone=types.SimpleNamespace(
+          stages=[[layer(3, 3, 2, 5)], [pool, layer(1, 1, 5, 1)]]),
+      fc6=layer(4, 6), fc7=layer(6, 6), fc8_c=layer(6, 3), fc8_d=layer(6, 3))
   first = 4 * 4 * 3 * 3 * 2 * 5
   others = 2 * 2 * 5 + 7 * (4 * 6 + 6 * 6 + 2 * 6 * 3)
-  assert int(out) == 2 * (2 * first + 3 * others)
+  assert step_rates.step_flops(model, 4, 7) == 2 * (2 * first + 3 * others)
 
 
 def test_peak_memory_counts_children(tmp_path):

@@ -192,7 +192,7 @@ def test_the_health_check_finds_a_loaded_model(tmp_path, name):
         stdout=subprocess.PIPE, text=True) as process:
       port = process.stdout.readline().strip()
       checked = subprocess.run(
-          [word.replace("8501", port) for word in command[1:]], timeout=30,
+          [word.replace("8501", port) for word in command[1:]], timeout=300,
           check=False, stdout=subprocess.DEVNULL).returncode
       process.kill()
     assert checked == status, state

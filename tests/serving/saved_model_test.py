@@ -100,7 +100,7 @@ def test_failure_spares_versions_there(tmp_path):
 def _hold(directory, ready):
   with saved_model.new_version(directory):
     ready.set()
-    time.sleep(60)
+    time.sleep(600)
 
 
 def test_a_killed_export_leaves_no_version_and_the_next_one_cleans_up(tmp_path):
@@ -108,7 +108,7 @@ def test_a_killed_export_leaves_no_version_and_the_next_one_cleans_up(tmp_path):
   ready = context.Event()
   process = context.Process(target=_hold, args=(str(tmp_path), ready))
   process.start()
-  assert ready.wait(30)
+  assert ready.wait(300)
   # Meanwhile another one is refused, and leaves the first alone.
   with pytest.raises(errors.InputError, match="no other export running"):
     _publish(tmp_path)

@@ -266,7 +266,7 @@ class CachedArrayTest(parameterized.TestCase):
     def compute(shard):
       for count, row in enumerate(self._compute(shard)):
         if shard == count == 0:
-          both_in_shard_0.wait(30)
+          both_in_shard_0.wait(300)
         yield row
 
     _run_threads(lambda _: self._array(compute=compute).fill(), 2)
@@ -313,7 +313,7 @@ def _run_threads(work, count):
   for thread in threads:
     thread.start()
   for thread in threads:
-    thread.join(60)
+    thread.join(300)
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ def test_a_worker_that_dies_is_noticed_outside_a_step(monkeypatch):
   try:
     assert not ended.wait(0.5)
     server.close()
-    assert ended.wait(60)
+    assert ended.wait(300)
   finally:
     workers._unwatched.set()
   assert told[0].code == workers.EXIT_LOST
