@@ -11,9 +11,9 @@
 #
 # The first make creates the environment, .venv. If there is a Python 3.9 to
 # 3.11, it installs TensorFlow 2.15 (the classic lane); else, with Python 3.12
-# or 3.13, TensorFlow 2.20 (the modern lane). PYTHON=python3.12 make demo chooses
-# the Python. LANE=modern or LANE=classic chooses the lane, and has its own
-# .venv-modern or .venv-classic.
+# or 3.13, TensorFlow 2.20 (the modern lane). PYTHON=python3.12 make demo
+# chooses the Python. LANE=modern or LANE=classic chooses the lane, and has its
+# own .venv-modern or .venv-classic.
 LANE ?=
 VENV ?= .venv$(if $(LANE),-$(LANE))
 PYTHON ?=
