@@ -21,17 +21,7 @@ _NUM_CLASSES = 20
 
 def train_teacher(size, num_proposals, fc_units, batch_size, steps):
   """Trains on one batch; returns seconds and FLOP per step, and peak FLOP/s."""
-  batch = _batch(size, num_proposals, batch_size)
-  model = wsddn.build(wsddn.WSDDNConfig(
-      num_classes=_NUM_CLASSES, fc_units=fc_units))
-  trainer = inner_loop.Trainer(
-      strategy=tf.distribute.get_strategy(),
-      variables=model.trainable_variables,
-      optimizer=optimizers.make("sgd", learning_rate=1e-6),
-      step=wsd.make_step(model), loss_names=wsd.LOSS_NAMES,
-      dataset=tf.data.Dataset.from_tensors(batch).repeat(),
-      global_batch_size=batch_size, seed=0,
-      global_step=tf.Variable(0, dtype=tf.int64))
+  model, trainer = teacher(size, num_proposals, fc_units, batch_size)
   trainer.train(tf.constant(1))  # Traces, and makes the optimizer's variables.
   peak_flops = _matmul_flops()
   start = time.perf_counter()
@@ -42,43 +32,25 @@ def train_teacher(size, num_proposals, fc_units, batch_size, steps):
       peak_flops)
 
 
+def teacher(size, num_proposals, fc_units, batch_size):
+  """Makes a teacher; returns it and its trainer, on one batch."""
+  model = wsddn.build(wsddn.WSDDNConfig(
+      num_classes=_NUM_CLASSES, fc_units=fc_units))
+  return model, _trainer(
+      _batch(size, num_proposals, batch_size), model.trainable_variables,
+      wsd.make_step(model), wsd.LOSS_NAMES, batch_size)
+
+
 def train_student(size, num_proposals, fc_units, batch_size, steps, student):
   """Measures steps of stage 2, with the teacher online and cached in turns.
 
-  Args:
-    size: side of the teacher's image, pixels.
-    num_proposals: R.
-    fc_units: width of the teacher's fc6 and fc7.
-    batch_size: images per step.
+  Args, besides those of `students`:
     steps: number of steps of each kind; the median is returned.
-    student: dict of changes to `student.StudentConfig`.
 
   Returns:
     Seconds per step: teacher online, teacher cached.
   """
-  batch = _batch(size, num_proposals, batch_size)
-  model = wsddn.build(wsddn.WSDDNConfig(
-      num_classes=_NUM_CLASSES, fc_units=fc_units))
-  model.trainable = False
-  teacher = teacher_lib.Teacher(model, None, "")
-  trainee = trainee_lib.Trainee(
-      student_lib.build(student_lib.StudentConfig(
-          num_classes=_NUM_CLASSES, **student)), student_temperature=5.0)
-  batch["student_image"] = student_lib.resize(
-      batch["image"], trainee.student.config.image_size)
-  cached = {name: value for name, value in batch.items() if name != "image"}
-  cached["teacher_image_scores"] = tf.fill([batch_size, _NUM_CLASSES], 0.5)
-  trainers = [inner_loop.Trainer(
-      strategy=tf.distribute.get_strategy(),
-      variables=list(trainee.trainable_variables),
-      optimizer=optimizers.make("sgd", learning_rate=1e-6),
-      step=kd_prediction.make_step(
-          trainee, asked, student_losses.hard_loss("sigmoid")),
-      loss_names=kd_prediction.LOSS_NAMES,
-      dataset=tf.data.Dataset.from_tensors(one).repeat(),
-      global_batch_size=batch_size, seed=0,
-      global_step=tf.Variable(0, dtype=tf.int64))
-              for asked, one in ((teacher, batch), (None, cached))]
+  trainers = students(size, num_proposals, fc_units, batch_size, student)
   seconds = [[], []]
   for number in range(steps + 1):  # The first one traces.
     for trainer, taken in zip(trainers, seconds):
@@ -87,6 +59,38 @@ def train_student(size, num_proposals, fc_units, batch_size, steps, student):
       if number:
         taken.append(time.perf_counter() - start)
   return tuple(map(statistics.median, seconds))
+
+
+def students(size, num_proposals, fc_units, batch_size, student):
+  """Makes trainers of stage 2, on one batch.
+
+  Args:
+    size: side of the teacher's image, pixels.
+    num_proposals: R.
+    fc_units: width of the teacher's fc6 and fc7.
+    batch_size: images per step.
+    student: dict of changes to `student.StudentConfig`.
+
+  Returns:
+    Trainers of the same student: teacher online, teacher cached.
+  """
+  batch = _batch(size, num_proposals, batch_size)
+  model = wsddn.build(wsddn.WSDDNConfig(
+      num_classes=_NUM_CLASSES, fc_units=fc_units))
+  model.trainable = False
+  frozen = teacher_lib.Teacher(model, None, "")
+  trainee = trainee_lib.Trainee(
+      student_lib.build(student_lib.StudentConfig(
+          num_classes=_NUM_CLASSES, **student)), student_temperature=5.0)
+  batch["student_image"] = student_lib.resize(
+      batch["image"], trainee.student.config.image_size)
+  cached = {name: value for name, value in batch.items() if name != "image"}
+  cached["teacher_image_scores"] = tf.fill([batch_size, _NUM_CLASSES], 0.5)
+  return [_trainer(
+      one, list(trainee.trainable_variables), kd_prediction.make_step(
+          trainee, asked, student_losses.hard_loss("sigmoid")),
+      kd_prediction.LOSS_NAMES, batch_size)
+          for asked, one in ((frozen, batch), (None, cached))]
 
 
 def step_flops(model, size, num_proposals):
@@ -106,6 +110,17 @@ def step_flops(model, size, num_proposals):
   for layer in (model.fc6, model.fc7, model.fc8_c, model.fc8_d):
     products.append(num_proposals * int(np.prod(layer.kernel.shape)))
   return 2 * (3 * sum(products) - products[0])
+
+
+def _trainer(batch, variables, step, loss_names, batch_size):
+  """The inner loop of a step, which gets the same batch each time."""
+  return inner_loop.Trainer(
+      strategy=tf.distribute.get_strategy(), variables=variables,
+      optimizer=optimizers.make("sgd", learning_rate=1e-6), step=step,
+      loss_names=loss_names,
+      dataset=tf.data.Dataset.from_tensors(batch).repeat(),
+      global_batch_size=batch_size, seed=0,
+      global_step=tf.Variable(0, dtype=tf.int64))
 
 
 def _batch(size, num_proposals, batch_size):
