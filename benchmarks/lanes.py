@@ -107,7 +107,8 @@ def _compare_numbers(pythons, records, work):
   for stage in _STAGES:
     rows.append([stage, *_differences(*(
         os.path.join(work, lane, stage) for lane in pythons))])
-  return _table(rows, "Largest relative difference, and where the first is:")
+  return _table(rows, "Relative differences; of losses the first and the "
+                "largest, of weights the norm:")
 
 
 def _differences(one, two):
@@ -126,23 +127,24 @@ def _differences(one, two):
             for name in reader.get_variable_to_shape_map()
             if name.startswith("model/")}
 
-  def furthest(step):
+  def distance(step):
     mine, others = weights(one, step), weights(two, step)
     if mine.keys() != others.keys():
       raise errors.InputError(
           f"{two}: expected the variables of {one}. Received: others.")
-    return max(
-        np.linalg.norm(others[name] - value)
-        / max(np.linalg.norm(value), 1e-12) for name, value in mine.items())
+    mine, others = (
+        np.concatenate([values[name].ravel() for name in sorted(values)])
+        for values in (mine, others))
+    return np.linalg.norm(others - mine) / np.linalg.norm(mine)
 
   losses = [np.array([entry["loss"] for entry in run_folder.RunFolder(
       folder).read_history() if "loss" in entry]) for folder in (one, two)]
   apart = np.abs(losses[1] - losses[0]) / np.abs(losses[0])
   first = next((f"step {step} ({value:.0e})"
                 for step, value in enumerate(apart, 1) if value), "none")
-  start = furthest(0)
+  start = distance(0)
   return ["equal" if not start else f"{start:.0e}", first,
-          f"{apart.max():.0e}", f"{furthest(FLAGS.steps):.0e}"]
+          f"{apart.max():.0e}", f"{distance(FLAGS.steps):.0e}"]
 
 
 def _compare_times(pythons, records):

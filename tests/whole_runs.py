@@ -13,15 +13,9 @@ from tests.data import fake_records
 def write_records(tmp_path_factory):
   """Writes ten records to train on and four to test on; returns where."""
   directory = str(tmp_path_factory.mktemp("records"))
-  write_records_to(directory)
-  return directory
-
-
-def write_records_to(directory):
-  """Writes them into a directory, made if missing."""
-  os.makedirs(directory, exist_ok=True)
   fake_records.write(directory, "trainval", 10)
   fake_records.write(directory, "test", 4, seed=1)
+  return directory
 
 
 def start(flags, environment=None):
