@@ -93,6 +93,7 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
     raise errors.InputError(
         f"--cache: expected one of {', '.join(CACHES)}. Received: {cache!r}.")
 
+  @tf.autograph.experimental.do_not_convert
   def decode(serialized):
     return _parse_and_decode(serialized, len(record_set.classes))
 
@@ -108,6 +109,7 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
   start = start_step * global_batch_size
   first_epoch = start // num_images
 
+  @tf.autograph.experimental.do_not_convert
   def epoch_images(epoch):
     # The seed of this function's graph only: `shuffle` combines it with its
     # own seed, and fails on a seed tensor where the graph's seed is 0.
@@ -124,6 +126,7 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
     images = images.filter(
         lambda index, _: (index // share) % num_workers == worker)
 
+  @tf.autograph.experimental.do_not_convert
   def make_example(index, numbered):
     record_index, element = numbered
     parsed = element if decoded else decode(element)
@@ -160,6 +163,7 @@ def evaluation_batches(record_set, *, size, num_proposals, batch_size=1,
   """
   num_classes = len(record_set.classes)
 
+  @tf.autograph.experimental.do_not_convert
   def make_example(index, serialized):
     example = _example(
         _parse_and_decode(serialized, num_classes), size, tf.constant(mirror),

@@ -190,6 +190,7 @@ def find_fault(record_set):
   """
   num_classes = len(record_set.classes)
 
+  @tf.autograph.experimental.do_not_convert
   def inspect(serialized):
     parsed = records.parse(serialized, records.FEATURES, num_classes)
     # Returned, or TensorFlow would skip the decoding.

@@ -184,9 +184,12 @@ def read_labelled_images(paths, num_classes=None):
     paths: shard files, in the order wanted.
     num_classes: as `parse`.
   """
+  @tf.autograph.experimental.do_not_convert
+  def parse_whole(serialized):
+    return parse(serialized, TRUTH_FEATURES, num_classes)
+
   dataset = tf.data.TFRecordDataset(paths).map(
-      lambda serialized: parse(serialized, TRUTH_FEATURES, num_classes),
-      tf.data.AUTOTUNE, deterministic=True)
+      parse_whole, tf.data.AUTOTUNE, deterministic=True)
   return [labelled_image(parsed) for parsed in dataset.as_numpy_iterator()]
 
 

@@ -87,7 +87,7 @@ def predict_views(model, views, num_images, *, progress=False):
 
   # One trace per shape: with unknown sides of `crop_and_resize`, TensorFlow's
   # graph optimizer logs a page-long warning.
-  @tf.function
+  @tf.function(autograph=False)
   def score(batch):
     outputs = model(batch)
     return {name: outputs[name] for name in ("image_scores", "proposal_scores")

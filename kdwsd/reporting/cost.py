@@ -41,7 +41,7 @@ def measure(models):
 
 
 def _function(model):
-  @tf.function
+  @tf.function(autograph=False)
   def forward(inputs):
     return tf.nest.map_structure(tf.identity, model(inputs))
   return forward

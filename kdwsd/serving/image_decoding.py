@@ -76,9 +76,13 @@ def decode_each(image_bytes, size, *, max_pixels=MAX_PIXELS,
   # batch, and nothing else in a graph can catch it.
   dataset = tf.data.Dataset.from_tensor_slices(
       (tf.range(count), image_bytes))
+
+  @tf.autograph.experimental.do_not_convert
+  def decode_one(index, content):
+    return (index, *_decode_one(content, size, max_pixels))
+
   dataset = dataset.map(
-      lambda index, content: (index, *_decode_one(content, size, max_pixels)),
-      num_parallel_calls=_PARALLEL, deterministic=True)
+      decode_one, num_parallel_calls=_PARALLEL, deterministic=True)
   dataset = dataset.ignore_errors().batch(tf.maximum(count, 1))
   # What is taken if no image of the batch can be decoded.
   nothing = tf.data.Dataset.from_tensors((

@@ -31,7 +31,7 @@ def write(path, probabilities, *, image_size, kind, representative=None):
     representative: [N, S, S, 3] float32, images to calibrate the ranges of
       activations on; unused by FLOAT16.
   """
-  function = tf.function(probabilities, input_signature=[
+  function = tf.function(probabilities, autograph=False, input_signature=[
       tf.TensorSpec([1, image_size, image_size, 3], tf.float32, "images")])
   concrete = function.get_concrete_function()
   converter = tf.lite.TFLiteConverter.from_concrete_functions(

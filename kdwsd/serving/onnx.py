@@ -54,7 +54,7 @@ def write(path, probabilities, *, image_size):
       [None, image_size, image_size, 3], tf.float32, "images")]
   logging.getLogger("tf2onnx").setLevel(logging.WARNING)
   model, _ = tf2onnx.convert.from_function(
-      tf.function(named, input_signature=signature),
+      tf.function(named, input_signature=signature, autograph=False),
       input_signature=signature, opset=_OPSET)
   with open(path, "wb") as file:
     file.write(model.SerializeToString())

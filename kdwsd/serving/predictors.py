@@ -185,7 +185,7 @@ def of_model(model, *, classes, size, num_proposals=None):
     A `Predictor`.
   """
 
-  @tf.function
+  @tf.function(autograph=False)
   def call(batch):
     outputs = model(batch)
     return {name: outputs[name] for name in ("image_scores", "proposal_scores")

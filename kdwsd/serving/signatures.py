@@ -263,7 +263,8 @@ def _images(size):
 
 
 def _concrete(function, *specs):
-  return tf.function(function, input_signature=specs).get_concrete_function()
+  return tf.function(function, input_signature=specs,
+                     autograph=False).get_concrete_function()
 
 
 def _check_float32(model):

@@ -160,6 +160,7 @@ class CachedArray:
       return [rows[field].astype(kind)
               for field, kind in zip(self.fields, types)]
 
+    @tf.autograph.experimental.do_not_convert
     def attach(batch):
       index, mirrored = batch["record_index"], batch["mirrored"]
       if self._in_memory:

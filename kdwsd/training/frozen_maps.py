@@ -61,7 +61,7 @@ def keep(model, record_set, config, size, key="frozen_map"):
   backbone = model.backbone
   side = None if config.stage == "wsd" else config.student_size
 
-  @tf.function
+  @tf.function(autograph=False)
   def compute(batch):
     images = batch["image"]
     return backbone.frozen(student_lib.resize(images, side) if side else images)

@@ -74,7 +74,7 @@ class Trainer(orbit.StandardTrainer):
         self.interrupted = workers.interrupted(self._strategy)
       return loop
 
-    step = tf.function(self.train_step)
+    step = tf.function(self.train_step, autograph=False)
 
     def steps(iterator, num_steps):
       for _ in range(int(num_steps)):

@@ -43,7 +43,7 @@ def image_scores(teacher, record_set, *, size, num_proposals, temperature):
   Raises:
     errors.InputError: see `CachedArray`.
   """
-  @tf.function
+  @tf.function(autograph=False)
   def compute(batch):
     return teacher_lib.image_scores(teacher, batch, temperature=temperature)
 
@@ -83,7 +83,7 @@ def roi_features(teacher, record_set, *, size, num_proposals, top_k,
         f"teacher: expected layers out of {', '.join(sorted(shapes))}. "
         f"Received: {', '.join(unknown)}.")
 
-  @tf.function
+  @tf.function(autograph=False)
   def compute(batch):
     outputs = teacher_lib.run(teacher, batch)
     scores = tf.reduce_max(outputs["proposal_scores"], axis=2)    # [b, R]

@@ -259,7 +259,7 @@ def _cluster(strategy):
 @functools.lru_cache(maxsize=1)
 def _sum(strategy):
   """A function that sums over workers; a graph takes a third of the time."""
-  @tf.function
+  @tf.function(autograph=False)
   def add_up(values):
     return strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
 

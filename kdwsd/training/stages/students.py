@@ -59,6 +59,7 @@ def add_images(dataset, config, student, train_set, *, augmented,
         magnitude=config.randaugment_magnitude,
         cutout_size=config.cutout_size)
 
+  @tf.autograph.experimental.do_not_convert
   def add(batch):
     images = student_lib.resize(batch["image"], config.student_size)
     if changing:
