@@ -41,7 +41,8 @@ test: venv
 
 test-lanes:
 	$(MAKE) --no-print-directory test LANE=classic VENV=.venv-classic
-	$(MAKE) --no-print-directory test LANE=modern VENV=.venv-modern
+	KDWSD_OTHER_LANE=.venv-classic/bin/python \
+	  $(MAKE) --no-print-directory test LANE=modern VENV=.venv-modern
 
 test-slow: venv
 	$(RUN) -m pytest -q -m slow $(TESTS)
