@@ -9,6 +9,7 @@ from kdwsd import errors
 from kdwsd.serving import lite
 from kdwsd.serving import native_session
 from kdwsd.serving import onnx
+from kdwsd.serving import quiet
 from kdwsd.serving import signatures
 
 NAMES = (*lite.FILES, *onnx.FILES)
@@ -85,7 +86,8 @@ def write(directory, names, model, *, image_size, representative, images,
 
 
 def _saved_model(directory, images):
-  with native_session.Session(directory) as session:
+  # TensorFlow 2.20 notes that a pass for graphs is off.
+  with quiet.everything(), native_session.Session(directory) as session:
     return np.concatenate([
         session.run(signatures.IMAGES, {
             signatures.IMAGES: images[at:at + _BATCH]})[
