@@ -209,7 +209,9 @@ class CsvLabelsTest(parameterized.TestCase):
       ("path,dog,\na.jpg,0,1\n", "an empty name"),
       ('path,labels\n"a.jpg,dog\n', "unexpected end"),
       ('path,labels\na.jpg,"do\ng"\n', r"class names .*Received: 'do\\ng'"),
-      ('path,labels\n"a\0.jpg",dog\n', r":2: .*Received: 'a\\x00.jpg'"),
+      # Up to Python 3.10 the module csv itself refuses it.
+      ('path,labels\n"a\0.jpg",dog\n',
+       r":2: .*Received: ('a\\x00.jpg'|line contains NUL)"),
       ("path,labels\n" + "a" * 5000 + ",b,c\nd,e\n", r":2: .{1,300}$"),
       ("path," + "a" * 5000 + "\nb.jpg,1\n", r"class names .{1,300}$"),
       ("1.jpg,dog\n2.jpg,cat\n", ":1: .*add a first line .*1.jpg, dog"),
