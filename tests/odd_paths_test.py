@@ -3,8 +3,6 @@
 import json
 import os
 import pathlib
-import subprocess
-import sys
 import threading
 
 from PIL import Image
@@ -13,26 +11,13 @@ import pytest
 from kdwsd.serving.server import servables
 from kdwsd.training import checkpoints
 from kdwsd.training import run_folder
+from tests import programs
 from tests import whole_runs
 from tests.data import fake_records
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _ODD = "b [v1] *?%# é"
 
-# The programs one after the other, in one process: most of their time goes into
-# loading TensorFlow. Each has the flags that it defines, and no others.
-_PROGRAMS = """
-import ast, importlib, sys
-from absl import app, flags, logging
-common = set(flags.FLAGS)
-for line in sys.stdin:
-  name, *arguments = ast.literal_eval(line)
-  program = importlib.import_module("kdwsd." + name)
-  program.main(flags.FLAGS([name, *arguments]))
-  for flag in set(flags.FLAGS) - common:
-    delattr(flags.FLAGS, flag)
-  del sys.modules[program.__name__]
-"""
 _MODEL = ("--backbone=small", "--backbone_weights=none", "--data=rec[ords]/",
           "--train_sizes=32", "--eval_size=32", "--num_proposals=8",
           "--global_batch_size=4", "--steps_per_loop=2",
@@ -53,7 +38,7 @@ def fixture_place(tmp_path_factory):
   student = f"{place.parent}/link [v1]/kd"
   predict = ("predict", "--json", "--output_dir=seen [1]/", "--top_k=0",
              "--threshold=0", "im[1] %s.png")
-  programs = [
+  programs_run = [
       (*teacher, "--workdir=wsd/", "--train_steps=4"),
       (*teacher, "--workdir=wsd", "--train_steps=8"),
       ("train", *_MODEL, "--stage=kd_prediction", "--teacher=wsd/",
@@ -65,13 +50,13 @@ def fixture_place(tmp_path_factory):
       ("show_records", "--data=rec[ords]", "--split=test",
        "--output=sheet [1]/a%s.png"),
   ]
-  done = subprocess.run(
-      [sys.executable, "-c", _PROGRAMS], cwd=place, text=True,
-      input="".join(f"{program}\n" for program in programs),
-      capture_output=True, check=False,
-      env={**os.environ, "PYTHONPATH": str(_ROOT)})
-  assert done.returncode == 0, done.stderr
-  (place / "told").write_text(done.stdout, encoding="utf-8")
+  told = []
+  for name, *flags in programs_run:
+    done = programs.run(f"kdwsd.{name}", *flags, cwd=place,
+                        environment={"PYTHONPATH": str(_ROOT)})
+    assert done.returncode == 0, done.stderr
+    told.append(done.stdout)
+  (place / "told").write_text("".join(told), encoding="utf-8")
   return place
 
 
