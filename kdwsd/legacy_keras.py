@@ -20,7 +20,8 @@ def use():
 
   Raises:
     ImportError: the variable says otherwise, tf_keras is not installed, or
-      `tf.keras` has become Keras 3 already.
+      `tf.keras` has become Keras 3 already. In the command `kdwsd` a
+      SystemExit instead, which prints one line.
   """
   version = tensorflow_version()
   if version is None or _numbers(version) < (2, 16):
@@ -75,5 +76,9 @@ def _numbers(version):
 
 
 def _error(message):
+  # The command's script imports the package first of all, so that no program
+  # can print the error.
+  if os.path.basename(sys.argv[0] if sys.argv else "") == "kdwsd":
+    return SystemExit(f"error: {message}")
   # With this name, `python -m kdwsd.train` prints one line and no traceback.
   return ImportError(f"kdwsd: {message}", name="kdwsd")

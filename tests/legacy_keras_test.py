@@ -186,6 +186,19 @@ def test_a_program_says_it_in_one_line(fakes):
   assert done.stderr.count("\n") == 1
 
 
+def test_the_command_says_it_in_one_line(fakes):
+  folder = fakes("2.20.0")
+  script = folder / "bin" / "kdwsd"  # As pip and uv write it.
+  script.parent.mkdir()
+  script.write_text("import sys\nfrom kdwsd.__main__ import command\n"
+                    "sys.exit(command())\n", encoding="utf-8")
+  done = _run(str(script), "--version", folder=folder, variable="0")
+  assert done.returncode == 1
+  assert done.stderr.startswith("error: TF_USE_LEGACY_KERAS: expected 1")
+  assert done.stderr.count("\n") == 1
+  assert _run(str(script), "--version", folder=folder).returncode == 0
+
+
 @pytest.mark.parametrize("first", ["kdwsd", "tensorflow", "keras"])
 def test_the_real_ones_in_each_order(first):
   told = _python(
