@@ -209,7 +209,11 @@ def _widths(model):
 
 
 def _trained(trainee, layers):
-  """Variables that the compared layers depend on."""
+  """Variables that the compared layers depend on.
+
+  Raises:
+    errors.InputError: all of them are frozen.
+  """
   student = trainee.student
   unused = {"fc8"}
   if "fc7" not in layers:
@@ -222,4 +226,10 @@ def _trained(trainee, layers):
                if id(variable) not in without]
   for adapter in trainee.adapters.values():
     variables.extend(adapter.trainable_variables)
+  if not variables:
+    raise errors.InputError(
+        "--frozen_stages and --feature_layers: expected layers to train at or "
+        "below those compared. Received: --frozen_stages="
+        f"{student.config.frozen_stages}, the whole backbone, and "
+        f"--feature_layers={','.join(layers)}.")
   return variables

@@ -140,6 +140,15 @@ class KdFeatureTest(tf.test.TestCase, parameterized.TestCase):
                   for v in self.student.trainable_variables}
     self.assertEqual(everything - trained, untrained)
 
+  def test_a_frozen_backbone_alone_is_refused(self):
+    student = student_lib.build(dataclasses.replace(
+        self.student.config, frozen_stages=4))
+    trainee = trainee_lib.Trainee(student)
+    with self.assertRaisesRegex(
+        errors.InputError, "frozen_stages=4.*feature_layers=pool"):
+      kd_feature._trained(trainee, ["pool"])
+    self.assertNotEmpty(kd_feature._trained(trainee, ["fc6"]))
+
   def test_cache_of_all_regions_or_of_a_random_teacher_is_refused(self):
     workdir = self._directory()
     for changes, message in (
