@@ -18,9 +18,11 @@ FILES = {ONNX: "student.onnx"}
 _OPSET = 17
 _NEEDED = ("tf2onnx", "onnx", "onnxruntime")
 
-# Without these bounds pip would install NumPy 2 and a protobuf that TensorFlow
-# 2.15 cannot load.
-_INSTALL = "pip install tf2onnx onnxruntime 'onnx<1.17' 'numpy<2'"
+_INSTALL = "pip install tf2onnx onnxruntime"
+if np.__version__.startswith("1."):
+  # Without these bounds pip would install NumPy 2 and a protobuf that
+  # TensorFlow 2.15 cannot load.
+  _INSTALL += " 'onnx<1.17' 'numpy<2'"
 
 
 def check():

@@ -75,8 +75,12 @@ def test_unknown_format_is_named():
 def test_lacking_packages_are_named_with_the_command(monkeypatch):
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
   with pytest.raises(
-      errors.InputError, match="pip install tf2onnx.*Received: no tf2onnx"):
+      errors.InputError,
+      match="pip install tf2onnx.*Received: no tf2onnx") as raised:
     formats.check(["onnx"])
+  # NumPy 1 must stay where it is installed.
+  assert ("numpy<2" in str(raised.value)) == (np.lib.NumpyVersion(
+      np.__version__) < "2.0.0")
   formats.check(["tflite_int8"])
 
 
