@@ -30,7 +30,9 @@ import numpy as np
 from kdwsd import literal_paths
 from kdwsd.serving import meta_graph
 
-_UNIMPLEMENTED = 12  # of tensorflow/c/tf_status.h
+# Of tensorflow/c/tf_status.h.
+_INVALID_ARGUMENT = 3
+_UNIMPLEMENTED = 12
 _STRING = 7
 _STRING_SIZE = 24  # bytes of a TF_TString
 
@@ -85,7 +87,7 @@ class Session:
       tag: tag of the graph to load.
 
     Raises:
-      NativeError: the loader failed.
+      NativeError: the loader failed, or a signature names no tensor.
     """
     self._c = c = _library()
     with contextlib.ExitStack() as owned, contextlib.ExitStack() as passing:
@@ -154,8 +156,12 @@ class Session:
   def _end(self, name):
     """The TF_Output of a tensor named `operation:index`."""
     operation, _, index = name.rpartition(":")
-    return _Output(self._c.TF_GraphOperationByName(
-        self._graph, operation.encode()), int(index))
+    found = self._c.TF_GraphOperationByName(self._graph, operation.encode())
+    if not (found and index.isdecimal()):  # TF_SessionRun would crash.
+      raise NativeError(
+          "expected signatures of tensors in the graph. Received: "
+          f"{name!r}.", _INVALID_ARGUMENT)
+    return _Output(found, int(index))
 
   def _array_of_ends(self, tensors):
     """TF_Outputs of (tensor name, type)s."""

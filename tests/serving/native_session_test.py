@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from kdwsd.serving import native_session
 from kdwsd.serving import saved_model
@@ -264,6 +265,20 @@ def test_damaged_exports_are_refused(student, tmp_path):
   with pytest.raises(native_session.NativeError):
     native_session.run_apart(
         copy, [("serving_default", {"image_bytes": _CONTENT})])
+
+
+@pytest.mark.parametrize("name", ["elsewhere:0", "images_images", ""])
+def test_a_signature_of_no_tensor_is_refused_before_it_can_crash(
+    student, tmp_path, name):
+  directory = shutil.copytree(student[1], tmp_path / "1")
+  file = directory / "saved_model.pb"
+  content = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+  definition = content.meta_graphs[0].signature_def["images"]
+  definition.inputs["images"].name = name
+  file.write_bytes(content.SerializeToString())
+  with pytest.raises(native_session.NativeError, match=f"{name!r}") as error:
+    native_session.Session(str(directory))
+  assert error.value.code == _INVALID_ARGUMENT
 
 
 def test_an_error_survives_pickling():
