@@ -160,17 +160,18 @@ class _Request(httputil.HTTPMessageDelegate):
 
   def data_received(self, chunk):
     self._length += len(chunk)
-    if self._length <= self._server.max_bytes:
+    if not self._answered:
       self._chunks.append(chunk)
-    elif not self._answered:
-      self._refuse(self._too_long("more"))
+      if self._length > self._server.max_bytes:
+        self._refuse(self._too_long("more"))
 
   def finish(self):
     if self._answered:
       self._connection.finish()
     else:
       self._set_deadline(self._server.answer_seconds)
-      self._task = asyncio.ensure_future(self._answer(b"".join(self._chunks)))
+      body, self._chunks = b"".join(self._chunks), []
+      self._task = asyncio.ensure_future(self._answer(body))
 
   async def _answer(self, body):
     try:
@@ -205,7 +206,7 @@ class _Request(httputil.HTTPMessageDelegate):
     self._write(error.http_status, "application/json", _document(error))
 
   def _write(self, status, content_type, content):
-    self._answered = True
+    self._answered, self._chunks = True, []
     self._set_deadline(self._server.read_seconds)
     headers = httputil.HTTPHeaders({
         "Content-Type": content_type, "Content-Length": str(len(content))})
