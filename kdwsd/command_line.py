@@ -62,8 +62,11 @@ def run(main):
 
 def _means_something(record):
   """False for what TensorFlow notes of its own, such as what it has saved."""
-  return not (record.levelno <= python_logging.INFO
-              and f"{os.sep}tensorflow{os.sep}" in record.pathname)
+  tensorflow = sys.modules.get("tensorflow")
+  return not (
+      tensorflow and record.levelno <= python_logging.INFO
+      and record.pathname.startswith(
+          os.path.dirname(tensorflow.__file__) + os.sep))
 
 
 def _survive_any_encoding():

@@ -40,11 +40,15 @@ def test_bad_input_is_one_line_and_status_2():
 def test_notes_of_tensorflow_are_not_shown_its_warnings_are(logger):
   lines = (f"import logging; logger = logging.getLogger({logger!r}); "
            "logger.info('a'); logger.warning('b')")
-  done = _program("; ".join(
-      f"exec(compile({lines!r}, {path!r}, 'exec'))"
-      for path in ("/lib/tensorflow/saver.py", "/lib/kdwsd/tensorflow.py")))
+  done = _program("; ".join([
+      "import sys, types",
+      "sys.modules['tensorflow'] = types.SimpleNamespace("
+      "__file__='/lib/tensorflow/__init__.py')",
+      *(f"exec(compile({lines!r}, {path!r}, 'exec'))" for path in (
+          "/lib/tensorflow/saver.py", "/lib/kdwsd/tensorflow.py",
+          "/home/tensorflow/kdwsd/train.py"))]))
   assert [line.split()[-1] for line in done.stderr.splitlines()] == [
-      "b", "a", "b"]
+      "b", "a", "b", "a", "b"]
 
 
 def test_a_mistake_of_ours_keeps_its_traceback():
