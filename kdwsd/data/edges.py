@@ -22,7 +22,8 @@ from kdwsd import errors
 _LEARNED_EDGES = ("OpenCV's structured-edge model (model.yml or model.yml.gz "
                   "of opencv_extra)")
 
-_LANES = 32  # Columns.
+# Columns that OpenCV computes at once, or a multiple of it.
+_VECTOR = 32
 
 
 def gradient_edges(image, sigma=2.5, percentile=99.0):
@@ -112,7 +113,7 @@ def _smooth(image, sigma):
   """
   width = image.shape[1]
   padded = cv2.copyMakeBorder(
-      image, 0, 0, 0, -width % _LANES, cv2.BORDER_REPLICATE)
+      image, 0, 0, 0, -width % _VECTOR, cv2.BORDER_REPLICATE)
   smooth = cv2.GaussianBlur(
       padded, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
   return np.ascontiguousarray(smooth[:, :width])                # [H, W, 3]

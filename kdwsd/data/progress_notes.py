@@ -6,8 +6,8 @@ locked while a conversion runs; a process that dies leaves it unlocked. It is
 removed when the card is written.
 
 A finished split stays as it is when the same command runs with other versions
-of the libraries. An unfinished conversion must not go on with them, since all
-shards of a split shall be of one version.
+of the libraries. An unfinished conversion must not be resumed with them,
+because all shards of a split must be made by the same versions.
 """
 
 import contextlib
