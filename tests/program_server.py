@@ -54,7 +54,8 @@ def _start(status, *streams):
       request = json.loads(file.read())
     number = os.fork()
     if number:
-      for stream in streams:
+      # The server's streams, too: who asked waits for their end.
+      for stream in (*range(3), *streams):
         os.close(stream)
       answers.sendall(number.to_bytes(4, "big"))
       _, ended = os.waitpid(number, 0)

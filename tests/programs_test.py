@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import textwrap
 
 import pytest
@@ -79,6 +80,15 @@ def test_it_runs_beside_others_until_it_is_told(start):
     assert second.poll() is None
     second.kill()
   assert second.returncode == -signal.SIGKILL
+
+
+def test_who_asked_can_end_before_it(tmp_path):
+  (tmp_path / "written.py").write_text("import time; time.sleep(600)", "utf-8")
+  done = subprocess.run(
+      [sys.executable, "-c", "from tests import programs; print("
+       f"programs.Program('written', cwd={str(tmp_path)!r}).pid)"],
+      stdout=subprocess.PIPE, text=True, timeout=300, check=True)
+  os.kill(int(done.stdout), signal.SIGKILL)  # It still runs.
 
 
 def test_tensorflow_is_loaded_and_has_done_nothing(start):
