@@ -34,7 +34,8 @@ case "$*" in
   venv*) mkdir -p "$6/bin"; : > "$6/pyvenv.cfg"
     if command -v "$5" >/dev/null; then
       cp "$(command -v "$5")" "$6/bin/python"
-    elif [ -e {folder}/no-network ]; then exit 1
+    elif [ -e {folder}/no-network ]; then
+      printf 'error: no %s\\n  Caused by: no route\\n' "$5" >&2; exit 1
     else sed "s/VERSION/$5/g" {folder}/any > "$6/bin/python"
     fi
     chmod +x "$6/bin/python" ;;

@@ -245,7 +245,8 @@ def test_uv_brings_a_python_where_none_suits(tmp_path, found):
 @pytest.mark.parametrize("pythons,uv,received", [
     ({}, False, "no Python at all, and no uv to download one."),
     ({"python3": "3.14"}, True,
-     "python3 is Python 3.14, and uv could not download Python 3.11."),
+     "python3 is Python 3.14, and uv could not download Python 3.11 (Caused "
+     "by: no route)."),
     ({"python3": "3.14", "python": "3.8"}, False,
      "python3 is Python 3.14, python is Python 3.8, and no uv"),
 ])
