@@ -9,9 +9,7 @@ from kdwsd import command_line
 from kdwsd import invocation
 from kdwsd import shipped
 
-_COPY = shipped.define_copy(
-    "Copy the pages to docs/, here or in --copy=DIR. Files that are there "
-    "already are never overwritten.")
+_COPY = shipped.define_copy("docs", "pages")
 
 
 def main(_):

@@ -12,9 +12,7 @@ from kdwsd import command_line
 from kdwsd import invocation
 from kdwsd import shipped
 
-_COPY = shipped.define_copy(
-    "Copy the recipes to flags/, here or in --copy=DIR. Files that are there "
-    "already are never overwritten.")
+_COPY = shipped.define_copy("flags", "recipes")
 
 
 def main(_):

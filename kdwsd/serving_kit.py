@@ -11,9 +11,7 @@ from kdwsd import command_line
 from kdwsd import invocation
 from kdwsd import shipped
 
-_COPY = shipped.define_copy(
-    "Copy the kit to export/, here or in --copy=DIR. Files that are there "
-    "already are never overwritten.")
+_COPY = shipped.define_copy("export", "kit")
 
 
 def main(_):

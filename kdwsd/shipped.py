@@ -157,16 +157,20 @@ class _FolderParser(flags.ArgumentParser):
     return {"true": os.curdir, "false": None}.get(argument, argument)
 
 
-def define_copy(text):
+def define_copy(folder, content):
   """Defines the flag --copy[=DIR].
 
   Args:
-    text: its help.
+    folder: `flags`, `export` or `docs`.
+    content: what that has, for the flag's help.
 
   Returns:
     Holder of the flag, whose `value` is the folder to copy to, or None.
   """
-  flag = flags.Flag(_FolderParser(), None, "copy", None, text)
+  flag = flags.Flag(
+      _FolderParser(), None, "copy", None,
+      f"Copy the {content} to {folder}/, here or in --copy=DIR. Files that are "
+      "there already are never overwritten.")
   flag.boolean = True  # It may have no value.
   return flags.DEFINE_flag(flag)
 
