@@ -54,6 +54,7 @@ class HttpServer(httpserver.HTTPServer):
     self.answer, self.answer_seconds = answer, answer_seconds
     self.max_bytes, self.read_seconds = max_request_bytes, read_seconds
     self.connections, self._max_connections = {}, max_connections
+    self._num_taken = 0  # More than `connections`: also those just accepted.
     self.stopping, self._end = False, None
     self._thread = threading.Thread(
         target=lambda: asyncio.run(self._serve()), name="http")
@@ -96,7 +97,8 @@ class HttpServer(httpserver.HTTPServer):
   def handle_stream(self, stream, address):
     """Takes a connection, or refuses it."""
     stream.set_nodelay(True)
-    if len(self.connections) < self._max_connections:
+    if self._num_taken < self._max_connections:
+      self._num_taken += 1
       super().handle_stream(stream, address)
       return
     content = _document(codes.ServingError(
@@ -116,6 +118,7 @@ class HttpServer(httpserver.HTTPServer):
   def on_close(self, server_conn):
     """Forgets a connection."""
     del self.connections[server_conn]
+    self._num_taken -= 1
     super().on_close(server_conn)
 
 

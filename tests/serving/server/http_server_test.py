@@ -185,7 +185,7 @@ def test_a_client_that_sends_a_byte_now_and_then_is_hung_up_on(start, status):
       time.sleep(0.01)
 
 
-def test_slow_clients_do_not_hinder_others_and_connections_are_bounded():
+def test_slow_waitingdo_not_hinder_others_and_connections_are_bounded():
   with _server(max_connections=3) as server:
     slow = [socket.create_connection(("127.0.0.1", server.port), 10)
             for _ in range(2)]
@@ -203,6 +203,34 @@ def test_slow_clients_do_not_hinder_others_and_connections_are_bounded():
       assert time.monotonic() < end
     slow[1].close()
     rest.close()
+
+
+def test_connections_are_bounded_also_where_many_are_accepted_at_once():
+  entered, release = threading.Event(), threading.Event()
+
+  async def answer(*_):
+    entered.set()
+    release.wait(60)  # Stops the event loop.
+    return "text/plain", b"done"
+
+  server = http_server.HttpServer(
+      "127.0.0.1", 0, answer, max_connections=3, max_request_bytes=1,
+      read_seconds=60.0, answer_seconds=60.0)
+  server.listen()
+  waiting = []
+  try:
+    for _ in range(10):
+      waiting.append(socket.create_connection(("127.0.0.1", server.port), 60))
+      waiting[-1].sendall(_post(method="GET"))
+      assert entered.wait(60)
+    release.set()
+    statuses = [one.recv(12)[-3:] for one in waiting]
+    assert statuses == [b"200"] * 3 + [b"503"] * 7
+  finally:
+    release.set()
+    for one in waiting:
+      one.close()
+    server.close(5)
 
 
 def test_a_client_that_does_not_take_its_answer_is_left():
