@@ -14,6 +14,7 @@ import sys
 import kdwsd
 from kdwsd import invocation
 from kdwsd import legacy_keras
+from kdwsd import standard_output
 
 # In the order of use.
 PROGRAMS = ("make-records", "show-records", "train", "evaluate", "report",
@@ -39,9 +40,9 @@ def main(arguments, name):
   if first == "help" and rest:
     first, rest = rest[0], ["--help"]
   if first in ("help", "-h", "-help", "--help", "--helpshort", "--helpfull"):
-    print(_help(name))
+    _print(_help(name))
   elif first in ("version", "-version", "--version"):
-    print(_version())
+    _print(_version())
   elif first.replace("_", "-") in PROGRAMS:
     # runpy replaces the first one by the path of the module.
     sys.argv = [name, *rest]
@@ -57,6 +58,11 @@ def main(arguments, name):
     print(f"error: expected a command of kdwsd first. Received: {first!r}; "
           f"{hint}", file=sys.stderr)
     sys.exit(_BAD_COMMAND)
+
+
+def _print(text):
+  with standard_output.may_be_unread():
+    print(text)
 
 
 def _help(name):

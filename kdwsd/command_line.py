@@ -18,6 +18,7 @@ from kdwsd import errors
 from kdwsd import interruption
 from kdwsd import invocation
 from kdwsd import shipped
+from kdwsd import standard_output
 
 EXIT_BAD_INPUT = 2
 
@@ -57,7 +58,8 @@ def run(main):
   if program.__doc__:  # absl prints it for --help.
     program.__doc__ = invocation.adapt(program.__doc__)
   shipped.find_flagfiles(flags.FLAGS)
-  app.run(guarded, flags_parser=_parse)
+  with standard_output.may_be_unread():
+    app.run(guarded, flags_parser=_parse)
 
 
 def _means_something(record):

@@ -89,11 +89,7 @@ def main(argv):
     print("passed over in folders: "
           f"{image_files.describe(passed_over)}", file=sys.stderr)
   predictor, settings = _load(_MODEL.value)
-  try:
-    return _predict_all(predictor, settings, found)
-  except BrokenPipeError:  # For example `| head` has exited.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return _EXIT_SOME_FAILED
+  return _predict_all(predictor, settings, found)
 
 
 main.takes_arguments = True
