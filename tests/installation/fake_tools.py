@@ -10,8 +10,8 @@ import shutil
 import subprocess
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
-_SYSTEM = ("bash", "cat", "cksum", "cp", "dirname", "grep", "ls", "mkdir",
-           "mktemp", "rm", "sed", "sh")
+_SYSTEM = ("bash", "cat", "cksum", "cp", "dirname", "grep", "ln", "ls",
+           "mkdir", "mktemp", "readlink", "rm", "sed", "sh", "sleep")
 
 _PYTHON = """#!/bin/sh
 printf '%s\\n' "python {version} $*" | sed 1q >> {log}
@@ -39,7 +39,8 @@ case "$*" in
     else sed "s/VERSION/$5/g" {folder}/any > "$6/bin/python"
     fi
     chmod +x "$6/bin/python" ;;
-  *"pip install"*) [ ! -e {folder}/uv-fails ] || exit 1 ;;
+  *"pip install"*) [ ! -e {folder}/uv-slow ] || sleep 1
+    [ ! -e {folder}/uv-fails ] || exit 1 ;;
 esac
 """
 
@@ -94,7 +95,7 @@ class FakeMachine:
     self._write(path, _PYTHON if version else "#!/bin/sh\nexit 127\n", version)
 
   def has(self, fault, there=True):
-    """Turns a fault on or off: no-network, no-pip, no-venv or uv-fails."""
+    """Turns on or off: no-network, no-pip, no-venv, uv-fails or uv-slow."""
     path = self._folder / fault
     path.touch() if there else path.unlink()
 

@@ -1,5 +1,6 @@
 """make-venv picks the lane, says why, and makes a complete environment."""
 
+import concurrent.futures
 import os
 import re
 import subprocess
@@ -169,6 +170,31 @@ def test_an_interrupted_installation_is_completed(tmp_path):
   calls = machine.calls()
   assert not [line for line in calls if " venv " in line]
   assert [line for line in calls if "--editable" in line]
+
+
+def test_of_two_at_once_one_installs_and_the_other_waits(tmp_path):
+  machine = _machine(tmp_path, "python3.11")
+  machine.has("uv-slow")
+  with concurrent.futures.ThreadPoolExecutor() as pool:
+    runs = [pool.submit(machine.make_venv) for _ in range(2)]
+    first, second = sorted((run.result() for run in runs),
+                           key=lambda done: "waiting" in done.stdout)
+  assert first.returncode == second.returncode == 0
+  assert "installing about 3 GB" in first.stdout
+  assert ".venv: process " in second.stdout
+  assert second.stdout.splitlines()[-1].endswith("(as made before)")
+  installed = [line for line in machine.calls() if "--editable" in line]
+  assert len(installed) == 1
+  assert not os.path.lexists(machine.project / ".venv.lock")
+  assert not machine.left_over()
+
+
+def test_the_lock_of_a_killed_installation_is_removed(tmp_path):
+  machine = _machine(tmp_path, "python3.11")
+  lock = machine.project / ".venv.lock"
+  lock.symlink_to("99999999")  # No process has so high a number.
+  assert "waiting" not in machine.make_venv().stdout
+  assert not os.path.lexists(lock)
 
 
 def test_an_environment_of_before_the_lanes_is_classic(tmp_path):
