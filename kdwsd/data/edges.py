@@ -58,7 +58,9 @@ def gradient_edges(image, sigma=2.5, percentile=99.0):
   thinned = thin(strength, orientation)
   edges = thinned[thinned > 0]
   if edges.size:
-    thinned = thinned / np.percentile(edges, percentile)
+    # In float32, NumPy 2 would round it, and NumPy 1 not.
+    scale = np.percentile(edges.astype(np.float64), percentile)
+    thinned = thinned / np.float32(scale)
   return np.minimum(thinned, 1).astype(np.float32), orientation
 
 
@@ -79,9 +81,7 @@ def thin(strength, orientation):
   y, x = np.mgrid[:height, :width].astype(np.float32)            # [H, W] each
   step_x, step_y = np.cos(orientation), np.sin(orientation)
   sides = [
-      cv2.remap(strength, *(_grid(one) for one in (
-          x + sign * step_x, y + sign * step_y)), cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REPLICATE)
+      _interpolate(strength, _grid(x + sign * step_x), _grid(y + sign * step_y))
       for sign in (-1, 1)]
   return np.where(strength >= np.maximum(*sides), strength, np.float32(0))
 
@@ -122,6 +122,32 @@ def _smooth(image, sigma):
 def _grid(coordinates):
   """Rounds to 1/32 pixel, as OpenCV 4 does; OpenCV 5 does not."""
   return np.rint(coordinates * 32) / np.float32(32)
+
+
+def _interpolate(values, x, y):
+  """Bilinear interpolation, edge values outside, to the bit as in OpenCV 4.
+
+  cv2.remap of OpenCV 5 rounds differently, so that other edges would win where
+  two are nearly equal.
+
+  Args:
+    values: [H, W] float32.
+    x: [H, W] float32, columns.
+    y: [H, W] float32, rows.
+
+  Returns:
+    [H, W] float32.
+  """
+  height, width = values.shape
+  left, top = (np.floor(one).astype(np.int32) for one in (x, y))
+  across, down = x - left.astype(np.float32), y - top.astype(np.float32)
+  columns = [np.clip(left + one, 0, width - 1) for one in (0, 1)]
+  rows = [np.clip(top + one, 0, height - 1) for one in (0, 1)]
+  before, above = 1 - across, 1 - down
+  return (values[rows[0], columns[0]] * (above * before)
+          + values[rows[0], columns[1]] * (above * across)
+          + values[rows[1], columns[0]] * (down * before)
+          + values[rows[1], columns[1]] * (down * across))
 
 
 @functools.lru_cache(maxsize=1)

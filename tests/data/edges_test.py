@@ -3,9 +3,11 @@
 import os
 import shutil
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import cv2
 import numpy as np
 
 from kdwsd import errors
@@ -49,6 +51,29 @@ def _step(angle, side=64, low=60, high=180):
 
 
 class EdgesTest(parameterized.TestCase):
+
+  def test_interpolation_is_that_of_opencv_4(self):
+    rng = np.random.default_rng(0)
+    values = rng.random([40, 50]).astype(np.float32)
+    # Some lie outside.
+    x = (np.rint(rng.uniform(-2, 52, [40, 50]) * 32) / 32).astype(np.float32)
+    y = (np.rint(rng.uniform(-2, 42, [40, 50]) * 32) / 32).astype(np.float32)
+    received = edges._interpolate(values, x, y)
+    self.assertEqual(received.dtype, np.float32)
+    expected = cv2.remap(values, x, y, cv2.INTER_LINEAR,
+                         borderMode=cv2.BORDER_REPLICATE)
+    np.testing.assert_allclose(received, expected, rtol=0, atol=3e-7)
+    if cv2.__version__.startswith("4."):
+      np.testing.assert_array_equal(received, expected)
+
+  def test_the_scale_is_that_of_float64(self):
+    image = np.random.default_rng(1).integers(0, 256, [60, 64, 3], np.uint8)
+    thinned = np.random.default_rng(2).random([60, 64]).astype(np.float32) + 1
+    with mock.patch.object(edges, "thin", lambda *_: thinned):
+      strength, _ = edges.gradient_edges(image, 1.0, 98.7)
+    scale = np.percentile(thinned.astype(np.float64), 98.7)
+    np.testing.assert_array_equal(
+        strength, np.minimum(thinned / np.float32(scale), 1))
 
   @parameterized.parameters(0.0, np.pi / 6, np.pi / 4, np.pi / 2, 2.5)
   def test_orientation_points_across_the_edge(self, angle):
