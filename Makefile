@@ -1,6 +1,7 @@
 # make demo    train the embedded demo, 16 to 20 minutes on 2 cores
 # make test    run the tests;  make test-slow  those that take minutes
 # make test-lanes  run the tests in both lanes: TensorFlow 2.15 and 2.20
+# make test-gpu  run the tests that need a GPU, less than 3 minutes
 # make lint    run ruff
 # make bench   measure images/s, memory, share of the machine's matmul peak
 # make bench-serving   measure latency and throughput of exports and the server
@@ -22,8 +23,8 @@ FLAGFILE ?= flags/demo/all.flags
 TESTS ?= tests
 SOAK ?=
 
-.PHONY: help venv demo test test-lanes test-slow lint bench bench-serving soak \
-  bazel clean
+.PHONY: help venv demo test test-lanes test-slow test-gpu lint bench \
+  bench-serving soak bazel clean
 help:
 	@sed -n 's/^# \{0,1\}//p;/^LANE ?=/q' Makefile
 
@@ -46,6 +47,9 @@ test-lanes:
 
 test-slow: venv
 	$(RUN) -m pytest -q -m slow $(TESTS)
+
+test-gpu: venv
+	$(RUN) -m tests.gpu
 
 lint: venv
 	$(RUN) -m ruff check .

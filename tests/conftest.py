@@ -11,6 +11,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 
+def pytest_configure(config):
+  """Hides GPUs from all tests but those of tests/gpu.
+
+  The others compare bits, which only a CPU repeats, and several processes run
+  them, of which each would take all memory of a GPU.
+  """
+  marks = config.getoption("markexpr")
+  if "gpu" not in marks.replace("not gpu", ""):
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
+
 def pytest_collection_modifyitems(items):
   """Whole runs first, so that no long test is left for one process alone."""
   here = os.path.dirname(os.path.abspath(__file__))
