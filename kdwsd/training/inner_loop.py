@@ -22,7 +22,7 @@ class Trainer(orbit.StandardTrainer):
   """Forward pass, backward pass and update, on every replica."""
 
   def __init__(self, *, strategy, variables, optimizer, step, loss_names,
-               dataset, global_batch_size, seed, global_step):
+               dataset, global_batch_size, seed, global_step, prepare=None):
     """Makes the inner loop.
 
     Args:
@@ -37,6 +37,9 @@ class Trainer(orbit.StandardTrainer):
       global_batch_size: images per step over all replicas.
       seed: seed of dropout.
       global_step: variable that counts steps.
+      prepare: function of a batch of `dataset` to the batch that `step` takes;
+        runs on the replica and is never compiled with the step, because its
+        input may have another shape in every step. None if they are the same.
     """
     on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
     super().__init__(
@@ -45,6 +48,7 @@ class Trainer(orbit.StandardTrainer):
     self._variables = variables
     self._optimizer = optimizer
     self._step = step
+    self._prepare = prepare
     self._global_batch_size = global_batch_size
     self._seed = seed
     self._global_step = global_step
@@ -104,8 +108,11 @@ class Trainer(orbit.StandardTrainer):
 
   def train_step(self, iterator):
     """Takes one step on all replicas."""
-    self._strategy.run(self._replica_step, args=(next(iterator),))
+    self._strategy.run(self._prepare_and_step, args=(next(iterator),))
     self._global_step.assign_add(1)
+
+  def _prepare_and_step(self, batch):
+    self._replica_step(self._prepare(batch) if self._prepare else batch)
 
   def _replica_step(self, batch):
     index = tf.cast(batch["example_index"] % tf.int32.max, tf.int32)
