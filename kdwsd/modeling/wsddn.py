@@ -148,12 +148,25 @@ class WSDDN(tf.keras.Model):
         class_logits / config.class_temperature,
         detection_logits / config.detection_temperature, valid)
     return {
-        "layers": {"pool": pooled, "fc6": fc6, "fc7": fc7},
+        "layers": {"pool": tf.cast(pooled, tf.float32), "fc6": fc6,
+                   "fc7": fc7},
         "class_logits": class_logits,
         "detection_logits": detection_logits,
         "proposal_scores": proposal_scores,
         "image_scores": tf.reduce_sum(proposal_scores, axis=1),   # [B, C]
     }
+
+  def portable(self, batch):
+    """`call` without dropout, for graphs that may move to another machine.
+
+    Args:
+      batch: as `call`.
+
+    Returns:
+      As `call`, computed by operations that every device has.
+    """
+    with roi_pooling.portable():
+      return self(batch)
 
   def factor(self, batch):
     """[B, R] float32 factor of the pooled features."""
@@ -162,7 +175,7 @@ class WSDDN(tf.keras.Model):
         bias=self.config.score_bias)
 
   def _pool(self, batch):
-    """[B, R, 7, 7, channels] float32; zeros for padding."""
+    """[B, R, 7, 7, channels], see `roi_pooling.pool`; zeros for padding."""
     return roi_pooling.pool(
         self.config.roi_pooling,
         self.backbone(batch["image"], batch.get("frozen_map")),

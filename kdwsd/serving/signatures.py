@@ -169,7 +169,7 @@ def detector(model, *, classes, eval_size):
     proposals = tf.pad(proposals, [[0, 0], [0, spare], [0, 0]])
     objectness = tf.pad(objectness, [[0, 0], [0, spare]])
     sides = proposals[..., 2:] - proposals[..., :2]               # [B, R, 2]
-    outputs = model({
+    outputs = model.portable({
         "image": squares, "proposals": proposals, "objectness": objectness,
         "valid": tf.reduce_all(sides > 0, axis=2)})
     return {**_answers(outputs["image_scores"], classes),

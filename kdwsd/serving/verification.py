@@ -94,7 +94,7 @@ def _expected(servable, model, chosen, name, inputs, eval_size):
   if not servable.detector:
     return {signatures.PROBABILITIES:
             model.score(content)["image_scores"].numpy()}
-  outputs = model(content)
+  outputs = model.portable(content)
   return {signatures.PROBABILITIES: outputs["image_scores"].numpy(),
           signatures.PROPOSAL_SCORES: outputs["proposal_scores"].numpy()}
 

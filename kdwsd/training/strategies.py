@@ -106,8 +106,7 @@ def set_determinism(mode, seed):
 
   Args:
     mode: `on`, `off`, or `auto`, which is on without a GPU. Without
-      determinism, some backward passes sum in random order, among them that of
-      `crop_and_resize`, which has no deterministic version on GPUs.
+      determinism, some backward passes sum in random order on GPUs.
     seed: int.
 
   Returns:

@@ -30,8 +30,11 @@ def crop_and_resize(features, rois):
       taps = {}
       for i in range(2 * SIDE):
         for j in range(2 * SIDE):
-          y = (ymin + (i + 0.5) / (2 * SIDE) * (ymax - ymin)) * height - 0.5
-          x = (xmin + (j + 0.5) / (2 * SIDE) * (xmax - xmin)) * width - 0.5
+          # Divided last: exact where the result has few bits.
+          y = ymin * height + (
+              (2 * i + 1) * (ymax - ymin) * height / (4 * SIDE)) - 0.5
+          x = xmin * width + (
+              (2 * j + 1) * (xmax - xmin) * width / (4 * SIDE)) - 0.5
           taps[i, j] = _bilinear(y, x, height, width)
           for (u, v), weight in taps[i, j]:
             crop[i, j] += weight * features[b, u, v]

@@ -1,218 +1,160 @@
-"""RoI poolings against NumPy loops, and facts by hand."""
+"""RoI pooling with factors, and which operations compute it where."""
+
+import threading
+from unittest import mock
 
 from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
 
-from kdwsd import boxes
 from kdwsd.modeling import roi_pooling
-from tests.modeling import numpy_pooling
+from tests.modeling import pooling_inputs
+
+_FLOATS = (tf.float32, tf.float16, tf.bfloat16)
 
 
-def _features(seed, shape, levels=None):
-  """Random maps; with few `levels` most maxima are ties."""
-  random = np.random.RandomState(seed)
-  if levels:
-    return random.randint(-levels, levels + 1, shape).astype(np.float32)
-  return random.randn(*shape).astype(np.float32)
+def _inputs(dtype=tf.float32):
+  """(features, rois, factor): of five RoIs an image, one is padding."""
+  factor = np.random.RandomState(2).uniform(0.1, 5, [2, 5]).astype(np.float32)
+  factor[:, 4] = 0
+  return (tf.cast(pooling_inputs.features(0, [2, 8, 8, 3]), dtype),
+          tf.constant(pooling_inputs.fractions(
+              pooling_inputs.corners(1, 2, 5, 64, 64), 64, 64), tf.float32),
+          tf.constant(factor))
 
 
-def _corners(seed, batch, count, height, width):
-  """Random inclusive pixel corners, among them dots and the whole image."""
-  random = np.random.RandomState(seed)
-  ys = np.sort(random.randint(0, height, [batch, count, 2]), axis=-1)
-  xs = np.sort(random.randint(0, width, [batch, count, 2]), axis=-1)
-  corners = np.stack([ys[..., 0], xs[..., 0], ys[..., 1], xs[..., 1]], -1)
-  corners[:, 0] = 0, 0, height - 1, width - 1
-  corners[:, 1, 2:] = corners[:, 1, :2]
-  corners[:, 2] = height - 1, width - 1, height - 1, width - 1
-  return corners
+def _pool(kind, features, rois, factor):
+  return roi_pooling.pool(
+      kind, features, rois, factor, image_size=[64, 64], stride=8)
 
 
-def _fractions(corners, height, width):
-  flat = corners.reshape(-1, 4)[:, [1, 0, 3, 2]]
-  return boxes.from_inclusive_pixels(flat, height, width).reshape(
-      corners.shape)
+def _operations(kind, device=None):
+  """Types of the operations of a graph that pools."""
+  def pool(features):
+    return _pool(kind, features, *_inputs()[1:])
 
+  def placed(features):
+    with tf.device(device):
+      return pool(tf.identity(features))
 
-def _value_and_gradient(pool, features, upstream):
-  features = tf.constant(features)
-  with tf.GradientTape() as tape:
-    tape.watch(features)
-    pooled = pool(features)
-  return pooled.numpy(), tape.gradient(
-      pooled, features, tf.constant(upstream, tf.float32)).numpy()
-
-
-class CropAndResizeTest(tf.test.TestCase, parameterized.TestCase):
-
-  @parameterized.parameters((5, 7), (9, 4), (1, 1))
-  def test_matches_numpy_loops(self, height, width):
-    features = _features(0, [2, height, width, 2])
-    rois = _fractions(_corners(1, 2, 6, 100, 120), 100, 120)
-    upstream = _features(2, [12, 7, 7, 2])
-    value, gradient = _value_and_gradient(
-        lambda f: roi_pooling.crop_and_resize(f, tf.constant(rois)),
-        features, upstream)
-    expected, expected_gradient = numpy_pooling.crop_and_resize(features, rois)
-    self.assertAllClose(expected, value, atol=1e-5, rtol=1e-5)
-    # Above the value's tolerance: a tie within rounding may be settled by the
-    # other sample, which one gradient in a thousand shows.
-    wrong = np.abs(expected_gradient(upstream) - gradient) > 1e-3
-    self.assertLessEqual(np.mean(wrong), 0.0 if height > 1 else 1.0)
-    self.assertAllClose(np.sum(expected_gradient(upstream)),
-                        np.sum(gradient), atol=1e-3)
-
-  def test_a_ramp_is_read_at_bin_centres(self):
-    # A map of 14 cells whose value is the cell's centre: 0.5, 1.5, ... The
-    # whole image has one cell a sample, so bin i holds the larger of samples
-    # 2 i and 2 i + 1: the centre 2 i + 1.5.
-    ramp = np.arange(14, dtype=np.float32) + 0.5
-    features = np.tile(ramp[None, None, :, None], [1, 14, 1, 1])
-    whole = tf.constant([[[0.0, 0.0, 1.0, 1.0]]])
-    pooled = roi_pooling.crop_and_resize(features, whole)
-    self.assertAllClose(2 * np.arange(7) + 1.5, pooled[0, 3, :, 0], atol=1e-5)
-    # The right half, 7 to 14: samples every half cell, 7.25, 7.75, ..., 13.75;
-    # beyond the last centre, 13.5, the map stays 13.5.
-    half = tf.constant([[[0.0, 0.5, 1.0, 1.0]]])
-    pooled = roi_pooling.crop_and_resize(features, half)
-    self.assertAllClose([7.75, 8.75, 9.75, 10.75, 11.75, 12.75, 13.5],
-                        pooled[0, 3, :, 0], atol=1e-5)
-
-  def test_mirrored_map_and_rois_give_mirrored_bins(self):
-    features = _features(3, [1, 6, 8, 3])
-    rois = _fractions(_corners(4, 1, 5, 96, 128), 96, 128)
-    pooled = roi_pooling.crop_and_resize(features, tf.constant(rois))
-    mirrored = roi_pooling.crop_and_resize(
-        features[:, :, ::-1], tf.constant(boxes.flip_left_right(rois)))
-    self.assertAllClose(pooled, mirrored[:, :, ::-1], atol=1e-5)
-
-  def test_constant_map_gives_the_constant_to_the_border(self):
-    rois = tf.constant([[[0, 0, 1, 1], [0.9, 0.9, 1, 1], [-1, -1, 2, 2]]],
-                       tf.float32)
-    pooled = roi_pooling.crop_and_resize(tf.fill([1, 3, 5, 1], 2.5), rois)
-    self.assertAllClose(np.full([3, 7, 7, 1], 2.5), pooled)
-
-  def test_takes_bfloat16_and_float16(self):
-    rois = tf.constant([[[0.0, 0.0, 1.0, 1.0]]])
-    for dtype in (tf.bfloat16, tf.float16):
-      features = tf.cast(_features(5, [1, 4, 4, 2]), dtype)
-      pooled = roi_pooling.crop_and_resize(features, rois)
-      self.assertEqual(tf.float32, pooled.dtype)
-
-  def test_takes_no_rois(self):
-    pooled = roi_pooling.crop_and_resize(
-        _features(6, [2, 4, 4, 3]), tf.zeros([2, 0, 4]))
-    self.assertAllEqual([0, 7, 7, 3], pooled.shape)
+  graph = tf.function(
+      placed if device else pool, autograph=False).get_concrete_function(
+          tf.TensorSpec([2, 8, 8, 3])).graph
+  return {operation.type for operation in graph.get_operations()}
 
 
 class PoolTest(tf.test.TestCase, parameterized.TestCase):
 
-  @parameterized.parameters("crop_and_resize", "max")
-  def test_features_are_multiplied_by_the_factor_of_their_roi(self, kind):
+  @parameterized.product(
+      kind=roi_pooling.NAMES,
+      context=(roi_pooling.portable, roi_pooling.compilable))
+  def test_features_are_multiplied_by_the_factor_of_their_roi(
+      self, kind, context):
     rois = np.float32([[[0, 0, 1, 1], [np.nan] * 4, [0, 0, 1, 1]]])
     factor = roi_pooling.score_factor(
         np.float32([[0.5, np.inf, 2.0]]), np.array([[True, False, True]]),
         scale=10.0, bias=1.0)
     # 10 * 0.5 + 1, padding, 10 * 2 + 1.
     self.assertAllEqual(factor, [[6.0, 0.0, 21.0]])
-    pooled = roi_pooling.pool(
-        kind, tf.ones([1, 8, 8, 2]), rois, factor, image_size=[64, 64],
-        stride=8)
+    with context():
+      pooled = _pool(kind, tf.ones([1, 8, 8, 2]), rois, factor)
     self.assertAllClose(pooled, np.reshape(factor, [1, 3, 1, 1, 1])
                         * np.ones([1, 3, 7, 7, 2]))
 
+  @parameterized.product(kind=roi_pooling.NAMES, dtype=_FLOATS)
+  def test_accelerators_get_the_type_of_the_features(self, kind, dtype):
+    inputs = _inputs(dtype)
+    with roi_pooling.portable():
+      portable = _pool(kind, *inputs)
+    with roi_pooling.compilable():
+      compilable = _pool(kind, *inputs)
+    self.assertEqual((tf.float32, dtype), (portable.dtype, compilable.dtype))
+    self.assertAllClose(
+        portable, tf.cast(compilable, tf.float32),
+        **({"atol": 1e-5} if dtype == tf.float32 else
+           {"rtol": 0.02, "atol": 0.02 if dtype == tf.float16 else 0.2}))
 
-class MaxPoolTest(tf.test.TestCase, parameterized.TestCase):
+  @parameterized.parameters(*roi_pooling.NAMES)
+  def test_a_factor_beyond_float16_gives_what_float32_gives(self, kind):
+    features, rois, _ = _inputs(tf.float16)
+    factor = tf.fill([2, 5], 1e6)
+    with roi_pooling.compilable():
+      pooled = _pool(kind, features * 1e-4, rois, factor)
+    with roi_pooling.portable():
+      expected = _pool(kind, features * 1e-4, rois, factor)
+    self.assertAllClose(expected, tf.cast(pooled, tf.float32), rtol=0.02,
+                        atol=0.5)
 
-  @parameterized.parameters(
-      (64, 112, 16, None), (144, 48, 16, 1), (16, 16, 16, None),
-      (160, 168, 8, 1), (400, 33, 16, None))
-  def test_matches_caffe_loops(self, height, width, stride, levels):
-    map_shape = [2, height // stride, width // stride, 2]
-    features = _features(7, map_shape, levels)
-    corners = _corners(8, 2, 8, height, width)
-    rois = _fractions(corners, height, width)
-    upstream = _features(9, [16, 7, 7, 2])
-    value, gradient = _value_and_gradient(
-        lambda f: roi_pooling.max_pool(
-            f, tf.constant(rois), image_size=tf.constant([height, width]),
-            stride=stride), features, upstream)
-    expected, expected_gradient = numpy_pooling.max_pool(
-        features, corners, stride)
-    self.assertAllEqual(expected, value)
-    self.assertAllClose(expected_gradient(upstream), gradient, atol=1e-4)
+  @parameterized.product(kind=roi_pooling.NAMES, dtype=_FLOATS)
+  def test_xla_compiles_what_is_compilable(self, kind, dtype):
+    features, rois, factor = _inputs(dtype)
+    upstream = tf.random.stateless_normal([2, 5, 7, 7, 3], [1, 2])
 
-  @parameterized.parameters(224, 480, 576, 672, 736, 832)
-  def test_pixels_are_truncated_as_in_the_release(self, side):
-    # The release multiplies inclusive pixels of a 672 x 672 image by
-    # side / 672 and drops the fraction, exactly at both ends of the RoI.
-    features = _features(13, [1, side // 16, side // 16, 1])
-    corners = _corners(14, 1, 60, 672, 672)
-    expected, _ = numpy_pooling.max_pool(features, corners * side // 672, 16)
-    pooled = roi_pooling.max_pool(
-        features, tf.constant(_fractions(corners, 672, 672)),
-        image_size=tf.constant([side, side]), stride=16)
-    self.assertAllEqual(expected, pooled)
+    def run(compiled):
+      def pool(features):
+        with roi_pooling.compilable():
+          return _pool(kind, features, rois, factor)
+      return pooling_inputs.value_and_gradient(
+          pool, features, upstream, compiled=compiled)
 
-  def test_first_of_equals_in_row_major_order_gets_the_gradient(self):
-    # -0.0 equals 0.0: all cells tie, and the whole map is one bin's worth.
-    features = tf.constant([[-0.0, 0.0], [0.0, 0.0]])[None, :, :, None]
-    with tf.GradientTape() as tape:
-      tape.watch(features)
-      pooled = roi_pooling.max_pool(
-          features, tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
-          image_size=tf.constant([32, 32]), stride=16)
-    # The last pixel, 31, rounds to cell 2: the RoI has size 3 on a map of 2.
-    # Bins span floor(3 i / 7) to ceil(3 (i + 1) / 7), clipped:
-    # [0, 1) [0, 1) [0, 2) [1, 2) [1, 2) and twice nothing.
-    # So the first cell wins 3 bins of a row, the second 2.
-    gradient = tape.gradient(pooled, features)[0, :, :, 0]
-    self.assertAllEqual([[9, 6], [6, 4]], gradient)
-    self.assertAllEqual(np.zeros([7, 7, 7, 1])[:1], pooled)
+    tolerance = {tf.float32: 1e-5, tf.float16: 0.02, tf.bfloat16: 0.15}[dtype]
+    for found, expected in zip(run(True), run(False)):
+      self.assertEqual(dtype, found.dtype)
+      self.assertAllClose(
+          tf.cast(expected, tf.float32), tf.cast(found, tf.float32),
+          atol=tolerance * np.max(np.abs(tf.cast(expected, tf.float32))))
 
-  def test_gradient_agrees_with_finite_differences(self):
-    features = np.random.RandomState(10).permutation(48).reshape(
-        1, 6, 4, 2).astype(np.float32)         # no ties, gaps of 1
-    rois = tf.constant(_fractions(_corners(11, 1, 4, 96, 64), 96, 64))
-    upstream = tf.constant(_features(12, [4, 7, 7, 2]))
 
-    @tf.function
-    def weighted(features):
-      return tf.reduce_sum(upstream * roi_pooling.max_pool(
-          features, rois, image_size=tf.constant([96, 64]), stride=16))
+class ChoiceTest(tf.test.TestCase, parameterized.TestCase):
 
-    theoretical, numerical = tf.test.compute_gradient(
-        weighted, [tf.constant(features)], delta=0.125)
-    self.assertAllClose(theoretical, numerical, atol=1e-3)
+  def _add_device(self, kind):
+    """Makes a device seem to be there."""
+    devices = [*tf.config.list_logical_devices(),
+               tf.config.LogicalDevice(f"/device:{kind}:0", kind)]
+    self.enter_context(mock.patch.object(
+        tf.config, "list_logical_devices", return_value=devices))
 
-  def test_runs_in_a_graph_with_unknown_sides(self):
-    @tf.function(input_signature=[
-        tf.TensorSpec([None, None, None, 3]), tf.TensorSpec([None, None, 4])])
-    def pool(features, rois):
-      return roi_pooling.max_pool(
-          features, rois, image_size=16 * tf.shape(features)[1:3], stride=16)
+  def test_a_cpu_takes_the_op(self):
+    self.assertIn("CropAndResize", _operations("crop_and_resize"))
+    self.assertFalse(
+        {"MatMul", "BatchMatMulV2"} & _operations("crop_and_resize"))
 
-    for side in (3, 40):
-      features = _features(side, [1, side, side, 3])
-      corners = _corners(side, 1, 4, 16 * side, 16 * side)
-      expected, _ = numpy_pooling.max_pool(features, corners, 16)
-      self.assertAllEqual(expected, pool(
-          features, _fractions(corners, 16 * side, 16 * side)))
+  @parameterized.parameters("GPU", "TPU")
+  def test_an_accelerator_takes_products(self, kind):
+    self._add_device(kind)
+    operations = _operations("crop_and_resize")
+    self.assertNotIn("CropAndResize", operations)
+    self.assertIn("BatchMatMulV2", operations)
 
-  def test_takes_no_rois(self):
-    pooled = roi_pooling.max_pool(
-        _features(6, [2, 4, 4, 3]), tf.zeros([2, 0, 4]),
-        image_size=tf.constant([64, 64]), stride=16)
-    self.assertAllEqual([0, 7, 7, 3], pooled.shape)
+  def test_the_place_of_the_features_decides_where_it_is_known(self):
+    self._add_device("GPU")
+    self.assertIn("CropAndResize", _operations("crop_and_resize", "CPU:0"))
+    self.assertNotIn("CropAndResize", _operations("crop_and_resize", "GPU:0"))
 
-  def test_integer_bins_equal_caffes_float32_ones_up_to_56_cells(self):
-    for size in range(1, 57):
-      for i in range(7):
-        step = np.float32(size) / np.float32(7)
-        self.assertEqual(i * size // 7, np.floor(np.float32(i) * step))
-        self.assertEqual(-(-(i + 1) * size // 7),
-                         np.ceil(np.float32(i + 1) * step), (size, i))
+  def test_contexts_decide_before_devices(self):
+    with roi_pooling.compilable():
+      self.assertNotIn("CropAndResize", _operations("crop_and_resize"))
+      with roi_pooling.portable():
+        self.assertIn("CropAndResize", _operations("crop_and_resize"))
+      self.assertNotIn("CropAndResize", _operations("crop_and_resize"))
+    self.assertIn("CropAndResize", _operations("crop_and_resize"))
+    self._add_device("GPU")
+    with roi_pooling.portable():
+      self.assertIn("CropAndResize", _operations("crop_and_resize"))
+
+  def test_a_context_ends_with_an_error(self):
+    with self.assertRaises(KeyError), roi_pooling.compilable():
+      raise KeyError
+    self.assertIn("CropAndResize", _operations("crop_and_resize"))
+
+  def test_a_context_is_that_of_its_thread(self):
+    found = []
+    with roi_pooling.compilable():
+      thread = threading.Thread(target=lambda: found.append(
+          "CropAndResize" in _operations("crop_and_resize")))
+      thread.start()
+      thread.join()
+    self.assertEqual([True], found)
 
 
 if __name__ == "__main__":

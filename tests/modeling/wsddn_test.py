@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd.modeling import losses
+from kdwsd.modeling import roi_pooling
 from kdwsd.modeling import wsddn
 
 
@@ -162,6 +163,42 @@ class WSDDNTest(tf.test.TestCase, parameterized.TestCase):
     for gradient in gradients:
       self.assertEqual(tf.float32, gradient.dtype)
       self.assertTrue(np.isfinite(gradient).all())
+
+  @parameterized.product(
+      policy=("float32", "mixed_float16", "mixed_bfloat16"),
+      pooling=roi_pooling.NAMES, compiled=(False, True))
+  def test_operations_of_accelerators_train_as_those_of_cpus(
+      self, policy, pooling, compiled):
+    tf.keras.mixed_precision.set_global_policy(policy)
+    model = _lively(wsddn.build(_config(roi_pooling=pooling)))
+    batch = _tensors(_batch())
+    expected_loss, expected = _loss_and_gradients(model, batch)
+
+    @tf.function(jit_compile=compiled, autograph=False)
+    def train():
+      with roi_pooling.compilable():
+        outputs = model(batch)
+        self.assertEqual({tf.float32}, {
+            value.dtype for value in tf.nest.flatten(outputs)})
+        return _loss_and_gradients(model, batch)
+
+    loss, gradients = train()
+    tolerance = {"float32": 1e-3, "mixed_float16": 0.03,
+                 "mixed_bfloat16": 0.1}[policy]
+    self.assertAllClose(expected_loss, loss, rtol=tolerance)
+    # That of fc8_d's bias is 0 but for rounding.
+    least = 1e-4 * tf.linalg.global_norm(expected)
+    for variable, gradient, one in zip(
+        model.trainable_variables, gradients, expected):
+      difference = tf.norm(gradient - one) / tf.maximum(tf.norm(one), least)
+      self.assertLess(difference, tolerance, variable.name)
+
+  def test_portable_scores_are_those_of_the_model(self):
+    model, batch = _lively(wsddn.build(_config())), _tensors(_batch())
+    with roi_pooling.compilable():
+      portable = model.portable(batch)
+    self.assertAllEqual(
+        model(batch)["proposal_scores"], portable["proposal_scores"])
 
   def test_dropout_belongs_to_the_image(self):
     model, batch = _lively(wsddn.build(_config())), _batch()

@@ -34,6 +34,7 @@ FAULTS = {
         ('"valid": tf.reduce_all(sides > 0, axis=2)})',
          '"valid": tf.reduce_any(sides > 0, axis=2)})'),
         ('status = tf.where(status == "", problems, status)', "pass"),
+        ("outputs = model.portable({", "outputs = model({"),
     ],
     "kdwsd/serving/proposal_inputs.py": [
         ("(proposals >= -_SLACK) & (proposals <= 1 + _SLACK), [1, 2])",

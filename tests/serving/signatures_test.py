@@ -1,5 +1,7 @@
 """Signatures of tiny models: names, shapes, order, and what they refuse."""
 
+from unittest import mock
+
 from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
@@ -177,6 +179,18 @@ class DetectorTest(tf.test.TestCase, parameterized.TestCase):
                         expected["proposal_scores"][0], atol=1e-6)
     self.assertEqual(answer["proposal_scores"].shape, (3, 5, 3))
     self.assertNotIn("classify", self.servable.signatures)
+
+  def test_an_accelerator_exports_the_operations_of_a_cpu(self):
+    devices = [*tf.config.list_logical_devices(),
+               tf.config.LogicalDevice("/device:GPU:0", "GPU")]
+    with mock.patch.object(
+        tf.config, "list_logical_devices", return_value=devices):
+      servable = fakes.servable_teacher(self.model)
+    for name, function in servable.signatures.items():
+      kinds = {node.op for node in function.graph.as_graph_def().node}
+      # Of the head alone: products of samples would be batched.
+      self.assertIn("CropAndResize", kinds, name)
+      self.assertNotIn("BatchMatMulV2", kinds, name)
 
   def test_padding_changes_nothing_and_scores_nothing(self):
     proposals, objectness = fakes.boxes(4, 2)

@@ -40,7 +40,7 @@ class Run:
   deterministic: bool = setting.declare(
       "auto", "Use only operations that give the same result every time, so "
       "that equal seeds give equal weights. auto: on without a GPU, off with "
-      "one, where --roi_pooling=crop_and_resize has no deterministic form.",
+      "one, where they may be slower.",
       flag_choices=("auto", "on", "off"))
 
 

@@ -1,0 +1,78 @@
+"""RoI pooling on the GPU: its own operations equal those of the CPU."""
+
+import contextlib
+
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+
+from kdwsd.modeling import roi_pooling
+from tests.gpu import case
+
+# Of the largest value: rounding of two products of 16 bits.
+_TOLERANCES = {tf.float32: 1e-4, tf.float16: 4e-3, tf.bfloat16: 3e-2}
+
+
+def _inputs(dtype, batch=2, count=100, cells=42, channels=64):
+  """(features, rois, factor, upstream gradient): arrays."""
+  random = np.random.default_rng(0)
+  features = np.maximum(random.normal(size=[batch, cells, cells, channels]), 0)
+  corners = np.sort(random.uniform(size=[batch, count, 2, 2]), axis=2)
+  return (features.astype(dtype.as_numpy_dtype),
+          np.float32(corners.reshape(batch, count, 4)),
+          np.float32(random.uniform(0.1, 1, [batch, count])),
+          np.float32(random.normal(size=[batch, count, 7, 7, channels])))
+
+
+def _run(kind, device, inputs, *, context, compiled=False):
+  """Value and gradient of a pooling on a device, float32 arrays."""
+  features, rois, factor, upstream = inputs
+
+  @tf.function(jit_compile=compiled, autograph=False)
+  def run(features):
+    with context(), tf.GradientTape() as tape:
+      tape.watch(features)
+      pooled = roi_pooling.pool(
+          kind, features, rois, factor, image_size=[672, 672], stride=16)
+    return pooled, tape.gradient(
+        pooled, features, tf.cast(upstream, pooled.dtype))
+
+  with tf.device(device):
+    return [tf.cast(one, tf.float32).numpy()
+            for one in run(tf.constant(features))]
+
+
+class RoiPoolingTest(case.GpuTestCase):
+
+  @parameterized.product(
+      kind=roi_pooling.NAMES, dtype=list(_TOLERANCES),
+      compiled=(False, True))
+  def test_equals_the_cpu(self, kind, dtype, compiled):
+    inputs = _inputs(dtype)
+    value, gradient = _run(kind, case.gpu(), inputs, compiled=compiled,
+                           context=roi_pooling.compilable)
+    expected, expected_gradient = _run(
+        kind, case.CPU, inputs, context=roi_pooling.portable)
+    tolerance = _TOLERANCES[dtype]
+    self.assertAllClose(
+        expected, value, rtol=0, atol=tolerance * np.max(np.abs(expected)))
+    # A near tie may be settled by another sample.
+    wrong = np.abs(gradient - expected_gradient) > (
+        tolerance * np.max(np.abs(expected_gradient)))
+    self.assertLess(np.mean(wrong), 0.01)
+
+  def test_the_gradient_of_products_repeats_bit_for_bit(self):
+    inputs = _inputs(tf.float16)
+    first, second = (
+        _run("crop_and_resize", case.gpu(), inputs,
+             context=roi_pooling.compilable) for _ in range(2))
+    self.assertAllEqual(first[1], second[1])
+
+  def test_is_chosen_where_there_is_a_gpu(self):
+    if case.rehearses():
+      self.skipTest("no GPU")
+    inputs = _inputs(tf.float16, batch=1, count=3)
+    (value, _), (expected, _) = (
+        _run("crop_and_resize", case.gpu(), inputs, context=context)
+        for context in (contextlib.nullcontext, roi_pooling.compilable))
+    self.assertAllEqual(expected, value)
