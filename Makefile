@@ -14,10 +14,12 @@
 # 3.11, it installs TensorFlow 2.15 (the classic lane); else, with Python 3.12
 # or 3.13, TensorFlow 2.20 (the modern lane). PYTHON=python3.12 make demo
 # chooses the Python. LANE=modern or LANE=classic chooses the lane, and has its
-# own .venv-modern or .venv-classic.
+# own .venv-modern or .venv-classic. CUDA=1 or CUDA=0 installs CUDA's libraries
+# or does not; without it, where there is an NVIDIA GPU.
 LANE ?=
 VENV ?= .venv$(if $(LANE),-$(LANE))
 PYTHON ?=
+CUDA ?=
 RUN = $(VENV)/bin/python
 FLAGFILE ?= flags/demo/all.flags
 TESTS ?= tests
@@ -31,7 +33,8 @@ help:
 # Always runs, and returns at once if nothing has changed: the script notices a
 # stale or incomplete environment, which make cannot tell by file times.
 venv:
-	@VENV="$(VENV)" LANE="$(LANE)" PYTHON="$(PYTHON)" .ci/make-venv
+	@VENV="$(VENV)" LANE="$(LANE)" PYTHON="$(PYTHON)" CUDA="$(CUDA)" \
+	  .ci/make-venv
 
 demo: venv
 	$(RUN) -m kdwsd.train --flagfile=$(FLAGFILE)

@@ -99,12 +99,17 @@ _MODERN = [
 ]
 
 
-def _requirements():
+# CUDA's libraries: packages of NVIDIA whose versions TensorFlow chooses.
+_CLASSIC_CUDA = ["tensorflow[and-cuda]>=2.15.1,<2.16"]
+_MODERN_CUDA = ["tensorflow[and-cuda]>=2.20,<2.21"]
+
+
+def _of_lanes(classic, modern):
   """The requirements of both lanes by Python, or of the modern one alone."""
   if _LANE == "modern":
-    return _BOTH + _MODERN
-  return (_BOTH + ["%s; python_version < '3.12'" % text for text in _CLASSIC]
-          + ["%s; python_version >= '3.12'" % text for text in _MODERN])
+    return modern
+  return (["%s; python_version < '3.12'" % text for text in classic]
+          + ["%s; python_version >= '3.12'" % text for text in modern])
 
 
 def _description():
@@ -126,8 +131,10 @@ setuptools.setup(
     package_data={"kdwsd.reporting": ["templates/*"],
                   **{package: ["*.*", "*/*.*"] for package in _SHARE}},
     exclude_package_data={"": ["*.pyc"]},
-    install_requires=_requirements(),
+    install_requires=_BOTH + _of_lanes(_CLASSIC, _MODERN),
     extras_require={
+        # For NVIDIA GPUs; only Linux has the packages that it needs.
+        "cuda": _of_lanes(_CLASSIC_CUDA, _MODERN_CUDA),
         # Second opinions in the tests, and the linter.
         "dev": [
             "hypothesis>=6.90",

@@ -98,7 +98,7 @@ def resolve(lane, python, preferred):
         ["uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate",
          # Some packages exclude the first patch releases of Python 3.9.
          "--python-version", {"3.9": "3.9.25"}.get(python, python),
-         "--extra", "dev", "--constraint", str(always),
+         "--extra", "dev", "--extra", "cuda", "--constraint", str(always),
          "--output-file", str(output), "setup.py"],
         # The markers of setup.py choose the classic lane on these Pythons.
         cwd=_HERE.parent, check=True,

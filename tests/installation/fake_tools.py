@@ -94,6 +94,15 @@ class FakeMachine:
     path.parent.mkdir(parents=True, exist_ok=True)
     self._write(path, _PYTHON if version else "#!/bin/sh\nexit 127\n", version)
 
+  def add_gpu(self, trace):
+    """Adds a trace of an NVIDIA GPU: the path of a file, or nvidia-smi."""
+    if trace == "nvidia-smi":
+      self._write(self.tools / trace, "#!/bin/sh\n")
+      return
+    path = self._folder / "root" / trace
+    path.parent.mkdir(parents=True)
+    path.touch()
+
   def has(self, fault, there=True):
     """Turns on or off: no-network, no-pip, no-venv, uv-fails or uv-slow."""
     path = self._folder / fault
@@ -105,7 +114,7 @@ class FakeMachine:
         ["bash", str(self.project / ".ci" / "make-venv")],
         capture_output=True, text=True, check=False, timeout=60,
         env={"PATH": str(self.tools), "TMPDIR": str(self._folder / "tmp"),
-             **environment})
+             "NVIDIA_ROOT": str(self._folder / "root"), **environment})
 
   def calls(self):
     """Takes the lines noted since the last call."""

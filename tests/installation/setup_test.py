@@ -53,12 +53,18 @@ def test_a_lane_that_cannot_be_is_refused(version, lane, expected):
   assert "Traceback" not in done.stderr
 
 
-def _wanted(monkeypatch, lane):
-  """{name: specifiers of each Python of the lane}, as setup.py asks for."""
+def _given(monkeypatch, lane):
+  """What setup.py passes to setuptools in a lane."""
   given = {}
   monkeypatch.setattr(setuptools, "setup", lambda **more: given.update(more))
   monkeypatch.setenv("LANE", "modern" if lane == "modern" else "")
   runpy.run_path(str(_ROOT / "setup.py"), run_name="__main__")
+  return given
+
+
+def _wanted(monkeypatch, lane):
+  """{name: specifiers of each Python of the lane}, as setup.py asks for."""
+  given = _given(monkeypatch, lane)
   wanted = {python: {} for python in _PYTHONS[lane]}
   texts = given["install_requires"] + given["extras_require"]["dev"]
   for requirement in map(requirements.Requirement, texts):
@@ -100,6 +106,22 @@ def test_the_lock_is_within_the_ranges_of_setup(monkeypatch, lane):
     assert len(wanted) > 20
     for name, specifier in wanted.items():
       assert specifier.contains(locked[python][name]), (python, name)
+
+
+@pytest.mark.parametrize("lane,refused,cudnn", [
+    # 2.15.0 asks for a TensorRT that is not on PyPI.
+    ("classic", "2.15.0", "8."), ("modern", "2.19.0", "9.")])
+def test_the_extra_cuda_is_that_of_the_locked_tensorflow(
+    monkeypatch, lane, refused, cudnn):
+  extra = list(map(requirements.Requirement, _given(
+      monkeypatch, lane)["extras_require"]["cuda"]))
+  for python, pins in _lock(lane).items():
+    wanted, = (one for one in extra if not one.marker or one.marker.evaluate(
+        {"python_version": python}))
+    assert (wanted.name, wanted.extras) == ("tensorflow", {"and-cuda"})
+    assert wanted.specifier.contains(pins["tensorflow"])
+    assert not wanted.specifier.contains(refused)
+    assert pins["nvidia-cudnn-cu12"].startswith(cudnn), python
 
 
 @pytest.mark.parametrize("lane", _PYTHONS)
