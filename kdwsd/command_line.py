@@ -17,10 +17,14 @@ from absl import logging
 from kdwsd import errors
 from kdwsd import interruption
 from kdwsd import invocation
+from kdwsd import native_logs
 from kdwsd import shipped
 from kdwsd import standard_output
 
 EXIT_BAD_INPUT = 2
+
+# Packages whose notes are not shown; their warnings are.
+_NOTING = ("tensorflow", "keras", "tf_keras")
 
 
 def run(main):
@@ -31,7 +35,8 @@ def run(main):
       name is accepted, unless `main.takes_arguments` is true.
   """
   _survive_any_encoding()
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  os.environ.setdefault(native_logs.VARIABLE, "3")
+  native_logs.follow()
   warnings.filterwarnings("ignore", category=FutureWarning)
   warnings.filterwarnings("ignore", module="tensorflow_addons")
 
@@ -63,12 +68,14 @@ def run(main):
 
 
 def _means_something(record):
-  """False for what TensorFlow notes of its own, such as what it has saved."""
-  tensorflow = sys.modules.get("tensorflow")
-  return not (
-      tensorflow and record.levelno <= python_logging.INFO
-      and record.pathname.startswith(
-          os.path.dirname(tensorflow.__file__) + os.sep))
+  """False for what TensorFlow and Keras note of their own.
+
+  Such as what was saved, and that 16 bits suit the GPU.
+  """
+  return record.levelno > python_logging.INFO or not any(
+      record.pathname.startswith(os.path.dirname(sys.modules[name].__file__)
+                                 + os.sep)
+      for name in _NOTING if getattr(sys.modules.get(name), "__file__", None))
 
 
 def _survive_any_encoding():

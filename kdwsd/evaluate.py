@@ -10,6 +10,7 @@ from absl import flags
 from absl import logging
 
 from kdwsd import command_line
+from kdwsd import devices
 from kdwsd import errors
 
 flags.DEFINE_string(
@@ -52,6 +53,7 @@ flags.DEFINE_bool(
 flags.DEFINE_string(
     "output", None, "Directory for the results. Default: evaluation/SPLIT in "
     "the work directory.")
+devices.define_flag()
 flags.mark_flag_as_required("workdir")
 flags.register_validator(
     "test_scales",
@@ -63,6 +65,7 @@ FLAGS = flags.FLAGS
 
 def main(_):
   """Evaluates the run that the flags name."""
+  devices.use(FLAGS.device)
   # pylint: disable=import-outside-toplevel
   from kdwsd.data import record_files
   from kdwsd.evaluation import measurable

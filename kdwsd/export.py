@@ -16,6 +16,7 @@ from absl import flags
 from absl import logging
 
 from kdwsd import command_line
+from kdwsd import devices
 from kdwsd import errors
 from kdwsd import files
 
@@ -55,6 +56,9 @@ flags.DEFINE_integer(
     "representative_images", 100, "Number of images of the run's --train_split "
     "that calibrate the ranges of activations in the integer formats.",
     lower_bound=1)
+devices.define_flag("cpu", "Where the export is compared with the trained "
+                    "model: cpu, or a gpu, whose products of float32 differ "
+                    "in the third digit; auto: a gpu if there is one.")
 flags.mark_flags_as_required(["workdir", "output"])
 flags.register_validator(
     "warmup",
@@ -72,6 +76,7 @@ _WARMUP = {False: [1, 8], True: [1]}
 
 def main(_):
   """Exports what the flags name."""
+  devices.use(FLAGS.device)
   # pylint: disable=import-outside-toplevel
   import tensorflow as tf
 

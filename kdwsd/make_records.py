@@ -27,6 +27,7 @@ import shlex
 from absl import flags
 
 from kdwsd import command_line
+from kdwsd import devices
 from kdwsd import invocation
 
 _METHODS = ["edge_boxes", "selective_search", "file", "datalist"]
@@ -175,6 +176,7 @@ def _given_proposals(source):
 
 def main(_):
   """Reads the source, converts it, prints a summary."""
+  devices.hide_gpus()
   # Imported here: --help and bad flags need no TensorFlow.
   from kdwsd.data import sources
   problems = sources.Problems(_ON_ERROR.value, collect=_DRY_RUN.value)

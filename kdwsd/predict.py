@@ -20,6 +20,7 @@ from absl import flags
 from absl import logging
 
 from kdwsd import command_line
+from kdwsd import devices
 from kdwsd import errors
 
 _MODEL = flags.DEFINE_string(
@@ -61,6 +62,7 @@ _NMS_IOU = flags.DEFINE_float(
     "nms_iou", 0.4, "Detector only: non-maximum suppression drops a box whose "
     "IoU with a better one of its class exceeds this.", lower_bound=0,
     upper_bound=1)
+devices.define_flag()
 
 _EXIT_SOME_FAILED = 1
 _DARK_NAMED = 5
@@ -88,6 +90,7 @@ def main(argv):
   if passed_over:
     print("passed over in folders: "
           f"{image_files.describe(passed_over)}", file=sys.stderr)
+  devices.use(flags.FLAGS.device)
   predictor, settings = _load(_MODEL.value)
   return _predict_all(predictor, settings, found)
 
@@ -118,8 +121,8 @@ def _load_export(path):
   # pylint: disable=import-outside-toplevel
   import tensorflow as tf
 
+  from kdwsd import quiet
   from kdwsd.serving import predictors
-  from kdwsd.serving import quiet
   from kdwsd.serving import saved_model
   # pylint: enable=import-outside-toplevel
   directory = saved_model.find(path)

@@ -7,6 +7,7 @@ table of the three models and writes a self-contained HTML file.
 from absl import flags
 
 from kdwsd import command_line
+from kdwsd import devices
 from kdwsd import errors
 
 _SPLIT = flags.DEFINE_string(
@@ -22,6 +23,7 @@ def main(argv):
     raise errors.InputError(
         "expected the work directory of a chain of runs: python -m "
         f"kdwsd.report WORKDIR. Received: {' '.join(argv[1:]) or 'none'}.")
+  devices.hide_gpus()
   from kdwsd.training import chain_report  # pylint: disable=import-outside-toplevel
   path, table = chain_report.write(
       argv[1], split=_SPLIT.value, output=_OUTPUT.value)

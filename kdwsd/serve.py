@@ -24,6 +24,7 @@ from absl import flags
 from absl import logging
 
 from kdwsd import command_line
+from kdwsd import devices
 from kdwsd.serving.server import options as options_lib
 
 _DEFAULTS = options_lib.Options("", "")
@@ -85,6 +86,7 @@ flags.DEFINE_integer(
 flags.DEFINE_float(
     "drain_seconds", _DEFAULTS.drain_seconds, "Maximum number of seconds that "
     "requests in progress have at shutdown.", lower_bound=0)
+devices.define_flag()
 flags.mark_flag_as_required("model_base_path")
 flags.register_validator(
     "model_name", lambda name: bool(re.fullmatch("[^/:]+", name)),
@@ -104,6 +106,7 @@ def main(_):
     # A second signal stops the process at once.
     signal.signal(number, lambda got, _: (
         stop.set(), signal.signal(got, signal.SIG_DFL)))
+  devices.use(FLAGS.device)
   # pylint: disable-next=import-outside-toplevel
   from kdwsd.serving.server import local_server
 

@@ -33,10 +33,12 @@ _TILE = flags.DEFINE_integer(
 def main(_):
   """Draws the sheet."""
   # Imported here: --help and bad flags need no TensorFlow.
+  from kdwsd import devices
   from kdwsd import errors
   from kdwsd.data import record_files
   from kdwsd.evaluation import contact_sheets
   from kdwsd.evaluation import pictures
+  devices.hide_gpus()
   record_set = record_files.open_split(_DATA.value, _SPLIT.value)
   if _FIRST.value >= record_set.num_images:
     raise errors.InputError(

@@ -14,6 +14,7 @@ from absl import logging
 
 from kdwsd import command_line
 from kdwsd import demo
+from kdwsd import devices
 from kdwsd import errors
 from kdwsd import shipped
 from kdwsd.training.settings import flag
@@ -28,6 +29,7 @@ flag.define(FLAGS)
 
 def main(_):
   """Turns flags into the settings of one run, or of four, and runs them."""
+  devices.use(FLAGS.device, whole_memory=True, log=False)
   # pylint: disable=import-outside-toplevel
   from kdwsd.training import chain
   from kdwsd.training import run

@@ -51,6 +51,19 @@ def test_notes_of_tensorflow_are_not_shown_its_warnings_are(logger):
       "b", "a", "b", "a", "b"]
 
 
+def test_what_keras_notes_of_precision_is_not_shown():
+  # As it does where a GPU computes fast in 16 bits.
+  done = _program("; ".join([
+      "import tensorflow as tf",
+      "from tensorflow.python.platform import tf_logging",
+      "import os; folder = os.path.dirname(tf.keras.Model.__module__.split("
+      "'.')[0] and __import__(tf.keras.Model.__module__.split('.')[0]).__file__)",
+      "path = folder + '/src/mixed_precision/device_compatibility_check.py'",
+      "exec(compile('tf_logging.info(\"fast\"); tf_logging.warning(\"slow\")',"
+      " path, 'exec'))"]))
+  assert [line.split()[-1] for line in done.stderr.splitlines()] == ["slow"]
+
+
 def test_a_mistake_of_ours_keeps_its_traceback():
   done = _program("[][0]")
   assert done.returncode == 1

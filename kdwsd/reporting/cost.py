@@ -48,7 +48,7 @@ def _function(model):
 
 
 def _device():
-  gpus = tf.config.list_physical_devices("GPU")
+  gpus = tf.config.get_visible_devices("GPU")
   if gpus:
     details = tf.config.experimental.get_device_details(gpus[0])
     return details.get("device_name", "GPU")

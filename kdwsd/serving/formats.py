@@ -6,10 +6,10 @@ import numpy as np
 import tensorflow as tf
 
 from kdwsd import errors
+from kdwsd import quiet
 from kdwsd.serving import lite
 from kdwsd.serving import native_session
 from kdwsd.serving import onnx
-from kdwsd.serving import quiet
 from kdwsd.serving import signatures
 
 NAMES = (*lite.FILES, *onnx.FILES)

@@ -8,7 +8,7 @@ the image, see the preprocessing in `export.json`.
 import numpy as np
 import tensorflow as tf
 
-from kdwsd.serving import quiet
+from kdwsd import quiet
 
 FLOAT16 = "tflite_float16"
 INT8 = "tflite_int8"

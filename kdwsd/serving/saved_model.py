@@ -23,8 +23,8 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd import quiet
 from kdwsd import system_errors
-from kdwsd.serving import quiet
 from kdwsd.serving import signatures
 
 CLASS_FILE = "classes.txt"

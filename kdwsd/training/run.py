@@ -6,6 +6,7 @@ import functools
 from absl import logging
 import tensorflow as tf
 
+from kdwsd import devices
 from kdwsd import errors
 from kdwsd import system_errors
 from kdwsd.data import input_pipeline
@@ -129,6 +130,7 @@ def _run(folder, strategy, train_set, eval_set, values):
       values["deterministic"], values["seed"])
   config = config_lib.Config(classes=train_set.classes, **values)
   tf.keras.mixed_precision.set_global_policy(config.mixed_precision)
+  logging.info("%s", devices.describe(strategy.extended.worker_devices))
   if config.stage == "wsd":
     objectness.check(
         train_set, scale=config.score_scale, bias=config.score_bias)

@@ -29,7 +29,7 @@ def make(name, num_replicas=0):
       the strategy.
   """
   cluster = _check_cluster(name)
-  num_gpus = len(tf.config.list_physical_devices("GPU"))
+  num_gpus = len(tf.config.get_visible_devices("GPU"))
   if name == "mirrored" and not num_gpus and num_replicas > 1:
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0],
@@ -114,7 +114,7 @@ def set_determinism(mode, seed):
   """
   tf.keras.utils.set_random_seed(seed)
   deterministic = mode == "on" or (
-      mode == "auto" and not tf.config.list_physical_devices("GPU"))
+      mode == "auto" and not tf.config.get_visible_devices("GPU"))
   if deterministic:
     tf.config.experimental.enable_op_determinism()
   return deterministic

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Optional
 
+from kdwsd import devices
 from kdwsd.training.settings import setting
 
 
@@ -17,6 +18,8 @@ class Command:
       None, "For --stage=all: folder with one flagfile per stage, wsd.flags, "
       "cls.flags, kd_feature.flags and kd_prediction.flags. A flag on the "
       "command line applies to all stages and overrides the flagfiles.")
+  device: str = setting.declare(
+      "auto", devices.HELP, flag_choices=devices.CHOICES)
   caffe_parity: bool = setting.declare(
       False, "Use the values of the Caffe release for every setting in which "
       "the release and this package may differ; docs/caffe.md lists them. "
