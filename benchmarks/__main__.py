@@ -1,19 +1,31 @@
 r"""Benchmarks kdwsd on this machine: `make bench` or python -m benchmarks.
 
-Throughput (images/s) and peak memory of the converter, of the input pipeline,
-of a training step of the teacher, also as a share of the machine's peak FLOP/s
-in matrix products, and of a step of the student's stage 2 with the teacher
-online and cached. Each measurement runs in a separate process. The images come
-from --images, from $KDWSD_DATA, or are drawn.
+Throughput (images/s) and peak memory of the parts that --parts names:
 
-`make bench-serving` or --parts=serving: latency and throughput of students and
-their teacher, in TensorFlow's C++ session and through the local server.
+    converter     the conversion of images to records
+    input         the input pipeline
+    step          a training step of the teacher, on one batch; also as a share
+                  of the FLOP/s that this device reaches in matrix products
+    training      the same from the input pipeline on
+    distillation  a step of the student's stage 2, teacher online and cached
+    cached        the same from the teacher's cache alone
+    inference     students
+    evaluation    teacher: inference, evaluation, teacher cache, kept maps
+    serving       latency and throughput of students and their teacher, in
+                  TensorFlow's C++ session and through the local server:
+                  `make bench-serving`
+
+For example, on a GPU, `python -m benchmarks --parts=step --batch_size=4
+--mixed_precision=mixed_float16`; `python -m benchmarks.gpu` measures all that
+RESULTS.md lists for GPUs. Each measurement runs in a separate process. The
+images of converter, input and serving come from --images, from $KDWSD_DATA, or
+are drawn.
 """
 
 import dataclasses
 import glob
 import os
-import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -22,17 +34,23 @@ import tempfile
 from absl import flags
 from absl import logging
 
+from benchmarks import compute as compute_lib
 from benchmarks import data_rates
+from benchmarks import model_parts
 from benchmarks import processes
+from benchmarks import rows as rows_lib
 from benchmarks import served_models
 from benchmarks import serving_rates
 from kdwsd import command_line
+from kdwsd import devices
 from kdwsd import errors
 from kdwsd import files
 
-_PARTS = ("converter", "input", "step", "distillation", "serving")
+_PARTS = ("converter", "input", "step", "training", "distillation", "cached",
+          "inference", "evaluation", "serving")
+_DEFAULT_PARTS = ("converter", "input", "step", "distillation")
 
-flags.DEFINE_list("parts", list(_PARTS[:-1]), "What to measure: some of "
+flags.DEFINE_list("parts", list(_DEFAULT_PARTS), "What to measure: some of "
                   f"{','.join(_PARTS)}.")
 flags.DEFINE_string("images", None, "Folder of JPEG images. Default: those of "
                     "VOC in $KDWSD_DATA, or drawn scenes.")
@@ -45,10 +63,28 @@ flags.DEFINE_integer("num_proposals", 500, "Proposals per image.",
                      lower_bound=1)
 flags.DEFINE_integer("fc_units", 4096, "Units of the teacher's fc6 and fc7.",
                      lower_bound=1)
-flags.DEFINE_integer("batch_size", 1, "Images per training step.",
-                     lower_bound=1)
-flags.DEFINE_integer("steps", 2, "Steps to measure, after a warm-up step.",
-                     lower_bound=1)
+flags.DEFINE_integer("batch_size", 1, "Images per training step, and per "
+                     "forward pass of inference and evaluation.", lower_bound=1)
+flags.DEFINE_integer("steps", 0, "Steps to measure, after those that warm up. "
+                     "0: 2 on a CPU, 50 on a GPU.", lower_bound=0)
+devices.define_flag()
+flags.DEFINE_enum("mixed_precision", "float32", ["float32", "mixed_float16",
+                  "mixed_bfloat16"], "As of kdwsd.train.")
+flags.DEFINE_enum("roi_pooling", "crop_and_resize", ["crop_and_resize", "max"],
+                  "As of kdwsd.train.")
+flags.DEFINE_enum("jit_compile", "auto", ["auto", "on", "off"],
+                  "As of kdwsd.train.")
+flags.DEFINE_string("backbone", "vgg16", "Backbone of the teacher, also "
+                    "NAME:WIDTH, such as mobilenet_v2:0.35.")
+flags.DEFINE_list("students", ["vgg16", "mobilenet_v2:0.35"], "Backbones of "
+                  "the students in the parts distillation, cached, inference "
+                  "and serving, as --backbone.")
+flags.DEFINE_integer("student_size", 224, "Side of the students' "
+                     "images, pixels.", lower_bound=32)
+flags.DEFINE_enum("cache", "memory", ["none", "memory"], "Part training: as of "
+                  "kdwsd.train.")
+flags.DEFINE_integer("frozen_stages", 4, "Part evaluation: stages whose output "
+                     "is kept.", lower_bound=1)
 flags.DEFINE_string("student", None, "Part serving: work directory of a "
                     "student's run. Default: students with random weights, "
                     "unless --teacher is given.")
@@ -74,27 +110,18 @@ flags.register_validator(
     "batch_sizes", lambda values: values and all(
         v.strip().isdigit() and int(v) >= 1 for v in values),
     message="expected numbers of 1 or more, separated by commas")
+flags.register_validator(
+    "backbone", lambda name: bool(re.fullmatch(compute_lib.BACKBONE, name)),
+    message="expected NAME or NAME:WIDTH")
+flags.register_validator(
+    "students", lambda names: names and all(
+        re.fullmatch(compute_lib.BACKBONE, name) for name in names),
+    message="expected NAME or NAME:WIDTH, separated by commas")
 
 FLAGS = flags.FLAGS
 
 # Conversion with given proposals is fast, so each image is converted often.
 _REPEATS_GIVEN = 20
-
-_STUDENTS = {
-    "VGG16": {},
-    "MobileNetV2 0.35": {
-        "backbone": "mobilenet_v2", "backbone_width": 0.35, "fc_units": 0},
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-  """A row of the table; `what` says what was measured."""
-  what: str
-  images_per_second: float
-  cores: int
-  peak_mib: float
-  remark: str = ""
 
 
 def main(_):
@@ -111,23 +138,20 @@ def main(_):
       rows += _converter(paths, work)
     if "input" in FLAGS.parts:
       rows += _input(paths, work)
-    if "step" in FLAGS.parts:
-      rows.append(_step())
-    if "distillation" in FLAGS.parts:
-      for name, student in _STUDENTS.items():
-        rows += _distillation(name, student)
+    rows += _models(work)
     if "serving" in FLAGS.parts:
       serving = _serving(paths, what, work)
   finally:
     shutil.rmtree(work, ignore_errors=True)
-  tables = [_table(rows)] if rows else []
-  content = {"machine": _machine(),
+  tables = [rows_lib.table(rows)] if rows else []
+  content = {"machine": rows_lib.machine(),
              "rows": [dataclasses.asdict(row) for row in rows]}
   if serving:
     measured, left_out, content["serving"] = serving
     tables.append(serving_rates.table(measured, left_out))
   files.write_json(FLAGS.output, content)
-  print("\n\n".join([_machine(), *tables]) + f"\nWritten: {FLAGS.output}")
+  print("\n\n".join([content["machine"], *tables])
+        + f"\nWritten: {FLAGS.output}")
 
 
 def _images(work):
@@ -175,7 +199,8 @@ def _converter(paths, work):
       rate = (len(many) - len(few)) / (seconds[1] - seconds[0])
       what = (f"converter, EdgeBoxes, {proposals} proposals" if proposals
               else "converter, proposals given")
-      rows.append(Row(what, rate, cores, peak, f"{rate / cores:.1f} per core"))
+      rows.append(rows_lib.Row(
+          what, rate, cores, peak, f"{rate / cores:.1f} per core"))
       logging.info("%s", rows[-1])
   return rows
 
@@ -188,47 +213,48 @@ def _input(paths, work):
   for cache in ("none", "memory"):
     rate, peak = processes.measure(data_rates.read, output, cache, FLAGS.size,
                           FLAGS.num_proposals, len(paths))
-    rows.append(Row(f"input pipeline, {FLAGS.size} pixels, --cache={cache}",
-                    rate, processes.num_cores(), peak))
+    rows.append(rows_lib.Row(
+        f"input pipeline, {FLAGS.size} pixels, --cache={cache}", rate,
+        processes.num_cores(), peak))
     logging.info("%s", rows[-1])
   return rows
 
 
-def _step():
-  """The row of the teacher's training step."""
-  # It imports TensorFlow, which only the measuring process needs.
-  from benchmarks import step_rates  # pylint: disable=import-outside-toplevel
-  (seconds, flops, peak_flops), mib = processes.measure(
-      step_rates.train_teacher, FLAGS.size, FLAGS.num_proposals, FLAGS.fc_units,
-      FLAGS.batch_size, FLAGS.steps)
-  row = Row(
-      f"step of T-WDet, VGG16, {FLAGS.size} pixels, {FLAGS.num_proposals} "
-      f"proposals, fc {FLAGS.fc_units}, batch {FLAGS.batch_size}",
-      FLAGS.batch_size / seconds, processes.num_cores(), mib,
-      f"{seconds:.2f} s, {flops / seconds / 1e9:.1f} GFLOP/s of "
-      f"{peak_flops / 1e9:.1f}: {flops / seconds / peak_flops:.0%}")
-  logging.info("%s", row)
-  return row
-
-
-def _distillation(name, student):
-  """Rows of a student's stage 2, with the teacher online and cached."""
-  from benchmarks import step_rates  # pylint: disable=import-outside-toplevel
-  if student.get("fc_units") is None:
-    student = {**student, "fc_units": FLAGS.fc_units}
-  (online, cached), mib = processes.measure(
-      step_rates.train_student, FLAGS.size, FLAGS.num_proposals,
-      FLAGS.fc_units, FLAGS.batch_size, FLAGS.steps, student)
-  rows = [
-      Row(f"stage 2, student {name} at 224, teacher {kind}",
-          FLAGS.batch_size / seconds, processes.num_cores(), mib, remark)
-      for kind, seconds, remark in (
-          ("online", online, f"{FLAGS.size} pixels, {FLAGS.num_proposals} "
-           f"proposals, fc {FLAGS.fc_units}"),
-          ("cached", cached, f"{online / cached:.1f} times"))]
-  for row in rows:
-    logging.info("%s", row)
+def _models(work):
+  """Rows of the parts that run models."""
+  compute = compute_lib.Compute(
+      FLAGS.device, FLAGS.mixed_precision, FLAGS.roi_pooling,
+      FLAGS.jit_compile)
+  model = model_parts.Model(
+      FLAGS.size, FLAGS.num_proposals, FLAGS.fc_units, FLAGS.backbone)
+  batch_size, steps, rows = FLAGS.batch_size, FLAGS.steps, []
+  if "step" in FLAGS.parts:
+    rows.append(model_parts.step(compute, model, batch_size, steps))
+  if "training" in FLAGS.parts:
+    rows.append(model_parts.training(
+        compute, model, batch_size, steps, FLAGS.cache, FLAGS.num_images,
+        work))
+  for name, student in _students().items():
+    if "distillation" in FLAGS.parts:
+      rows += model_parts.distillation(
+          compute, model, name, student, batch_size, steps)
+    if "cached" in FLAGS.parts:
+      rows.append(model_parts.cached(
+          compute, name, student, batch_size, steps))
+    if "inference" in FLAGS.parts:
+      rows.append(model_parts.inference(compute, name, student, batch_size))
+  if "evaluation" in FLAGS.parts:
+    rows += model_parts.evaluation(
+        compute, model, batch_size, FLAGS.frozen_stages, FLAGS.num_images,
+        work)
   return rows
+
+
+def _students():
+  """{name: changes to `student.StudentConfig`}."""
+  return {name: model_parts.student(
+      name, FLAGS.fc_units, FLAGS.student_size)
+          for name in FLAGS.students}
 
 
 def _serving(paths, what, work):
@@ -247,12 +273,9 @@ def _serving(paths, what, work):
             f"--{role}: expected a run that can be exported. Received: "
             f"{(done.stderr.strip() or 'no message').splitlines()[-1]}")
   if not exports:
-    students = {
-        name: {"fc_units": FLAGS.fc_units, **student}
-        for name, student in _STUDENTS.items()}
     logging.info("Exporting models with random weights.")
     exports, _ = processes.measure(
-        served_models.write_fresh, os.path.join(work, "exports"), students,
+        served_models.write_fresh, os.path.join(work, "exports"), _students(),
         FLAGS.size, FLAGS.num_proposals, FLAGS.fc_units)
   contents = []
   for path in paths[:max(map(int, FLAGS.batch_sizes))]:
@@ -267,28 +290,6 @@ def _serving(paths, what, work):
       "images": what, "cores": processes.num_cores(), "peak_mib": mib,
       "rows": [dataclasses.asdict(row) for row in measured],
       "left_out": left_out}
-
-
-def _machine():
-  """Processor, cores and Python version in one line."""
-  name = platform.processor() or platform.machine()
-  if os.path.exists("/proc/cpuinfo"):
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-      models = [line.split(":")[1].strip() for line in file
-                if line.startswith("model name")]
-    name = models[0] if models else name
-  return (f"{name}, {processes.num_cores()} cores, "
-          f"Python {sys.version.split()[0]}")
-
-
-def _table(rows):
-  """The rows as a Markdown table."""
-  lines = ["| what | images/s | cores | peak MiB | |",
-           "|---|---|---|---|---|"]
-  for row in rows:
-    lines.append(f"| {row.what} | {row.images_per_second:.3g} | {row.cores} | "
-                 f"{row.peak_mib:.0f} | {row.remark} |")
-  return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -6,15 +6,18 @@ It runs in processes of its own: its flags have names that other programs use.
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import textwrap
-import types
 
-import numpy as np
 import pytest
+import tensorflow as tf
 
-from benchmarks import step_rates
+from benchmarks import compute
+from benchmarks import flops
+from benchmarks import processes
+from kdwsd import errors
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
@@ -28,19 +31,48 @@ def _run(*arguments):
 
 
 def test_flop_of_a_step_by_hand():
-  # A convolution 3 x 3, 2 -> 5, at 4 x 4; a pooling; one 1 x 1, 5 -> 1, at
-  # 2 x 2; fully connected 4 -> 6, 6 -> 6, and twice 6 -> 3 on 7 proposals.
-  def layer(*shape):
-    return types.SimpleNamespace(weights=[1], kernel=np.zeros(shape))
+  # A convolution 3 x 3, 2 -> 5, at 4 x 4; a pooling; a depthwise one, 3 x 3, at
+  # 2 x 2; fully connected 5 -> 6 on 7 rows. RoI pooling's products of
+  # interpolation are none of these.
+  first = tf.keras.layers.Conv2D(5, 3, padding="same")
+  depthwise = tf.keras.layers.DepthwiseConv2D(3, padding="same")
+  dense = tf.keras.layers.Dense(6)
 
-  pool = types.SimpleNamespace(weights=[])
-  model = types.SimpleNamespace(
-      backbone=types.SimpleNamespace(
-          stages=[[layer(3, 3, 2, 5)], [pool, layer(1, 1, 5, 1)]]),
-      fc6=layer(4, 6), fc7=layer(6, 6), fc8_c=layer(6, 3), fc8_d=layer(6, 3))
-  first = 4 * 4 * 3 * 3 * 2 * 5
-  others = 2 * 2 * 5 + 7 * (4 * 6 + 6 * 6 + 2 * 6 * 3)
-  assert step_rates.step_flops(model, 4, 7) == 2 * (2 * first + 3 * others)
+  def forward(inputs):
+    cells = depthwise(tf.nn.max_pool2d(first(inputs["image"]), 2, 2, "VALID"))
+    rows = tf.tile(tf.reduce_mean(cells, axis=[1, 2]), [7, 1])
+    interpolated = tf.einsum("bh,bhwc->bwc", inputs["weights"], cells)
+    return dense(rows), interpolated
+
+  inputs = {"image": tf.TensorSpec([1, 4, 4, 2]),
+            "weights": tf.TensorSpec([1, 2])}
+  expected = [2 * 4 * 4 * 3 * 3 * 2 * 5, 2 * 2 * 2 * 3 * 3 * 5, 2 * 7 * 5 * 6]
+  assert flops.of_products(forward, inputs) == expected
+  assert flops.of_step(forward, inputs) == 3 * sum(expected) - expected[0]
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("vgg16", {"backbone": "vgg16", "backbone_width": 1.0}),
+    ("mobilenet_v2:0.35", {
+        "backbone": "mobilenet_v2", "backbone_width": 0.35})])
+def test_a_backbone_has_a_width(text, expected):
+  assert compute.backbone(text) == expected
+
+
+def test_the_settings_that_differ_are_in_the_name():
+  assert compute.Compute(device="cpu").label() == ""
+  assert compute.Compute(
+      mixed_precision="mixed_float16", roi_pooling="max").label() == (
+          ", mixed_float16, roi_pooling max")
+
+
+def _refuse():
+  raise errors.InputError("x: expected a. Received: b.")
+
+
+def test_an_error_of_the_measuring_process_is_ours():
+  with pytest.raises(errors.InputError, match="x: expected a. Received: b."):
+    processes.measure(_refuse)
 
 
 def test_peak_memory_counts_children(tmp_path):
@@ -59,6 +91,47 @@ def test_peak_memory_counts_children(tmp_path):
   result, mib = _run(str(program)).split()
   assert int(result) == 80_000_000
   assert float(mib) > 150
+
+
+@pytest.mark.slow
+def test_models_are_measured_with_every_setting(tmp_path):
+  output = tmp_path / "bench.json"
+  _run("-m", "benchmarks", "--parts=step,training,cached,inference,evaluation",
+       "--device=cpu", "--num_images=8", "--size=64", "--student_size=64",
+       "--num_proposals=20", "--fc_units=8", "--steps=1", "--batch_size=2",
+       "--mixed_precision=mixed_float16", "--roi_pooling=max",
+       "--backbone=mobilenet_v2:0.35", "--students=mobilenet_v2:0.35,small",
+       f"--output={output}")
+  content = json.loads(output.read_text(encoding="utf-8"))
+  assert re.search(r"TensorFlow 2\.\d+.*commit \w+", content["machine"])
+  rows = {row["what"]: row for row in content["rows"]}
+  assert len(rows) == 2 + 2 * 2 + 5
+  for row in rows.values():
+    assert row["images_per_second"] > 0
+    assert re.fullmatch(
+        r"Device: CPU, \d+ cores?, mixed_float16", row["device"])
+    assert row["gpu_mib"] is None
+  step = next(row for what, row in rows.items() if what.startswith("step"))
+  assert "mobilenet_v2:0.35, 64 pixels" in step["what"]
+  assert step["what"].endswith("batch 2, mixed_float16, roi_pooling max")
+  assert re.search(r"ms, first after .* s, .*FLOP/s of .*%", step["remark"])
+
+
+@pytest.mark.slow
+def test_the_measurements_of_a_gpu_have_time_limits(tmp_path):
+  output = tmp_path / "gpu"
+  done = subprocess.run(
+      [sys.executable, "-m", "benchmarks.gpu", "--device=cpu",
+       "--only=cached", "--limit=1.5",
+       f"--output={output}"], cwd=_ROOT, capture_output=True, text=True,
+      timeout=100, check=False, env={**os.environ, "PYTHONPATH": str(_ROOT)})
+  assert done.returncode == 1
+  results = json.loads((tmp_path / "gpu.json").read_text("utf-8"))["results"]
+  assert [result["name"] for result in results] == [
+      "cached-vgg16", "cached-mobilenet",
+      "cached-mobilenet-uncompiled"]
+  assert all(result["error"] == "stopped after 2 s" for result in results)
+  assert "stopped after 2 s" in (tmp_path / "gpu.txt").read_text("utf-8")
 
 
 @pytest.mark.slow
