@@ -38,7 +38,7 @@ def test_documents_name_only_flags_and_files_that_exist(name):
   programs = "".join(
       path.read_text(encoding="utf-8") for pattern in (
           "kdwsd/*.py", "kdwsd/training/settings/*.py", "export/client.py",
-          "tests/*/__main__.py")
+          "benchmarks/*.py", "tests/*/__main__.py")
       for path in _ROOT.glob(pattern))
   # Without commands of other programs.
   ours = re.sub(r"^ *(docker|curl|pip|#SBATCH) (?:.*\\\n)*.*", "", text,

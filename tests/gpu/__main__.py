@@ -7,6 +7,7 @@ The options are those of `python -m unittest discover`. Exit status: 0, all
 passed; 1, one failed, or TensorFlow sees no GPU.
 """
 
+import logging
 import os
 import sys
 import time
@@ -16,8 +17,6 @@ import kdwsd  # noqa: F401  Chooses Keras 2, so before TensorFlow.
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
-
-import tensorflow as tf  # noqa: E402
 
 from tests.gpu import case  # noqa: E402
 
@@ -57,6 +56,7 @@ def main(arguments):
           "--device=gpu` says why.", file=sys.stderr)
     return 1
   case.split_cpu()
+  logging.getLogger("tensorflow").setLevel(logging.ERROR)  # On retracing.
   program = unittest.main(
       module=None, exit=False, testRunner=unittest.TextTestRunner(
           sys.stdout, resultclass=_Result, verbosity=0),
