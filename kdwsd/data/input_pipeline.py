@@ -130,9 +130,7 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
   def make_example(index, numbered):
     record_index, element = numbered
     parsed = element if decoded else decode(element)
-    side_seed = _seed(seed, _SIDE, index // global_batch_size)
-    side = tf.constant(sizes, tf.int32)[tf.random.stateless_uniform(
-        [], side_seed, 0, len(sizes), tf.int32)]
+    side = _side(seed, sizes, index // global_batch_size)
     mirrored = tf.constant(False)
     if mirror:
       mirrored = tf.random.stateless_uniform(
@@ -145,6 +143,23 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
   images = images.batch(
       global_batch_size // num_replicas, drop_remainder=True)
   return images.prefetch(2)
+
+
+def training_side(seed, sizes, step):
+  """Side in pixels of the images of a training step.
+
+  Args:
+    seed: as in `training_batches`.
+    sizes: as in `training_batches`.
+    step: int, counted from 0.
+
+  Returns:
+    int, one of `sizes`.
+  """
+  if len(sizes) == 1:
+    return sizes[0]
+  with tf.device("CPU:0"):
+    return int(_side(seed, sizes, step).numpy())
 
 
 def evaluation_batches(record_set, *, size, num_proposals, batch_size=1,
@@ -255,6 +270,12 @@ def _example(parsed, side, mirrored, num_proposals, num_classes):
           parsed["unknown_label_ids"], num_classes),
       "mirrored": mirrored,
   }
+
+
+def _side(seed, sizes, step):
+  """Scalar int32, the side drawn for a step."""
+  return tf.constant(sizes, tf.int32)[tf.random.stateless_uniform(
+      [], _seed(seed, _SIDE, step), 0, len(sizes), tf.int32)]
 
 
 def _multi_hot(ids, num_classes):

@@ -32,6 +32,12 @@ class Config(topics.Fields):
           "--checkpoint_interval: expected a multiple of --steps_per_loop, "
           f"{self.steps_per_loop}. Received: {self.checkpoint_interval}.")
 
+    profile = self.profile_steps
+    if profile and not (len(profile) == 2 and profile[0] <= profile[1]):
+      raise errors.InputError(
+          "--profile_steps: expected a first and a last step, such as 10,20. "
+          f"Received: {','.join(map(str, profile))}.")
+
   @property
   def scaled_rate(self):
     """The learning rate before multipliers and schedule.

@@ -1,12 +1,11 @@
-"""Counts the steps that loss scaling skips under mixed_float16.
+"""Loss scaling under mixed_float16, and the steps that it skips.
 
-Keras's LossScaleOptimizer multiplies the loss so that small gradients do not
-underflow in float16. If a gradient overflows on any replica, it skips the step
-on all replicas and halves the scale, down to 1. This is normal now and then,
-mostly in the first steps. A run that skips all steps is stopped with an error.
+The loss is multiplied by a scale so that small gradients do not underflow in
+float16. If a gradient overflows on any replica, the step is skipped on all
+replicas and the scale is halved, down to 1. This is normal now and then, mostly
+in the first steps. A run that skips all steps is stopped with an error.
 """
 
-import numpy as np
 import tensorflow as tf
 
 from kdwsd import errors
@@ -16,49 +15,84 @@ from kdwsd import errors
 _PATIENCE = 20
 
 
-class SkippedSteps:
-  """Counts the steps of an inner loop that were skipped."""
+class LossScale(tf.Module):
+  """The scale of `tf.keras.mixed_precision.LossScaleOptimizer`.
 
-  def __init__(self, optimizer):
-    """Creates the counter; call it in the strategy's scope.
+  That class checks every gradient for overflow again, and updates weights under
+  a condition that the host must read, in a way that XLA compiles on GPUs alone.
+  Here the caller checks and updates. As an attribute `loss_scale` of an
+  optimizer, this has the same names in checkpoints as Keras's.
+
+  Source: Micikevicius et al., "Mixed Precision Training", ICLR 2018.
+  """
+
+  def __init__(self, initial=2.0 ** 15, growth_steps=2000):
+    """Makes the scale; call it in the strategy's scope.
 
     Args:
-      optimizer: `tf.keras.mixed_precision.LossScaleOptimizer`.
+      initial: the first scale; by default Keras's.
+      growth_steps: number of steps in a row without overflow after which the
+        scale is doubled; by default Keras's.
     """
-    self._optimizer = optimizer
-    self._applied = tf.keras.metrics.Mean("applied", dtype=tf.float32)
+    super().__init__(name="loss_scale")
+    self._growth_steps = growth_steps
+    self.current_loss_scale = tf.Variable(
+        initial, trainable=False, dtype=tf.float32, name="current_loss_scale")
+    self.good_steps = tf.Variable(
+        0, trainable=False, dtype=tf.int64, name="good_steps")
+
+  def scale(self, loss):
+    """The scaled loss."""
+    return loss * tf.cast(self.current_loss_scale, loss.dtype)
+
+  def unscale(self, gradients):
+    """The gradients of the loss, from those of the scaled loss."""
+    reciprocal = 1.0 / self.current_loss_scale
+    return [gradient * tf.cast(reciprocal, gradient.dtype)
+            for gradient in gradients]
+
+  def update(self, finite):
+    """Adapts the scale after a step; called on each replica.
+
+    Args:
+      finite: scalar bool, whether no gradient overflowed; the same on all
+        replicas.
+    """
+    scale, good_steps = self.current_loss_scale, self.good_steps + 1
+    doubled = 2.0 * scale
+    grows = finite & (good_steps >= self._growth_steps)
+    self.good_steps.assign(tf.where(
+        finite & ~grows, good_steps, tf.zeros_like(good_steps)))
+    self.current_loss_scale.assign(tf.where(
+        finite,
+        tf.where(grows & tf.math.is_finite(doubled), doubled, scale),
+        tf.maximum(scale / 2.0, 1.0)))
+
+
+class SkippedSteps:
+  """Stops a run of which all steps are skipped."""
+
+  def __init__(self):
     self._in_a_row = 0
 
-  def reset_state(self):
-    """Starts counting for a new loop."""
-    self._applied.reset_state()
-
-  def update_state(self, gradients):
-    """Counts a step; called on each replica.
-
-    Args:
-      gradients: list of tensors, summed over all replicas.
-    """
-    self._applied.update_state(tf.cast(tf.reduce_all(
-        [tf.reduce_all(tf.math.is_finite(g)) for g in gradients]), tf.float32))
-
-  def figures(self, first, last):
+  def figures(self, first, last, applied, scale):
     """Metrics of a loop that has ended.
 
     Args:
       first: first step of the loop.
       last: last step of the loop.
+      applied: share of its steps that were not skipped.
+      scale: the loss scale after the loop.
 
     Returns:
-      Dict of `skipped_steps` and the `loss_scale` after the loop.
+      Dict of `skipped_steps` and `loss_scale`.
 
     Raises:
       errors.InputError: the last `_PATIENCE` steps or more were all skipped.
     """
     count = last - first + 1
-    skipped = round(count * (1 - float(self._applied.result().numpy())))
+    skipped = round(count * (1 - applied))
     self._in_a_row = self._in_a_row + count if skipped == count else 0
-    scale = float(np.array(self._optimizer.loss_scale))
     if scale <= 1 and self._in_a_row >= _PATIENCE:
       raise errors.InputError(
           f"steps {last - self._in_a_row + 1} to {last}: expected gradients "
@@ -68,24 +102,3 @@ class SkippedSteps:
           "--learning_rate, --clip_norm or --mixed_precision=mixed_bfloat16, "
           "and check the scores of the proposals for extreme values.")
     return {"skipped_steps": skipped, "loss_scale": scale}
-
-
-def mean(metric):
-  """The mean over the finite values of a loop; NaN if there are none.
-
-  Args:
-    metric: `tf.keras.metrics.Mean` updated by `update_mean`.
-  """
-  return float(metric.result().numpy()) if metric.count.numpy() else np.nan
-
-
-def update_mean(metric, values):
-  """Updates a mean with the finite values of a step, which may be skipped.
-
-  Args:
-    metric: `tf.keras.metrics.Mean`.
-    values: float tensor of any shape.
-  """
-  finite = tf.math.is_finite(values)
-  metric.update_state(tf.where(finite, values, tf.zeros_like(values)),
-                      sample_weight=tf.cast(finite, tf.float32))

@@ -18,6 +18,7 @@ import re
 import tensorflow as tf
 
 from kdwsd import errors
+from kdwsd.training import replica_optimizer
 
 NAMES = ("sgd", "adam", "adamw")
 
@@ -79,8 +80,7 @@ def make(name, *, learning_rate, momentum=0.9, weight_decay=5e-4,
     **kwargs: for the base class, such as `use_ema` and `ema_momentum`.
 
   Returns:
-    A Keras optimizer. Wrap it in `tf.keras.mixed_precision.LossScaleOptimizer`
-    for float16.
+    A Keras optimizer. For float16, set its `loss_scale`.
 
   Raises:
     errors.InputError: a value out of range.
@@ -107,8 +107,8 @@ def make(name, *, learning_rate, momentum=0.9, weight_decay=5e-4,
 
 
 def averages(optimizer):
-  """Whether an optimizer from `make`, possibly wrapped, averages weights."""
-  return getattr(optimizer, "inner_optimizer", optimizer).use_ema
+  """Whether an optimizer from `make` averages weights."""
+  return optimizer.use_ema
 
 
 @contextlib.contextmanager
@@ -116,7 +116,7 @@ def averaged(optimizer, variables):
   """Replaces weights by their averages inside the block, if there are any.
 
   Args:
-    optimizer: from `make`, possibly wrapped for loss scaling.
+    optimizer: from `make`.
     variables: list of the trained variables.
 
   Yields:
@@ -125,9 +125,8 @@ def averaged(optimizer, variables):
   if not averages(optimizer):
     yield
     return
-  inner = getattr(optimizer, "inner_optimizer", optimizer)
   kept = [variable.numpy() for variable in variables]
-  inner.finalize_variable_values(variables)
+  optimizer.finalize_variable_values(variables)
   try:
     yield
   finally:
@@ -136,7 +135,7 @@ def averaged(optimizer, variables):
 
 
 @tf.keras.utils.register_keras_serializable(package="kdwsd")
-class CaffeSGD(tf.keras.optimizers.Optimizer):
+class CaffeSGD(replica_optimizer.ReplicaOptimizer):
   """SGD with momentum as in Caffe.
 
       g        = gradient, clipped
@@ -201,12 +200,12 @@ class CaffeSGD(tf.keras.optimizers.Optimizer):
 
 
 @tf.keras.utils.register_keras_serializable(package="kdwsd")
-class Adam(tf.keras.optimizers.Optimizer):
+class Adam(replica_optimizer.ReplicaOptimizer):
   """Adam with coupled or decoupled decay and multipliers per variable.
 
   Epsilon is added after the bias correction of the second moment, as in
-  algorithm 1 of the paper and in PyTorch (Keras adds it before). A step that a
-  `LossScaleOptimizer` skips still counts in the bias correction, as in Keras.
+  algorithm 1 of the paper and in PyTorch (Keras adds it before). A step that
+  loss scaling skips still counts in the bias correction, as in Keras.
 
   Source: Kingma & Ba, arXiv 1412.6980; decoupled decay: Loshchilov & Hutter,
   arXiv 1711.05101, scaled by the learning rate as in PyTorch and Keras.

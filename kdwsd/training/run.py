@@ -17,13 +17,16 @@ from kdwsd.evaluation import measurable
 from kdwsd.evaluation import pictures
 from kdwsd.evaluation import summary
 from kdwsd.training import checkpoints
+from kdwsd.training import compilation
 from kdwsd.training import config as config_lib
 from kdwsd.training import history
 from kdwsd.training import inner_loop
 from kdwsd.training import learnable
 from kdwsd.training import loop
+from kdwsd.training import loss_scaling
 from kdwsd.training import models
 from kdwsd.training import optimizers
+from kdwsd.training import profiling
 from kdwsd.training import run_folder
 from kdwsd.training import schedules
 from kdwsd.training import strategies
@@ -151,6 +154,8 @@ def _run(folder, strategy, train_set, eval_set, values):
   # nothing.
   _keep_config(config, folder, strategies.is_chief(strategy))
 
+  jit_compile = compilation.choose(config.jit_compile, strategy)
+
   def make_trainer(start_step):
     def batches(context):
       dataset = input_pipeline.training_batches(
@@ -169,7 +174,12 @@ def _run(folder, strategy, train_set, eval_set, values):
         step=stage.step, loss_names=stage.loss_names,
         dataset=strategy.distribute_datasets_from_function(batches),
         global_batch_size=config.global_batch_size, seed=config.seed,
-        global_step=global_step)
+        global_step=global_step, jit_compile=jit_compile,
+        side=functools.partial(
+            input_pipeline.training_side, config.seed, stage.sizes),
+        profile=profiling.Profile(
+            folder.summaries,
+            config.profile_steps if strategies.is_chief(strategy) else ()))
 
   measured = {}  # Metrics and results of the last validation, by its step.
 
@@ -240,7 +250,7 @@ def _schedule_and_optimizer(config):
       weight_decay=config.weight_decay, clip_norm=config.clip_norm,
       multipliers=_multipliers(config), **_averaging(config))
   if config.mixed_precision == "mixed_float16":
-    optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
+    optimizer.loss_scale = loss_scaling.LossScale()
   return schedule, optimizer
 
 

@@ -25,6 +25,14 @@ FAULTS = {
         ("tf.cast(1.0 / (1.0 - rate)", "tf.cast(1.0"),
         ("tf.random.fold_in(seed, salt)", "seed"),
         ("return uniform >= rate", "return uniform < rate"),
+        ("* 2 ** _MANTISSA)", "* 2 ** _MANTISSA) + 2 ** 14",
+         "tests/modeling/philox_test.py"),
+    ],
+    "kdwsd/modeling/philox.py": [
+        ("tf.bitcast(tf.bitwise.right_shift(numbers, 31), tf.uint32))",
+         "tf.zeros_like(numbers, tf.uint32))"),
+        ("c, d = _xor(a_high, d, second), a_low",
+         "c, d = _xor(a_high, d, first), a_low"),
     ],
     "kdwsd/modeling/losses.py": [
         ("return upstream, None",

@@ -43,7 +43,11 @@ def test_numbers_that_are_not_finite_are_refused(field, value):
     ("train_sizes", (32, 31), "32 or more"), ("train_sizes", (), "1 to 100"),
     ("asymmetric_gammas", (0.0,), "2 values"), ("stage", "all", "one of wsd,"),
     ("feature_layers", ("fc7", "fc9"), "one of fc7, fc6, pool"),
-    ("clip_norm", -1.0, "0 or more"), ("steps_per_loop", 0, "1 or more")])
+    ("clip_norm", -1.0, "0 or more"), ("steps_per_loop", 0, "1 or more"),
+    ("jit_compile", "yes", "one of auto, on, off"),
+    ("profile_steps", (0, 2), "1 or more"),
+    ("profile_steps", (5,), "a first and a last step"),
+    ("profile_steps", (5, 4), "a first and a last step")])
 def test_what_the_flag_refuses_is_refused_in_a_config(
     tmp_path, field, value, expected):
   with pytest.raises(errors.InputError,

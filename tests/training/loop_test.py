@@ -13,6 +13,7 @@ from kdwsd import interruption
 from kdwsd.training import inner_loop
 from kdwsd.training import loop
 from kdwsd.training import loop_log
+from kdwsd.training import optimizers
 from kdwsd.training import run_folder
 
 _BATCH = 2
@@ -58,7 +59,8 @@ def _run(workdir, *, stop_in_step=None, stop_in_validation=None,
   global_step = tf.Variable(0, dtype=tf.int64)
   weight = tf.Variable([1.0], name="fc/kernel")
   averaging = {"use_ema": True, "ema_momentum": ema_decay} if ema_decay else {}
-  optimizer = tf.keras.optimizers.SGD(0.1, momentum=0.9, **averaging)
+  optimizer = optimizers.make(
+      "sgd", learning_rate=0.1, weight_decay=0.0, **averaging)
 
   def number(index):
     if stop_in_step and index[0] == (stop_in_step - 1) * _BATCH:

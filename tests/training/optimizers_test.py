@@ -254,6 +254,31 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
     for before, after in zip(one.weights(), two.weights()):
       self.assertAllClose(before, after, rtol=1e-5, atol=1e-6)
 
+  @parameterized.product(
+      name=optimizers.NAMES, replicas=[1, 2], loss_scaling=[False, True],
+      select=[False, True])
+  def test_update_is_that_of_keras_bit_for_bit(
+      self, name, replicas, loss_scaling, select):
+    if select and not loss_scaling:
+      self.skipTest("nothing to select")
+    options = {"loss_scaling": loss_scaling, "use_ema": True,
+               "ema_momentum": 0.5}
+    keras = optimizer_run.Run(replicas, name, by_keras=True, **options)
+    ours = optimizer_run.Run(replicas, name, select=select, **options)
+    for poison in (0.0, np.inf, 0.0) if loss_scaling else (0.0,):
+      keras.train(2, poison)
+      ours.train(2, poison)
+    for expected, found in zip(
+        [*keras.weights(), *keras.optimizer.variables],
+        [*ours.weights(), *ours.optimizer.variables]):
+      self.assertAllEqual(found, expected)
+    if loss_scaling:
+      self.assertEqual(ours.optimizer.loss_scale.current_loss_scale.numpy(),
+                       keras.optimizer.loss_scale.numpy())
+      # And a checkpoint with Keras's loss scale goes on with ours.
+      ours.checkpoint.read(keras.checkpoint.write(os.path.join(
+          self.get_temp_dir(), name))).assert_consumed()
+
   @parameterized.parameters(("sgd", 2), ("adam", 1))
   def test_loss_scaling_changes_nothing_and_overflow_no_state(
       self, name, replicas):
@@ -271,7 +296,8 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
     for before, after in zip(state[1:], scaled.optimizer.variables[1:]):
       self.assertAllEqual(before, after.numpy())
     self.assertEqual(scaled.optimizer.iterations.numpy(), 5)
-    self.assertEqual(scaled.optimizer.loss_scale.numpy(), 2.0 ** 14)
+    self.assertEqual(
+        scaled.optimizer.loss_scale.current_loss_scale.numpy(), 2.0 ** 14)
 
   @parameterized.parameters(
       ("sgd", "mixed_float16"), ("adamw", "mixed_bfloat16"))

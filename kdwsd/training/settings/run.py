@@ -103,6 +103,10 @@ class Progress:
   keep_checkpoints: int = setting.declare(
       3, "How many of the last checkpoints to keep, besides the best one.",
       lower=1)
+  profile_steps: tuple[int, ...] = setting.declare(
+      (), "First and last step, such as 10,20, of which to write a profile for "
+      "TensorBoard into --workdir; empty for none.", lower=1, lengths=(0, 2),
+      older=())
   best_figure: str = setting.declare(
       "classification/map", "Validation metric by which the best checkpoint is "
       "chosen and by which --schedule=plateau lowers the learning rate, such "
@@ -128,3 +132,9 @@ class Devices:
       "variables, softmaxes and losses stay float32.",
       choices=("float32", "mixed_float16", "mixed_bfloat16"),
       fixed=setting.OPTIMIZER)
+  jit_compile: str = setting.declare(
+      "auto", "Whether XLA compiles the training step into few operations, for "
+      "GPUs. The first step with each side of images then takes longer. auto: "
+      "on GPUs, unless XLA refuses; never on a CPU, where results would differ "
+      "in the last bits.",
+      choices=("auto", "on", "off"), older="off")
