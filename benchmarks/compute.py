@@ -75,11 +75,13 @@ def optimizer():
   # pylint: disable=import-outside-toplevel
   import tensorflow as tf
 
+  from kdwsd.training import loss_scaling
   from kdwsd.training import optimizers
   # pylint: enable=import-outside-toplevel
   made = optimizers.make("sgd", learning_rate=1e-6)
   if tf.keras.mixed_precision.global_policy().name == "mixed_float16":
-    made = tf.keras.mixed_precision.LossScaleOptimizer(made)
+    with strategy().scope():
+      made.loss_scale = loss_scaling.LossScale()
   return made
 
 

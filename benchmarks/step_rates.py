@@ -15,6 +15,7 @@ from kdwsd.data import record_files
 from kdwsd.modeling import student as student_lib
 from kdwsd.modeling import student_losses
 from kdwsd.modeling import wsddn
+from kdwsd.training import compilation
 from kdwsd.training import inner_loop
 from kdwsd.training import teacher as teacher_lib
 from kdwsd.training import trainee as trainee_lib
@@ -205,12 +206,12 @@ def _stage_2(compute, batch_size, changes, teachers, size=32, num_proposals=1):
 def _trainer(strategy, dataset, variables, step, loss_names, batch_size,
              compute):
   """The inner loop of a step."""
-  del compute  # So far.
   return inner_loop.Trainer(
       strategy=strategy, variables=variables,
       optimizer=compute_lib.optimizer(), step=step, loss_names=loss_names,
       dataset=strategy.distribute_datasets_from_function(lambda _: dataset),
       global_batch_size=batch_size, seed=0,
+      jit_compile=compilation.choose(compute.jit_compile, strategy),
       global_step=tf.Variable(
           0, trainable=False, dtype=tf.int64,
           aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA))
