@@ -1,4 +1,7 @@
-"""Lets whoever reads a program's output stop reading, as `| head` does."""
+"""Ends a program in order whose standard output cannot be written.
+
+Whoever reads it may stop reading, as `| head` does, and a disk may be full.
+"""
 
 import contextlib
 import os
@@ -6,11 +9,12 @@ import select
 import sys
 
 EXIT_UNREAD = 1  # As of absl where it prints help.
+_EXIT_UNWRITTEN = 2
 
 
 @contextlib.contextmanager
 def may_be_unread():
-  """Exits quietly if nobody reads standard output any more.
+  """Exits if standard output cannot be written: quietly if nobody reads it.
 
   Yields:
     None.
@@ -27,14 +31,26 @@ def may_be_unread():
   except BrokenPipeError:
     if not _is_unread():  # It was another connection that broke.
       raise
-    # For what Python flushes at its end.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _discard()
     sys.exit(status)
 
 
 def _flush():
-  if sys.stdout:  # None if it is closed from the start.
+  if not sys.stdout:  # It is closed from the start.
+    return
+  try:
     sys.stdout.flush()
+  except BrokenPipeError:
+    raise
+  except OSError as error:
+    _discard()
+    print(f"error: standard output: {error.strerror}", file=sys.stderr)
+    sys.exit(_EXIT_UNWRITTEN)
+
+
+def _discard():
+  """Discards what is not written yet; Python would try again at its end."""
+  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_unread():

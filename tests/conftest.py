@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 
 import pytest
 
@@ -20,6 +21,16 @@ def pytest_configure(config):
   marks = config.getoption("markexpr")
   if "gpu" not in marks.replace("not gpu", ""):
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fixture_temporary_folder(tmp_path_factory):
+  """What tests and their programs leave behind goes with pytest's folders."""
+  with pytest.MonkeyPatch.context() as patch:
+    place = str(tmp_path_factory.mktemp("tmp"))
+    patch.setenv("TMPDIR", place)
+    patch.setattr(tempfile, "tempdir", place)
+    yield
 
 
 def pytest_collection_modifyitems(items):

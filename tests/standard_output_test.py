@@ -1,4 +1,4 @@
-"""A program whose output is not read to its end exits quietly."""
+"""A program whose output is not read, or not written, ends in order."""
 
 import os
 import pathlib
@@ -50,3 +50,24 @@ def test_another_broken_pipe_keeps_its_traceback():
       cwd=_ROOT, capture_output=True, text=True, timeout=120, check=False)
   assert done.returncode == 1
   assert "BrokenPipeError: [Errno 32] a socket" in done.stderr
+
+
+def test_a_full_disk_is_told_in_one_line():
+  with open("/dev/full", "w", encoding="utf-8") as full:
+    done = subprocess.run(
+        [sys.executable, "-c", _PRINT.format(1)], cwd=_ROOT, stdout=full,
+        stderr=subprocess.PIPE, text=True, timeout=120, check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": ""})
+  assert (done.returncode, done.stderr) == (
+      2, "error: standard output: No space left on device\n")
+
+
+def test_another_full_file_keeps_its_traceback():
+  done = subprocess.run(
+      [sys.executable, "-c", "from kdwsd import standard_output\n"
+       "with standard_output.may_be_unread():\n"
+       "  print('a')\n"
+       "  raise OSError(28, 'another')"],
+      cwd=_ROOT, capture_output=True, text=True, timeout=120, check=False)
+  assert (done.returncode, done.stdout) == (1, "a\n")
+  assert "OSError: [Errno 28] another" in done.stderr

@@ -12,7 +12,9 @@ by errors of rounding that change a pixel in some of the images.
 """
 
 import colorsys
+from concurrent import futures
 import dataclasses
+import functools
 import os
 import sys
 
@@ -82,20 +84,28 @@ def write(directory, *, num_train=800, num_test=200, seed=0, image_side=192):
   splits = {"trainval": num_train, "test": num_test}
   for place, (split, count) in enumerate(splits.items()):
     names = [f"{split}_{index:06d}" for index in range(count)]
-    for index, name in enumerate(tqdm.tqdm(
-        names, desc=f"drawing {split}", unit="img",
-        mininterval=0.5 if sys.stderr.isatty() else 30)):
-      generator = np.random.default_rng([seed, place, index])
-      scene = draw(generator, image_side)
-      jpeg = cv2.imencode(
-          ".jpg", scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
-      _write(os.path.join(root, "JPEGImages", name + ".jpg"), jpeg.tobytes())
-      _write(os.path.join(root, "Annotations", name + ".xml"),
-             _annotation(name, scene).encode("utf-8"))
+    # NumPy and OpenCV leave other threads time for most of an image.
+    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+      drawn = pool.map(functools.partial(_write_scene, root, image_side),
+                       names, ([seed, place, index] for index in range(count)))
+      for _ in tqdm.tqdm(drawn, desc=f"drawing {split}", unit="img",
+                         total=count,
+                         mininterval=0.5 if sys.stderr.isatty() else 30):
+        pass
     files.write_text(os.path.join(root, "ImageSets", "Main", split + ".txt"),
                      "".join(name + "\n" for name in names))
   files.write_json(note_path, note)
   return os.path.dirname(root)
+
+
+def _write_scene(root, image_side, name, seed):
+  """Draws a scene, and writes its image and its annotation."""
+  scene = draw(np.random.default_rng(seed), image_side)
+  jpeg = cv2.imencode(
+      ".jpg", scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
+  _write(os.path.join(root, "JPEGImages", name + ".jpg"), jpeg.tobytes())
+  _write(os.path.join(root, "Annotations", name + ".xml"),
+         _annotation(name, scene).encode("utf-8"))
 
 
 def draw(generator, image_side=192):
