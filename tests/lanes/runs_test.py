@@ -80,18 +80,30 @@ def _assert_same_runs(expected, received, relative=1e-4):
         np.array(others, float), np.array(mine, float), rtol=relative)
 
 
-@pytest.mark.parametrize("maker, user", lane.BOTH_WAYS)
-def test_a_chain_goes_on_as_in_its_own_lane(halves, maker, user, tmp_path):
-  logs = {}
-  for name in (maker, user):
-    shutil.copytree(halves / maker, tmp_path / name, symlinks=True)
-    logs[name] = _train(name, tmp_path / name, train_steps=_WHOLE)
-    assert logs[name].count("Resuming from") == len(_STAGES)
-  _assert_same_runs(tmp_path / maker, tmp_path / user)
-  # Moments and the schedule's memory were compared, too.
-  names = " ".join(whole_runs.weights(tmp_path / user / "run" / "cls"))
+@pytest.fixture(scope="module", name="whole")
+def fixture_whole(halves, tmp_path_factory):
+  """A chain that was begun and went on in this lane."""
+  place = tmp_path_factory.mktemp("whole") / "this"
+  _go_on(halves / "this", place, "this")
+  # Moments and the schedule's memory are compared, too.
+  names = " ".join(whole_runs.weights(place / "run" / "cls"))
   for part in ("optimizer/_variables/1/", "_learning_rate/_best/"):
     assert part in names
+  return place
+
+
+def _go_on(half, place, name):
+  """Copies a chain and trains it to its end, in a lane."""
+  shutil.copytree(half, place, symlinks=True)
+  log = _train(name, place, train_steps=_WHOLE)
+  assert log.count("Resuming from") == len(_STAGES)
+
+
+@pytest.mark.parametrize("maker, user", lane.BOTH_WAYS)
+def test_a_chain_goes_on_as_in_its_own_lane(
+    halves, whole, maker, user, tmp_path):
+  _go_on(halves / maker, tmp_path / "chain", user)
+  _assert_same_runs(whole, tmp_path / "chain")
 
 
 @pytest.mark.parametrize("maker, user", lane.BOTH_WAYS)
