@@ -74,7 +74,7 @@ def _help(name):
           f"Commands:\n{listed}\n\n"
           f"{name} COMMAND --help lists the flags of a command, and\n"
           f"{name} --version the versions of kdwsd, TensorFlow and Python.\n\n"
-          "To try it without any data, in a minute or two:\n"
+          "To try it without any data, in about a minute:\n"
           f"  {name} train --flagfile=flags/demo/quick.flags")
 
 

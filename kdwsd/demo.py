@@ -8,6 +8,8 @@ import os
 
 from absl import logging
 
+from kdwsd import errors
+
 WORKDIR = "runs/demo"
 
 # Sized for 20 minutes on two CPU cores. A unit of fc6 has thousands of inputs
@@ -76,6 +78,9 @@ def make_data(workdir, *, num_train=800, num_test=200, seed=0):
 
   Returns:
     The directory of records.
+
+  Raises:
+    errors.InputError: `workdir` has other scenes.
   """
   # pylint: disable=import-outside-toplevel
   from kdwsd.data import conversion
@@ -89,8 +94,10 @@ def make_data(workdir, *, num_train=800, num_test=200, seed=0):
   output = os.path.join(workdir, "records")
   if not os.path.exists(record_files.card_path(output, "test")):
     proposals.check_opencv()  # Before minutes of drawing.
-  root = scenes.write(os.path.join(workdir, "scenes"), num_train=num_train,
-                      num_test=num_test, seed=seed)
+  folder = os.path.join(workdir, "scenes")
+  _check_written(folder, scenes.written(folder), num_train + num_test, seed)
+  root = scenes.write(
+      folder, num_train=num_train, num_test=num_test, seed=seed)
   for split in ("trainval", "test"):
     problems = sources.Problems()
     conversion.convert(
@@ -99,3 +106,15 @@ def make_data(workdir, *, num_train=800, num_test=200, seed=0):
         proposal_settings=proposals.Settings(
             max_proposals=_MAX_PROPOSALS, min_side_pixels=12))
   return output
+
+
+def _check_written(folder, before, number, seed):
+  """Checks that scenes of an earlier run, if any, are those of this one."""
+  if before is None:
+    return
+  had = before["num_train"] + before["num_test"], before["seed"]
+  if had != (number, seed):
+    raise errors.InputError(
+        f"--scenes and --seed: expected those with which {folder} was drawn, "
+        f"{had[0]} and {had[1]}, or another --workdir. Received: {number} and "
+        f"{seed}.")

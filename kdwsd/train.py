@@ -45,7 +45,9 @@ def main(_):
   workdir = FLAGS.workdir
   if not all(values["data"] for values in settings.values()):
     workdir = workdir or demo.WORKDIR
-    data = demo.make_data(workdir, seed=FLAGS.seed)
+    num_test = FLAGS.scenes // 5
+    data = demo.make_data(workdir, num_train=FLAGS.scenes - num_test,
+                          num_test=num_test, seed=FLAGS.seed)
     settings = {stage: {**values, "data": data}
                 for stage, values in settings.items()}
   if not workdir:

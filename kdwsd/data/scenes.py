@@ -76,7 +76,7 @@ def write(directory, *, num_train=800, num_test=200, seed=0, image_side=192):
         f"side of at least 48. Received: {num_train} and {num_test} images, "
         f"seed {seed}, side {image_side}.")
   root = os.path.join(directory, "VOCdevkit", "VOC2012")
-  note_path = os.path.join(directory, "scenes.json")
+  note_path = _note_path(directory)
   note = {"format": _FORMAT, "classes": list(CLASSES), "num_train": num_train,
           "num_test": num_test, "seed": seed, "image_side": image_side}
   if os.path.exists(note_path) and files.read_json(note_path) == note:
@@ -96,6 +96,23 @@ def write(directory, *, num_train=800, num_test=200, seed=0, image_side=192):
                      "".join(name + "\n" for name in names))
   files.write_json(note_path, note)
   return os.path.dirname(root)
+
+
+def written(directory):
+  """What `write` was given for the set that is in a directory.
+
+  Args:
+    directory: as given to `write`.
+
+  Returns:
+    Dict with `num_train`, `num_test`, `seed` and others; None without a set.
+  """
+  path = _note_path(directory)
+  return files.read_json(path) if os.path.exists(path) else None
+
+
+def _note_path(directory):
+  return os.path.join(directory, "scenes.json")
 
 
 def _write_scene(root, image_side, name, seed):

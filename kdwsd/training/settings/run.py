@@ -14,6 +14,9 @@ class Command:
       None, "Folder for everything a run writes: config, checkpoints, log, "
       "metrics. Give the same folder again to resume a stopped run. Without "
       "--data the default is runs/demo.")
+  scenes: int = setting.declare(
+      1000, "Without --data: number of scenes to draw, a fifth of them for the "
+      "test split.", lower=10)
   recipe: Optional[str] = setting.declare(
       None, "For --stage=all: folder with one flagfile per stage, wsd.flags, "
       "cls.flags, kd_feature.flags and kd_prediction.flags. A flag on the "
