@@ -142,17 +142,16 @@ class MaxPoolTest(tf.test.TestCase, parameterized.TestCase):
   def test_values_of_any_size_and_sign_are_ordered(self, kernel, dtype):
     largest, smallest = dtype.max, np.finfo(np.float16).tiny
     values = np.array([-largest, -1.0, -smallest, 0.0, smallest, 1.0, largest])
-    # Each cell of a row with its successor, which is larger.
-    features = tf.cast(values.reshape(1, 1, 7, 1), dtype)
-    for first in range(6):
-      pair = features[:, :, first:first + 2]
-      for inputs, column in ((pair, 1), (pair[:, :, ::-1], 0)):
-        _, gradient = _value_and_gradient(
-            kernel, inputs, [[[0.0, 0.0, 1.0, 1.0]]], np.ones([1, 7, 7, 1]),
-            [16, 32], 16)
-        # Both have bins of their own; the larger also wins the shared ones.
-        gradient = tf.cast(gradient, tf.float32)[0, 0, :, 0].numpy()
-        self.assertGreater(gradient[column], gradient[1 - column])
+    # Maps of two cells: a value and the next one, which is larger.
+    pairs = np.stack([values[:-1], values[1:]], 1)                # [6, 2]
+    for inputs, larger in ((pairs, 1), (pairs[:, ::-1], 0)):
+      _, gradient = _value_and_gradient(
+          kernel, tf.cast(inputs[:, np.newaxis, :, np.newaxis], dtype),
+          np.tile(np.float32([0, 0, 1, 1]), [6, 1, 1]), np.ones([6, 7, 7, 1]),
+          [16, 32], 16)
+      # Both have bins of their own; the larger one also wins the shared ones.
+      gradient = tf.cast(gradient, tf.float32)[:, 0, :, 0].numpy()
+      self.assertAllGreater(gradient[:, larger] - gradient[:, 1 - larger], 0)
 
   def test_gradient_agrees_with_finite_differences(self):
     features = np.random.RandomState(10).permutation(48).reshape(
