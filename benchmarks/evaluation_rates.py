@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from benchmarks import compute as compute_lib
 from benchmarks import step_rates
+from kdwsd import errors
 from kdwsd.data import record_files
 from kdwsd.evaluation import summary
 from kdwsd.training import config as config_lib
@@ -140,8 +141,12 @@ def _on_splits(run, sets):
     start = time.perf_counter()
     run(record_set)
     seconds.append(time.perf_counter() - start)
-  return (long.num_images - short.num_images) / max(
-      1e-9, seconds[2] - seconds[1])
+  if seconds[2] <= seconds[1]:
+    raise errors.InputError(
+        f"--num_images: expected enough images that {long.num_images} take "
+        f"longer than {short.num_images}. Received: {seconds[2]:.2f} and "
+        f"{seconds[1]:.2f} seconds; the machine may be busy.")
+  return (long.num_images - short.num_images) / (seconds[2] - seconds[1])
 
 
 def _forget(folder):

@@ -56,8 +56,9 @@ def test_what_keras_notes_of_precision_is_not_shown():
   done = _program("; ".join([
       "import tensorflow as tf",
       "from tensorflow.python.platform import tf_logging",
-      "import os; folder = os.path.dirname(tf.keras.Model.__module__.split("
-      "'.')[0] and __import__(tf.keras.Model.__module__.split('.')[0]).__file__)",
+      "import importlib, os",
+      "name = tf.keras.Model.__module__.split('.')[0]",
+      "folder = os.path.dirname(importlib.import_module(name).__file__)",
       "path = folder + '/src/mixed_precision/device_compatibility_check.py'",
       "exec(compile('tf_logging.info(\"fast\"); tf_logging.warning(\"slow\")',"
       " path, 'exec'))"]))

@@ -97,7 +97,7 @@ def test_peak_memory_counts_children(tmp_path):
 def test_models_are_measured_with_every_setting(tmp_path):
   output = tmp_path / "bench.json"
   _run("-m", "benchmarks", "--parts=step,training,cached,inference,evaluation",
-       "--device=cpu", "--num_images=8", "--size=64", "--student_size=64",
+       "--device=cpu", "--num_images=40", "--size=64", "--student_size=64",
        "--num_proposals=20", "--fc_units=8", "--steps=1", "--batch_size=2",
        "--mixed_precision=mixed_float16", "--roi_pooling=max",
        "--backbone=mobilenet_v2:0.35", "--students=mobilenet_v2:0.35,small",
