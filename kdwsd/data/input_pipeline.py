@@ -27,19 +27,15 @@ Sources: the release's data layer for the warp (bilinear, no antialiasing), the
 side drawn for each batch and the mirroring; WSDDN for several scales.
 """
 
-import contextlib
-import glob
 import hashlib
 import json
 import os
-import re
 
 import tensorflow as tf
 
 from kdwsd import boxes
 from kdwsd import errors
-from kdwsd import literal_paths
-from kdwsd import system_errors
+from kdwsd.data import decoded_cache
 from kdwsd.data import records
 
 CACHES = ("none", "memory", "disk")
@@ -101,8 +97,8 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
   dataset = tf.data.TFRecordDataset(list(record_set.paths))
   if decoded:
     dataset = dataset.map(decode, tf.data.AUTOTUNE)
-    dataset = dataset.cache("" if cache == "memory" else _disk_cache(
-        cache_directory, record_set, worker))
+    dataset = dataset.cache("" if cache == "memory" else decoded_cache.prefix(
+        cache_directory, record_set.split, fingerprint(record_set), worker))
   # After the cache, which holds the records in order without their positions.
   dataset = dataset.enumerate()
 
@@ -190,33 +186,6 @@ def evaluation_batches(record_set, *, size, num_proposals, batch_size=1,
   return dataset.batch(batch_size).prefetch(2)
 
 
-@contextlib.contextmanager
-def disk_cache_mended(directory):
-  """Removes a damaged disk cache, so that the same command rebuilds it.
-
-  Enter `record_files.naming_faults` within it: damage that is not in the
-  records is in the cache.
-
-  Args:
-    directory: `cache_directory` of `training_batches`.
-
-  Yields:
-    None.
-
-  Raises:
-    errors.InputError: the cache was damaged; it has been removed.
-  """
-  try:
-    yield
-  except tf.errors.DataLossError as error:
-    for path in glob.glob(os.path.join(glob.escape(directory), "*")):
-      os.remove(path)
-    raise errors.InputError(
-        f"{directory}: expected the decoded images as they were written. "
-        f"Received: damage, {system_errors.first_line(error)}; they have been "
-        "removed, and the same command rebuilds them.") from error
-
-
 def fingerprint(record_set):
   """Identifies a split on disk by its card and the sizes of its shards.
 
@@ -291,31 +260,3 @@ def _seed(seed, stream, counter):
 
 def _random_integer(seed):
   return tf.random.stateless_uniform([], seed, 0, tf.int64.max, tf.int64)
-
-
-def _disk_cache(directory, record_set, worker):
-  """Path prefix of the cache; removes an incomplete one of a killed run."""
-  if not directory:
-    raise errors.InputError(
-        "--cache=disk: expected a directory for the decoded images. "
-        "Received: none.")
-  split = re.sub(r"\W", "_", record_set.split)  # `literal` takes no [] in it.
-  prefix = os.path.join(
-      directory, f"{split}-{fingerprint(record_set)}-worker{worker}")
-  os.makedirs(directory, exist_ok=True)
-  if not _is_whole(prefix):
-    for left_over in glob.glob(glob.escape(prefix) + "*"):
-      os.remove(left_over)
-  return literal_paths.literal(prefix)
-
-
-def _is_whole(prefix):
-  """Whether a cache has an index, which TensorFlow writes last."""
-  if not os.path.exists(prefix + ".index"):
-    return False
-  try:
-    # A cache has a checkpoint's format.
-    tf.train.load_checkpoint(literal_paths.literal(prefix))
-  except (tf.errors.OpError, ValueError, IndexError):
-    return False
-  return True

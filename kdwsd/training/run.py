@@ -9,6 +9,7 @@ import tensorflow as tf
 from kdwsd import devices
 from kdwsd import errors
 from kdwsd import system_errors
+from kdwsd.data import decoded_cache
 from kdwsd.data import input_pipeline
 from kdwsd.data import label_counts
 from kdwsd.data import objectness
@@ -69,7 +70,7 @@ def run(workdir, *, strategy=None, **values):
       folder.repair(values["best_figure"])
     stack.enter_context(system_errors.reported(folder.path))
     if values["cache"] == "disk":
-      stack.enter_context(input_pipeline.disk_cache_mended(folder.cache))
+      stack.enter_context(decoded_cache.mended(folder.cache))
     stack.enter_context(record_files.naming_faults(train_set, eval_set))
     return _run(folder, strategy, train_set, eval_set, values)
 

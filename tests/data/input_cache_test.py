@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import files
-from kdwsd.data import input_pipeline
+from kdwsd.data import decoded_cache
 from kdwsd.data import record_files
 from tests.data import input_pipeline_case as case
 from tests.data import marked_records
@@ -68,7 +68,7 @@ class InputCacheTest(case.InputPipelineCase):
     cache = os.path.join(self.directory, "cache")
 
     def read():
-      with input_pipeline.disk_cache_mended(cache):
+      with decoded_cache.mended(cache):
         with record_files.naming_faults(self.record_set):
           return _take(_train(
               self.record_set, cache="disk", cache_directory=cache), 12)
