@@ -23,6 +23,15 @@ A batch is a dictionary:
 | record_index | int64 [B] | position of the record in its split |
 | mirrored | bool [B] | whether image and proposals are mirrored |
 
+With `resize=False` the batch is as above except for the image, which
+`device_resize.warp` then warps and mirrors on the device:
+
+| key | type and shape | what |
+|---|---|---|
+| image | uint8 [B, H, W, 3] | as decoded; zeros below and to the right |
+| image_size | int32 [B, 2] | height and width without these zeros |
+| side | int32 [B] | S of the whole batch |
+
 Sources: the release's data layer for the warp (bilinear, no antialiasing), the
 side drawn for each batch and the mirroring; WSDDN for several scales.
 """
@@ -45,8 +54,8 @@ _SHUFFLE, _MIRROR, _SIDE = range(3)  # streams of random numbers
 
 def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
                      seed, start_step=0, num_replicas=1, input_context=None,
-                     mirror=True, cache="none", cache_directory=None,
-                     shuffle_buffer=2048):
+                     mirror=True, resize=True, cache="none",
+                     cache_directory=None, shuffle_buffer=2048):
   """Endless training batches, one per replica and step.
 
   Args:
@@ -59,6 +68,7 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
     num_replicas: over all workers; ignored when `input_context` is given.
     input_context: `tf.distribute.InputContext` of one worker of several.
     mirror: whether half of the images are mirrored.
+    resize: whether to warp and mirror the images here.
     cache: `none` decodes an image each time; `memory` and `disk` keep decoded
       images (3 bytes a pixel).
     cache_directory: folder of the `disk` cache; one per worker.
@@ -132,13 +142,17 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
       mirrored = tf.random.stateless_uniform(
           [], _seed(seed, _MIRROR, index)) < 0.5
     example = _example(
-        parsed, side, mirrored, num_proposals, len(record_set.classes))
+        parsed, side if resize else None, mirrored, num_proposals,
+        len(record_set.classes))
+    if not resize:
+      example["image_size"] = tf.shape(parsed["image"])[:2]
+      example["side"] = side
     return {**example, "example_index": index, "record_index": record_index}
 
   images = images.map(make_example, tf.data.AUTOTUNE, deterministic=True)
-  images = images.batch(
-      global_batch_size // num_replicas, drop_remainder=True)
-  return images.prefetch(2)
+  into_batches = images.batch if resize else images.padded_batch
+  return into_batches(
+      global_batch_size // num_replicas, drop_remainder=True).prefetch(2)
 
 
 def training_side(seed, sizes, step):
@@ -215,10 +229,14 @@ def _parse_and_decode(serialized, num_classes):
 
 
 def _example(parsed, side, mirrored, num_proposals, num_classes):
-  image = tf.image.resize(parsed["image"], [side, side], "bilinear",
-                          antialias=False)                        # [S, S, 3]
+  """One image of a batch; the image stays as decoded if `side` is None."""
+  image = parsed["image"]                                         # [h, w, 3]
+  if side is not None:
+    image = tf.image.resize(image, [side, side], "bilinear",
+                            antialias=False)                      # [S, S, 3]
+    image = tf.where(mirrored, image[:, ::-1], image)
+    image.set_shape([side if isinstance(side, int) else None] * 2 + [3])
   proposals = parsed["proposals"][:num_proposals]                 # [N, 4]
-  image = tf.where(mirrored, image[:, ::-1], image)
   proposals = tf.where(
       mirrored, boxes.flip_left_right_tensor(proposals), proposals)
   num_valid = tf.shape(proposals)[0]
@@ -226,7 +244,6 @@ def _example(parsed, side, mirrored, num_proposals, num_classes):
   objectness = tf.pad(
       parsed["objectness"][:num_proposals], [[0, padding]])       # [R]
   proposals = tf.pad(proposals, [[0, padding], [0, 0]])           # [R, 4]
-  image.set_shape([side if isinstance(side, int) else None] * 2 + [3])
   objectness.set_shape([num_proposals])
   proposals.set_shape([num_proposals, 4])
   return {

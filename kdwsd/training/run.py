@@ -163,8 +163,8 @@ def _run(folder, strategy, train_set, eval_set, values):
           train_set, global_batch_size=config.global_batch_size,
           sizes=stage.sizes, num_proposals=config.num_proposals,
           seed=config.seed, start_step=start_step, input_context=context,
-          mirror=config.mirror, cache=config.cache,
-          cache_directory=folder.cache,
+          mirror=config.mirror, resize=not config.resize_on_device,
+          cache=config.cache, cache_directory=folder.cache,
           shuffle_buffer=config.shuffle_buffer)
       if stage.add_to_batches:
         with strategy.scope():
@@ -176,6 +176,7 @@ def _run(folder, strategy, train_set, eval_set, values):
         dataset=strategy.distribute_datasets_from_function(batches),
         global_batch_size=config.global_batch_size, seed=config.seed,
         global_step=global_step, jit_compile=jit_compile,
+        prepare=stage.warp_and_prepare if config.resize_on_device else None,
         side=functools.partial(
             input_pipeline.training_side, config.seed, stage.sizes),
         profile=profiling.Profile(

@@ -24,6 +24,13 @@ FAULTS = {
         ("[], _seed(seed, _MIRROR, index)) < 0.5",
          "[], _seed(seed, _MIRROR, index // global_batch_size)) < 0.5"),
     ],
+    "kdwsd/data/device_resize.py": [
+        ("pixels[:, ::-1], pixels)", "pixels, pixels)"),
+        ("* (length / tf.cast(side, tf.float32)) - 0.5",
+         "* (length / tf.cast(side, tf.float32))"),
+        ("tf.minimum(first + 1.0, length - 1.0)", "first + 1.0"),
+        ("tf.clip_by_value(place - first, 0.0, 1.0)", "place - first"),
+    ],
     "kdwsd/data/augmentation.py": [
         ("sign = 1.0 - 2.0 * tf.cast(negative, tf.float32)", "sign = 1.0"),
         ("choice = _draw(seed, _LAYERS + 2 * layer, len(OPERATIONS))",

@@ -84,6 +84,12 @@ class Data:
       "the original, so that later epochs need not decode: memory, or disk in "
       "--workdir. none decodes every time.",
       choices=("none", "memory", "disk"))
+  resize_on_device: bool = setting.declare(
+      False, "Warp and mirror training images on the device that trains; "
+      "processors then only decode them, or, with --cache=memory, nothing. "
+      "For GPUs that wait for their input; on a CPU it is slower. Best for "
+      "images of up to a megapixel: they are copied to the device in their "
+      "original size.", older=False)
   shuffle_buffer: int = setting.declare(
       2048, "Images held in memory from which the next one is drawn. More "
       "mixes the records better and takes more memory.", lower=1)

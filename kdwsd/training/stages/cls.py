@@ -35,6 +35,7 @@ def make(config, train_set):
   """
   check(config)
   student = models.build(config)
+  images = {"augmented": True, "for_teacher": False}
   return stage.Stage(
       model=trainee_lib.Trainee(student),
       variables=student.trainable_variables,
@@ -44,8 +45,8 @@ def make(config, train_set):
       initialize=lambda: start.initialize(student, config),
       score=models.scorer(student),
       add_to_batches=lambda dataset: students.add_images(
-          dataset, config, student, train_set, augmented=True,
-          for_teacher=False))
+          dataset, config, student, train_set, **images),
+      prepare=students.image_maker(config, **images))
 
 
 def hard_loss(config):

@@ -38,6 +38,7 @@ def make(config, train_set):
   trainee = trainee_lib.Trainee(student, adapters=_adapters(
       student, teacher.model, config.feature_layers, config.feature_adapter))
   cached = config.teacher_cache == "on"
+  images = {"augmented": False, "for_teacher": not cached}
   if cached:
     features = teacher_cache.roi_features(
         teacher, train_set, size=config.eval_size,
@@ -48,8 +49,7 @@ def make(config, train_set):
     if cached:
       dataset = features.join(dataset)
     return students.add_images(
-        dataset, config, student, train_set, augmented=False,
-        for_teacher=not cached)
+        dataset, config, student, train_set, **images)
 
   names = config.feature_layers
   return stage.Stage(
@@ -64,7 +64,8 @@ def make(config, train_set):
       sizes=(config.eval_size,),
       initialize=lambda: start.initialize(student, config),
       score=None,
-      add_to_batches=add_to_batches)
+      add_to_batches=add_to_batches,
+      prepare=students.image_maker(config, **images))
 
 
 def check(config):

@@ -54,6 +54,7 @@ def make(config, train_set):
   trainee = trainee_lib.Trainee(
       student, student_temperature=config.student_temperature)
   cached = config.teacher_cache != "off" and not config.teacher_dropout
+  images = {"augmented": True, "for_teacher": not cached}
 
   if cached:
     scores = teacher_cache.image_scores(
@@ -65,8 +66,7 @@ def make(config, train_set):
     if cached:
       dataset = scores.join(dataset)
     return students.add_images(
-        dataset, config, student, train_set, augmented=True,
-        for_teacher=not cached)
+        dataset, config, student, train_set, **images)
 
   return stage.Stage(
       model=trainee,
@@ -80,7 +80,8 @@ def make(config, train_set):
       sizes=(config.eval_size,),
       initialize=lambda: start.initialize(student, config),
       score=models.scorer(student),
-      add_to_batches=add_to_batches)
+      add_to_batches=add_to_batches,
+      prepare=students.image_maker(config, **images))
 
 
 def make_step(trainee, teacher, loss_on_labels, *, teacher_temperature=0.5,

@@ -5,6 +5,8 @@ from typing import Any
 from typing import Callable
 from typing import Optional
 
+from kdwsd.data import device_resize
+
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
@@ -23,6 +25,9 @@ class Stage:
       the stage uses no labels and has no validation.
     add_to_batches: function from a dataset of training batches to one whose
       batches have more entries; None to change nothing.
+    prepare: function of such a batch to the one that `step` takes, for images
+      that are warped on the device; None if they are the same. For others,
+      `add_to_batches` does the same.
   """
   model: Any
   variables: list
@@ -32,3 +37,17 @@ class Stage:
   initialize: Callable
   score: Optional[Callable]
   add_to_batches: Optional[Callable] = None
+  prepare: Optional[Callable] = None
+
+  def warp_and_prepare(self, batch):
+    """Makes of a batch with unwarped images, on the device, what `step` takes.
+
+    Args:
+      batch: from `input_pipeline.training_batches` with `resize=False`, with
+        the entries that `add_to_batches` adds.
+
+    Returns:
+      The batch for `step`.
+    """
+    batch = device_resize.warp(batch, self.sizes)
+    return self.prepare(batch) if self.prepare else batch

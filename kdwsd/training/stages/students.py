@@ -41,14 +41,33 @@ def add_images(dataset, config, student, train_set, *, augmented,
     for_teacher: whether to keep the teacher's images, too.
 
   Returns:
-    Dataset whose batches have `student_image` [B, S, S, 3] float32 RGB
-    0..255, and `image` only if `for_teacher`. With `--frozen_cache`, also
-    `student_frozen_map`, see `frozen_maps`.
+    Dataset of the batches that `image_maker`'s function returns; of those that
+    it takes, if images are warped on the device. With `--frozen_cache`, they
+    also have `student_frozen_map`, see `frozen_maps`.
   """
   if config.frozen_cache:
     dataset = frozen_maps.keep(
         student, train_set, config, config.eval_size, "student_frozen_map"
     ).join(dataset)
+  if config.resize_on_device:
+    return dataset
+  return dataset.map(
+      image_maker(config, augmented=augmented, for_teacher=for_teacher),
+      tf.data.AUTOTUNE, deterministic=True)
+
+
+def image_maker(config, *, augmented, for_teacher):
+  """Makes the function that makes the student's images from the warped ones.
+
+  Args:
+    config: as in `add_images`.
+    augmented: as in `add_images`.
+    for_teacher: as in `add_images`.
+
+  Returns:
+    Function of a batch to a batch with `student_image` [B, S, S, 3] float32
+    RGB 0..255, and `image` only if `for_teacher`.
+  """
   changing = augmented and (config.randaugment_layers or config.cutout_size)
 
   def one(image, index):
@@ -71,4 +90,4 @@ def add_images(dataset, config, student, train_set, *, augmented,
       del added["image"]
     return added
 
-  return dataset.map(add, tf.data.AUTOTUNE, deterministic=True)
+  return add
