@@ -82,16 +82,28 @@ def pairwise_iou(first, second):
   Returns:
     [N, M] float, 0 where a union is empty.
   """
-  first = np.asarray(first).reshape(-1, 4)
-  second = np.asarray(second).reshape(-1, 4)
+  # Times 1.0: integers become floats, floats stay of their type.
+  first = 1.0 * np.asarray(first).reshape(-1, 4)
+  second = 1.0 * np.asarray(second).reshape(-1, 4)
   # Edge by edge: several times faster than NumPy's product over an axis of 2.
+  # In place: fresh memory for each of a dozen steps costs more than the steps.
   ymin, xmin, ymax, xmax = first.T[:, :, None]                    # [N, 1]
   others = second.T[:, None]                                      # [4, 1, M]
-  height = np.minimum(ymax, others[2]) - np.maximum(ymin, others[0])
-  width = np.minimum(xmax, others[3]) - np.maximum(xmin, others[1])
-  overlap = np.maximum(height, 0) * np.maximum(width, 0)          # [N, M]
-  union = area(first)[:, None] + area(second) - overlap           # [N, M]
-  return np.where(union > 0, overlap / np.maximum(union, 1e-12), 0)
+  overlap = np.minimum(ymax, others[2])                           # [N, M]
+  buffer = np.maximum(ymin, others[0])
+  overlap -= buffer
+  np.maximum(overlap, 0, out=overlap)
+  width = np.minimum(xmax, others[3])
+  width -= np.maximum(xmin, others[1], out=buffer)
+  np.maximum(width, 0, out=width)
+  overlap *= width
+  union = np.add(area(first)[:, None], area(second), out=buffer)
+  union -= overlap
+  empty = ~(union > 0)
+  np.maximum(union, 1e-12, out=union)
+  overlap /= union
+  overlap[empty] = 0
+  return overlap
 
 
 def pairwise_iou_tensor(first, second):

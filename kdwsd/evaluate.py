@@ -35,8 +35,9 @@ flags.DEFINE_integer(
     "num_proposals", None, "Proposals per image, those with the highest "
     "objectness. Default: the run's.", lower_bound=1)
 flags.DEFINE_integer(
-    "batch_size", 1, "Images per forward pass. Raise it on a GPU, as far as "
-    "its memory allows.", lower_bound=1)
+    "batch_size", None, "Images per forward pass. Default: by the device, 1 on "
+    "a CPU, and on a GPU as many as keep it busy and fit into a quarter of its "
+    "memory.", lower_bound=1)
 flags.DEFINE_float(
     "score_threshold", 1e-3, "Detections with a score of this or less are "
     "dropped. A higher value is faster and can lower the average precision.",

@@ -43,8 +43,8 @@ _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "Folder to write annotated images to, as PNG. Default: "
     "none are written.")
 _BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", None, "Images per forward pass. Default: 8, or 1 for a "
-    "detector. Lower it when memory runs out.", lower_bound=1)
+    "batch_size", None, "Images per forward pass. Default: by the device; on a "
+    "CPU 8, or 1 for a detector. Lower it when memory runs out.", lower_bound=1)
 _MAX_PIXELS = flags.DEFINE_integer(
     "max_pixels", 100_000_000, "Images with more pixels are refused. Raise it "
     "for larger images, as far as memory allows.", lower_bound=1)
@@ -67,6 +67,9 @@ devices.define_flag()
 _EXIT_SOME_FAILED = 1
 _DARK_NAMED = 5
 _NUM_PROPOSALS = 500  # The paper's; for exports that do not record it.
+_EVAL_SIZE = 672  # The same.
+# Images in memory are not warped yet: of a camera, 36 MB and more each.
+_MOST_IN_BATCH = 16
 
 
 def main(argv):
@@ -91,15 +94,15 @@ def main(argv):
     print("passed over in folders: "
           f"{image_files.describe(passed_over)}", file=sys.stderr)
   devices.use(flags.FLAGS.device)
-  predictor, settings = _load(_MODEL.value)
-  return _predict_all(predictor, settings, found)
+  predictor, settings, size = _load(_MODEL.value)
+  return _predict_all(predictor, settings, size, found)
 
 
 main.takes_arguments = True
 
 
 def _load(path):
-  """The predictor of --model, and the settings of a detector's proposals."""
+  """The predictor of --model, a detector's `proposals.Settings`, the side."""
   from kdwsd.training import config as config_lib  # pylint: disable=import-outside-toplevel
   if not os.path.isdir(path):
     raise errors.InputError(
@@ -137,7 +140,8 @@ def _load_export(path):
     tf.config.optimizer.set_experimental_options(
         {"disable_meta_optimizer": True})
   return predictor, predictor.is_detector and _proposal_settings(
-      metadata.get("proposals"), num_proposals or _NUM_PROPOSALS)
+      metadata.get("proposals"), num_proposals or _NUM_PROPOSALS
+  ), metadata.get("eval_size") or _EVAL_SIZE
 
 
 def _load_run(workdir):
@@ -161,11 +165,11 @@ def _load_run(workdir):
       models.scorer(model), classes=config.classes, size=config.eval_size,
       num_proposals=config.num_proposals if is_detector else None)
   if not is_detector:
-    return predictor, None
+    return predictor, None, config.eval_size
   card = record_files.card_path(config.data, config.train_split)
   card = files.read_json(card) if os.path.exists(card) else {}
   return predictor, _proposal_settings(
-      card.get("proposals"), config.num_proposals)
+      card.get("proposals"), config.num_proposals), config.eval_size
 
 
 def _proposal_settings(recorded, num_proposals):
@@ -179,28 +183,32 @@ def _proposal_settings(recorded, num_proposals):
   return settings
 
 
-def _predict_all(predictor, settings, found):
+def _predict_all(predictor, settings, size, found):
   """Predicts and prints image by image; returns the exit status."""
   # pylint: disable=import-outside-toplevel
   import tqdm
 
   from kdwsd.evaluation import answers
   from kdwsd.evaluation import contact_sheets
-  from kdwsd.serving import predictors
+  from kdwsd.evaluation import device_batches
+  from kdwsd.serving import scored_files
   # pylint: enable=import-outside-toplevel
   choice = answers.Choice(
       top_k=_TOP_K.value, threshold=_THRESHOLD.value,
       max_boxes=_MAX_BOXES.value, box_share=_BOX_SHARE.value,
       box_threshold=_BOX_THRESHOLD.value, nms_iou=_NMS_IOU.value)
-  batch_size = _BATCH_SIZE.value or (1 if predictor.is_detector else 8)
+  batch_size = _BATCH_SIZE.value or device_batches.default_size(
+      size, settings.max_proposals if settings else 0,
+      on_cpu=1 if predictor.is_detector else 8, most=_MOST_IN_BATCH)
   num_failed, taken = 0, set()
   dark, taken_for = [], collections.Counter()
   with tqdm.tqdm(
       total=len(found), unit="image", desc="predict",
       mininterval=0.5 if sys.stderr.isatty() else 60.0) as bar:
-    for file, image, scores in predictors.score_files(
+    for file, image, scores in scored_files.scored(
         predictor, found, settings or None, batch_size=batch_size,
-        max_pixels=_MAX_PIXELS.value):
+        fill=device_batches.on_gpu(), max_pixels=_MAX_PIXELS.value,
+        read_ahead=device_batches.on_gpu()):
       if isinstance(scores, errors.InputError):
         num_failed += 1
         _print_error(file.path, str(scores))

@@ -172,8 +172,7 @@ def training_side(seed, sizes, step):
     return int(_side(seed, sizes, step).numpy())
 
 
-def evaluation_batches(record_set, *, size, num_proposals, batch_size=1,
-                       mirror=False):
+def evaluation_batches(record_set, *, size, num_proposals, batch_size=1):
   """Batches of every image once, in record order, at one side.
 
   Args:
@@ -181,23 +180,34 @@ def evaluation_batches(record_set, *, size, num_proposals, batch_size=1,
     size: image side in pixels.
     num_proposals: R; the best are kept, missing ones are padded.
     batch_size: the last batch may be smaller.
-    mirror: whether all images (and their proposals) are mirrored.
 
   Returns:
-    `tf.data.Dataset` of batches; `example_index` is `record_index`.
+    `tf.data.Dataset` of batches, not mirrored; `example_index` is
+    `record_index`.
   """
   num_classes = len(record_set.classes)
 
   @tf.autograph.experimental.do_not_convert
   def make_example(index, serialized):
     example = _example(
-        _parse_and_decode(serialized, num_classes), size, tf.constant(mirror),
+        _parse_and_decode(serialized, num_classes), size, tf.constant(False),
         num_proposals, num_classes)
     return {**example, "example_index": index, "record_index": index}
 
   dataset = tf.data.TFRecordDataset(list(record_set.paths)).enumerate()
   dataset = dataset.map(make_example, tf.data.AUTOTUNE, deterministic=True)
   return dataset.batch(batch_size).prefetch(2)
+
+
+def mirrored(batch):
+  """The batch with all images and proposals mirrored, as in training."""
+  return {
+      **batch,
+      "image": batch["image"][:, :, ::-1],
+      "proposals": tf.where(
+          batch["valid"][..., tf.newaxis],
+          boxes.flip_left_right_tensor(batch["proposals"]), 0.0),
+      "mirrored": ~batch["mirrored"]}
 
 
 def fingerprint(record_set):

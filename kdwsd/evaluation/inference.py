@@ -6,6 +6,7 @@ and thresholds keep their meaning.
 """
 
 import dataclasses
+import itertools
 import sys
 from typing import Optional
 
@@ -16,6 +17,7 @@ import tqdm
 from kdwsd import errors
 from kdwsd.data import input_pipeline
 from kdwsd.data import record_files
+from kdwsd.evaluation import device_batches
 
 _READ = ("image", "proposals", "objectness", "valid")
 
@@ -38,7 +40,7 @@ class Prediction:
 
 
 def predict(model, record_set, *, sizes=(672,), mirror=False,
-            num_proposals=500, batch_size=1, progress=True):
+            num_proposals=500, batch_size=None, progress=True):
   """Predicts a split and yields one image at a time, to bound memory.
 
   Args:
@@ -49,7 +51,7 @@ def predict(model, record_set, *, sizes=(672,), mirror=False,
     sizes: sides S to which images are warped; scores are averaged over them.
     mirror: whether to average over the image and its mirror image.
     num_proposals: R; proposals beyond it are dropped.
-    batch_size: B.
+    batch_size: B; None for that of the device, see `device_batches`.
     progress: whether to show a progress bar.
 
   Yields:
@@ -58,32 +60,8 @@ def predict(model, record_set, *, sizes=(672,), mirror=False,
   Raises:
     errors.InputError: a score is not finite, or a record is invalid.
   """
-  views = [
-      input_pipeline.evaluation_batches(
-          record_set, size=size, num_proposals=num_proposals,
-          batch_size=batch_size, mirror=mirrored)
-      for size in sizes for mirrored in ((False, True) if mirror else (False,))]
-  with record_files.naming_faults(record_set):
-    yield from predict_views(
-        model, views, record_set.num_images, progress=progress)
-
-
-def predict_views(model, views, num_images, *, progress=False):
-  """Fuses the scores of several views of the same images.
-
-  Args:
-    model: as `predict`.
-    views: data sets of batches with the same images in the same order; the
-      boxes of the first are returned.
-    num_images: number of images, for the progress bar.
-    progress: whether to show the progress bar.
-
-  Yields:
-    A `Prediction` for each image.
-
-  Raises:
-    errors.InputError: a score is not finite.
-  """
+  batch_size = batch_size or device_batches.default_size(
+      max(sizes), num_proposals)
 
   # One trace per shape: with unknown sides of `crop_and_resize`, TensorFlow's
   # graph optimizer logs a page-long warning.
@@ -93,28 +71,48 @@ def predict_views(model, views, num_images, *, progress=False):
     return {name: outputs[name] for name in ("image_scores", "proposal_scores")
             if name in outputs}
 
-  with tqdm.tqdm(
-      total=num_images, unit="image", desc="predict", disable=not progress,
+  datasets = [
+      device_batches.copied_ahead(input_pipeline.evaluation_batches(
+          record_set, size=size, num_proposals=num_proposals,
+          batch_size=batch_size)) for size in sizes]
+  with record_files.naming_faults(record_set), tqdm.tqdm(
+      total=record_set.num_images, unit="image", desc="predict",
+      disable=not progress,
       mininterval=0.5 if sys.stderr.isatty() else 60.0) as bar:
-    for batches in zip(*views):
-      fused = {}
-      for batch in batches:
-        for name, scores in score({k: batch[k] for k in _READ}).items():
-          share = scores.numpy().astype(np.float32) / len(views)
-          fused[name] = fused.get(name, 0.0) + share
-      indices = batches[0]["example_index"].numpy()
-      _check_finite(fused, indices)
-      boxes = batches[0]["proposals"].numpy()                     # [B, R, 4]
-      objectness = batches[0]["objectness"].numpy()               # [B, R]
-      valid = batches[0]["valid"].numpy()                         # [B, R]
-      for row, keep in enumerate(valid):
-        if "proposal_scores" in fused:
-          yield Prediction(fused["image_scores"][row], boxes[row][keep],
-                           fused["proposal_scores"][row][keep],
-                           objectness[row][keep])
-        else:
-          yield Prediction(fused["image_scores"][row], None, None, None)
-      bar.update(len(indices))
+    for predictions in _fused(
+        device_batches.Filled(score, batch_size), datasets, mirror):
+      yield from predictions
+      bar.update(len(predictions))
+
+
+def _fused(score, datasets, mirror):
+  """Yields a list of `Prediction` for each batch, averaged over its views.
+
+  Args:
+    score: function of a batch to a dictionary of NumPy arrays.
+    datasets: of batches of the same images at several sides.
+    mirror: whether to add the view of the mirror image at each side.
+  """
+  ways = ((lambda batch: batch), input_pipeline.mirrored)[:1 + mirror]
+  for batches in zip(*datasets):
+    fused = {}
+    for batch, way in itertools.product(batches, ways):
+      view = way(batch)
+      for name, scores in score({key: view[key] for key in _READ}).items():
+        share = scores.astype(np.float32) / (len(batches) * len(ways))
+        fused[name] = fused.get(name, 0.0) + share
+    _check_finite(fused, batches[0]["example_index"].numpy())
+    boxes = batches[0]["proposals"].numpy()                       # [B, R, 4]
+    objectness = batches[0]["objectness"].numpy()                 # [B, R]
+    valid = batches[0]["valid"].numpy()                           # [B, R]
+    if "proposal_scores" in fused:
+      yield [Prediction(fused["image_scores"][row], boxes[row][keep],
+                        fused["proposal_scores"][row][keep],
+                        objectness[row][keep])
+             for row, keep in enumerate(valid)]
+    else:
+      yield [Prediction(scores, None, None, None)
+             for scores in fused["image_scores"]]
 
 
 def _check_finite(fused, indices):

@@ -8,6 +8,8 @@ on the class are measured likewise, as a reference: a detector that localizes
 objects exceeds the first three by far.
 """
 
+import threading
+
 import numpy as np
 
 from kdwsd import boxes as box_ops
@@ -30,7 +32,10 @@ _NO_BOX = np.zeros([4], np.float32)
 
 
 class CorLoc:
-  """Counts hits image by image, without keeping boxes in memory."""
+  """Counts hits image by image, without keeping boxes in memory.
+
+  Threads may `add` at the same time.
+  """
 
   def __init__(self, num_classes):
     """Starts from zero.
@@ -41,6 +46,7 @@ class CorLoc:
     self._counted = np.zeros([num_classes], np.int64)
     self._found = {name: np.zeros([num_classes], np.int64)
                    for name in ("detector", *BASELINES)}
+    self._lock = threading.Lock()
 
   def add(self, prediction, image):
     """Counts an image.
@@ -58,18 +64,21 @@ class CorLoc:
           targets & (image.truth.class_ids == class_id)]
       if not len(objects):
         continue
-      self._counted[class_id] += 1
       overlaps = box_ops.pairwise_iou(
           prediction.boxes, objects).max(axis=1)                  # [N]
-      for name, box in (
-          ("detector", _best(
-              prediction.boxes, prediction.proposal_scores[:, class_id])),
-          ("whole_image", _WHOLE_IMAGE),
-          ("centred_box", _CENTRED_BOX),
-          ("best_objectness", _best(prediction.boxes, prediction.objectness)),
-          ("best_proposal", _best(prediction.boxes, overlaps))):
-        overlap = box_ops.pairwise_iou(box[np.newaxis], objects).max()
-        self._found[name][class_id] += overlap >= _IOU - _ROUNDING
+      chosen = {
+          "detector": _best(
+              prediction.boxes, prediction.proposal_scores[:, class_id]),
+          "whole_image": _WHOLE_IMAGE,
+          "centred_box": _CENTRED_BOX,
+          "best_objectness": _best(prediction.boxes, prediction.objectness),
+          "best_proposal": _best(prediction.boxes, overlaps)}
+      hits = {name: box_ops.pairwise_iou(box[np.newaxis], objects).max()
+                    >= _IOU - _ROUNDING for name, box in chosen.items()}
+      with self._lock:
+        self._counted[class_id] += 1
+        for name, hit in hits.items():
+          self._found[name][class_id] += hit
 
   def shares(self, name="detector"):
     """CorLoc: fraction of counted images in which the box hits an object.

@@ -19,11 +19,13 @@ with probability >= 0.5, of the top 3 of each image, and of the labels that are
 both; published top-3 results are of either of the last two kinds.
 """
 
+import contextlib
 import dataclasses
 from typing import Optional
 
 import numpy as np
 
+from kdwsd import beside
 from kdwsd.evaluation import classification
 from kdwsd.evaluation import detection
 from kdwsd.evaluation import localization
@@ -59,8 +61,11 @@ class Results:
 
 
 def collect(predictions, images, *, num_classes, score_threshold=1e-3,
-            nms_iou=0.4, corloc=False):
+            nms_iou=0.4, corloc=False, num_threads=0):
   """Reduces a stream of predictions to what metrics and plots need.
+
+  With threads, the stream is drawn from while they work on what came before;
+  results are the same.
 
   Args:
     predictions: iterable of `inference.Prediction`.
@@ -69,23 +74,29 @@ def collect(predictions, images, *, num_classes, score_threshold=1e-3,
     score_threshold: see `measure`.
     nms_iou: see `measure`.
     corloc: whether to count for CorLoc, if the model is a detector.
+    num_threads: see `beside.mapped`.
 
   Returns:
     `Results`.
   """
   image_scores = np.zeros([len(images), num_classes], np.float32)
   counts = localization.CorLoc(num_classes) if corloc else None
-  detections = []
-  for row, prediction in enumerate(predictions):
+
+  def reduce(numbered):
+    row, prediction = numbered
     image_scores[row] = prediction.image_scores
     if prediction.boxes is None:
-      detections = None
-      continue
-    detections.append(detection.detect(
-        prediction.boxes, prediction.proposal_scores, score_threshold,
-        nms_iou))
+      return None
     if corloc:
       counts.add(prediction, images[row])
+    return detection.detect(
+        prediction.boxes, prediction.proposal_scores, score_threshold, nms_iou)
+
+  with contextlib.closing(beside.mapped(
+      reduce, enumerate(predictions), num_threads=num_threads)) as reduced:
+    detections = list(reduced)
+  if detections and detections[0] is None:
+    detections = None
   return Results(images, image_scores, detections, counts)
 
 

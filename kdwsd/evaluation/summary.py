@@ -4,14 +4,18 @@ Metrics are the dictionary of `kdwsd.evaluation.metrics`, preceded by `split`,
 `num_images`, `classes` and `settings` (of the evaluation).
 """
 
+import collections
+import contextlib
 import os
 
+from kdwsd import beside
 from kdwsd import files
 from kdwsd.data import record_files
 from kdwsd.data import records
 from kdwsd.evaluation import classification
 from kdwsd.evaluation import contact_sheets
 from kdwsd.evaluation import detection
+from kdwsd.evaluation import device_batches
 from kdwsd.evaluation import inference
 from kdwsd.evaluation import localization
 from kdwsd.evaluation import metrics as metrics_lib
@@ -48,7 +52,7 @@ def evaluate(model, record_set, **options):
 
 
 def measure(model, record_set, *, sizes=(672,), mirror=False,
-            num_proposals=500, batch_size=1, score_threshold=1e-3,
+            num_proposals=500, batch_size=None, score_threshold=1e-3,
             nms_iou=0.4, corloc=False, coco=False, progress=True):
   """Predicts a split and computes the metrics of the predictions.
 
@@ -77,7 +81,8 @@ def measure(model, record_set, *, sizes=(672,), mirror=False,
   images = _labelled_images(record_set)
   results = metrics_lib.collect(
       predictions, images, num_classes=len(record_set.classes),
-      score_threshold=score_threshold, nms_iou=nms_iou, corloc=corloc)
+      score_threshold=score_threshold, nms_iou=nms_iou, corloc=corloc,
+      num_threads=device_batches.num_threads())
   metrics = {
       "split": record_set.split,
       "num_images": len(images),
@@ -97,7 +102,7 @@ def measure(model, record_set, *, sizes=(672,), mirror=False,
 
 
 def measure_corloc(model, record_set, *, sizes=(672,), mirror=False,
-                   num_proposals=500, batch_size=1, progress=True):
+                   num_proposals=500, batch_size=None, progress=True):
   """CorLoc alone, usually of the training split; arguments as `measure`.
 
   Returns:
@@ -110,8 +115,10 @@ def measure_corloc(model, record_set, *, sizes=(672,), mirror=False,
       model, record_set, sizes=sizes, mirror=mirror,
       num_proposals=num_proposals, batch_size=batch_size, progress=progress)
   counts = localization.CorLoc(len(record_set.classes))
-  for prediction, image in zip(predictions, images):
-    counts.add(prediction, image)
+  with contextlib.closing(beside.mapped(
+      lambda pair: counts.add(*pair), zip(predictions, images),
+      num_threads=device_batches.num_threads())) as counted:
+    collections.deque(counted, maxlen=0)
   measured = metrics_lib.corloc_metrics(counts)
   measured["split"] = record_set.split
   return measured

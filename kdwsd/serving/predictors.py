@@ -96,12 +96,14 @@ def read(path, settings=None, *, max_pixels=images.DEFAULT_MAX_PIXELS):
                *proposals.propose(decoded.pixels, settings))
 
 
-def score(predictor, batch):
+def score(predictor, batch, *, fill_to=0):
   """Scores images; a bad image does not affect the others.
 
   Args:
     predictor: a `Predictor`.
     batch: list of `Image`s.
+    fill_to: a smaller batch is filled up to this size with its last image, so
+      that the model is traced once.
 
   Returns:
     For each image its `Scores`, or an `errors.InputError` with the reason why
@@ -111,7 +113,8 @@ def score(predictor, batch):
     errors.InputError: the model returns NaN or infinity.
   """
   try:
-    probabilities, proposal_scores, problems = predictor.ask(batch)
+    probabilities, proposal_scores, problems = predictor.ask(
+        batch + batch[-1:] * (fill_to - len(batch)))
   except tf.errors.OpError as error:
     if len(batch) > 1:
       return [found for image in batch for found in score(predictor, [image])]
@@ -132,43 +135,6 @@ def score(predictor, batch):
     found.append(errors.InputError(f"{image.path}: {problem}") if problem
                  else Scores(probabilities[number], *regions))
   return found
-
-
-def score_files(predictor, found, settings=None, *, batch_size=1,
-                max_pixels=images.DEFAULT_MAX_PIXELS):
-  """Reads and scores files in order.
-
-  Args:
-    predictor: a `Predictor`.
-    found: list of `image_files.ImageFile`.
-    settings: `proposals.Settings` for a detector, else None.
-    batch_size: images in a forward pass.
-    max_pixels: larger images are rejected.
-
-  Yields:
-    (the `ImageFile`, its `Image` or None, its `Scores` or the
-    `errors.InputError` with the reason why it could not be scored).
-
-  Raises:
-    errors.InputError: see `score`.
-  """
-  for start in range(0, len(found), batch_size):
-    files = found[start:start + batch_size]
-    outcomes, batch = [], []
-    for file in files:
-      try:
-        if file.problem:
-          raise errors.InputError(f"{file.path}: {file.problem}")
-        batch.append(read(file.path, settings, max_pixels=max_pixels))
-        outcomes.append(batch[-1])
-      except errors.InputError as error:
-        outcomes.append(error)
-    scores = iter(score(predictor, batch) if batch else ())
-    for file, outcome in zip(files, outcomes):
-      if isinstance(outcome, errors.InputError):
-        yield file, None, outcome
-      else:
-        yield file, outcome, next(scores)
 
 
 def of_model(model, *, classes, size, num_proposals=None):

@@ -13,13 +13,10 @@ settings that determine the content, so a stale array is never read;
 import contextlib
 import dataclasses
 import functools
-import glob
 import hashlib
 import io
 import json
 import os
-import shlex
-import shutil
 import sys
 import time
 
@@ -29,10 +26,13 @@ import tensorflow as tf
 import tqdm
 
 import kdwsd
+from kdwsd import beside
 from kdwsd import errors
 from kdwsd import files
 from kdwsd.data import input_pipeline
 from kdwsd.data import record_files
+from kdwsd.evaluation import device_batches
+from kdwsd.training import cache_space
 from kdwsd.training import strategies
 
 _FORMAT = 1
@@ -73,7 +73,8 @@ class CachedArray:
     self.records, self.kind = record_set, kind
     self.shape, self.dtype = (2, *shape), np.dtype(dtype)
     self.fields = self.dtype.names or (...,)
-    self._compute, self._batches, self._source = compute, batches, source
+    self._compute, self._source = compute, source
+    self._batches = {"batch_size": 1, **batches}
     self._add, self._in_memory = add, in_memory
     self.settings = {
         "format": _FORMAT, "records": input_pipeline.fingerprint(record_set),
@@ -109,7 +110,7 @@ class CachedArray:
           "%s: expected %s of %s for each image of its shard. Received: a file "
           "that is truncated, unreadable or of another shape; recomputing it.",
           path, list(self.shape), self.dtype)
-    self._log_other_arrays()
+    cache_space.log_others(self._prefix, self.folder)
     if not missing:
       logging.info("Found complete: %s.", self.folder)
       return self
@@ -121,7 +122,9 @@ class CachedArray:
           "dtype": str(self.dtype), "tool_version": kdwsd.__version__,
           "source": self._source, "settings": self.settings,
           "records_directory": os.path.abspath(self.records.directory)})
-    self._check_space(missing)
+    cache_space.check(
+        self.folder, f"{self.kind} of {self.records.split}",
+        sum(self._num_bytes), sum(self._num_bytes[missing]))
     mine = [shard for shard in missing if shard % num_workers == worker]
     with tqdm.tqdm(
         total=sum(self.counts[shard] for shard in mine), desc=self.kind,
@@ -181,6 +184,14 @@ class CachedArray:
         self.folder, f"shard-{shard:05d}-of-{len(self.counts):05d}.npy")
 
   @functools.cached_property
+  def _filled(self):
+    """`compute`, with NumPy arrays as its result."""
+    # On a CPU, another trace costs less than filling up a batch.
+    return device_batches.Filled(
+        self._compute, self._batches["batch_size"],
+        fill=device_batches.on_gpu())
+
+  @functools.cached_property
   def _maps(self):
     return [np.load(self.path(shard), mmap_mode="r", allow_pickle=False)
             for shard in range(len(self.counts))]
@@ -206,49 +217,60 @@ class CachedArray:
     return missing
 
   def _rows(self, shard):
-    """Computes and yields [2, *shape] for each image of a shard."""
+    """Computes and yields two values, upright and mirrored, for each image."""
     one = dataclasses.replace(self.records, paths=(self.records.paths[shard],))
-    start = self.starts[shard]
+    for batch in device_batches.copied_ahead(
+        input_pipeline.evaluation_batches(one, **self._batches)):
+      batch["record_index"] += self.starts[shard]
+      yield from zip(*[self._values(view) for view in (
+          batch, input_pipeline.mirrored(batch))])
 
-    def view(mirror):
-      for batch in input_pipeline.evaluation_batches(
-          one, mirror=mirror, **self._batches):
-        index = batch["record_index"] + start
-        values = self._compute({**batch, "record_index": index})
-        if self.dtype.names:
-          rows = np.empty(len(index), self.dtype)
-          for field in self.fields:
-            rows[field] = values[field]
-        else:
-          with np.errstate(over="ignore"):
-            rows = values.numpy().astype(self.dtype)
-        yield from rows
-
-    for index, both in enumerate(zip(view(False), view(True)), start):
-      row = np.stack(both)                                  # [2, *shape]
-      if not all(np.isfinite(row[field]).all() for field in self.fields):
-        raise errors.InputError(
-            f"{self._source}: expected finite values, for features within "
-            "float16's range (65504); training has probably diverged. Received:"
-            f" NaN or infinity for image {index} of the split (from 0).")
-      yield row
+  def _values(self, batch):
+    """[b, *shape] of this array's dtype."""
+    values = self._filled(batch)
+    if not self.dtype.names:
+      with np.errstate(over="ignore"):
+        return values.astype(self.dtype)
+    rows = np.empty(len(batch["record_index"]), self.dtype)
+    for field in self.fields:
+      rows[field] = values[field]
+    return rows
 
   def _write(self, shard, bar):
     with files.atomic_path(self.path(shard)) as temporary:
       # A memory map would kill the process if the disk is full.
       with open(temporary, "wb") as file:
         file.write(self._header(shard))
-        count = 0
-        for row in self._rows(shard):
-          if row.shape != self.shape:
-            raise ValueError(f"Invalid row of {self.kind}. Expected shape "
-                             f"{self.shape}. Received: {row.shape}.")
+
+        def write(numbered):
+          number, both = numbered
+          row = np.stack(both)                              # [2, *shape]
+          self._check(row, self.starts[shard] + number)
           file.write(row.tobytes())
-          count += 1
-          bar.update(1)
+
+        count = 0
+        # One thread, which writes in order.
+        with contextlib.closing(beside.mapped(
+            write, enumerate(self._rows(shard)),
+            num_threads=min(1, device_batches.num_threads()),
+            most_waiting=2 * self._batches["batch_size"])) as written:
+          for _ in written:
+            count += 1
+            bar.update(1)
       if count != self.counts[shard]:
         raise ValueError(f"Invalid rows of {self.kind}. Expected "
                          f"{self.counts[shard]}. Received: {count}.")
+
+  def _check(self, row, index):
+    """Checks [2, *shape], the values of an image of the split."""
+    if row.shape != self.shape:
+      raise ValueError(f"Invalid row of {self.kind}. Expected shape "
+                       f"{self.shape}. Received: {row.shape}.")
+    if not all(np.isfinite(row[field]).all() for field in self.fields):
+      raise errors.InputError(
+          f"{self._source}: expected finite values, for features within "
+          "float16's range (65504); training has probably diverged. Received:"
+          f" NaN or infinity for image {index} of the split (from 0).")
 
   def _wait(self, shards):
     """Waits until other workers have written these shards."""
@@ -269,32 +291,3 @@ class CachedArray:
         logging.info("Waiting for %d shards of other workers in %s.",
                      len(missing), self.folder)
       time.sleep(_POLL_INTERVAL)
-
-  def _check_space(self, missing):
-    """Logs the disk space needed, before anything is computed."""
-    free = shutil.disk_usage(self.folder).free
-    whole, needed = sum(self._num_bytes), sum(self._num_bytes[missing])
-    if needed > free:
-      raise errors.InputError(
-          f"{self.folder}: expected {_gigabytes(needed)} of free disk. "
-          f"Received: {_gigabytes(free)}; free some space or cache less.")
-    logging.info("%s of %s takes %s in %s; %s to compute, %s free.",
-                 self.kind, self.records.split, _gigabytes(whole), self.folder,
-                 _gigabytes(needed), _gigabytes(free))
-
-  def _log_other_arrays(self):
-    """Logs one line on arrays of other settings, which may be unused."""
-    others = sorted({*glob.glob(glob.escape(self._prefix) + 16 * "[0-9a-f]")}
-                    - {self.folder})
-    with contextlib.suppress(OSError):  # One may have been removed just now.
-      size = sum(entry.stat().st_size for path in others
-                 for entry in os.scandir(path))
-      if others:
-        logging.info(
-            "There are also arrays of another teacher, other records or other "
-            "settings. If no run needs them, free %s with: rm -r %s",
-            _gigabytes(size), shlex.join(others))
-
-
-def _gigabytes(num_bytes):
-  return f"{num_bytes / 1e9:.3f} GB"

@@ -10,10 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from kdwsd import errors
+from kdwsd.evaluation import device_batches
 from kdwsd.modeling import student as student_lib
 from kdwsd.training import cached_arrays
 
-_BATCH_SIZE = 8
+_BATCH_SIZE_ON_CPU = 8
 
 
 def check(config, sizes):
@@ -74,7 +75,11 @@ def keep(model, record_set, config, size, key="frozen_map"):
           "backbone": config.backbone, "width": config.backbone_width,
           "frozen_stages": config.frozen_stages, "student_size": side,
           "weights": digest.hexdigest(), "dtype": backbone.compute_dtype},
-      shape=compute({"image": tf.zeros([1, size, size, 3])}).shape[1:],
+      shape=compute.get_concrete_function({
+          "image": tf.TensorSpec([1, size, size, 3])}
+      ).structured_outputs.shape[1:],
       dtype=np.float16, compute=compute, batches={
-          "size": size, "num_proposals": 1, "batch_size": _BATCH_SIZE},
+          "size": size, "num_proposals": 1,
+          "batch_size": device_batches.default_size(
+              size, on_cpu=_BATCH_SIZE_ON_CPU)},
       source="--frozen_cache", add=lambda maps: {key: maps}).fill()

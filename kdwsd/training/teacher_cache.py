@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from kdwsd import errors
+from kdwsd.evaluation import device_batches
 from kdwsd.training import cached_arrays
 from kdwsd.training import frozen_maps
 from kdwsd.training import teacher as teacher_lib
@@ -119,7 +120,8 @@ def _keep(teacher, record_set, kind, compute, size, num_proposals, settings,
 
   def compute_from_maps(batch):
     return compute({**batch, "frozen_map": tf.constant(maps().take(
-        batch["record_index"], batch["mirrored"]), tf.float32)})
+        batch["record_index"].numpy(), batch["mirrored"].numpy()),
+                                                      tf.float32)})
 
   digest = hashlib.sha256()
   for path in sorted(glob.glob(glob.escape(checkpoint) + ".index")
@@ -139,5 +141,6 @@ def _keep(teacher, record_set, kind, compute, size, num_proposals, settings,
           "num_proposals": int(num_proposals), "from_maps": from_maps,
           **settings},
       compute=compute_from_maps if from_maps else compute,
-      batches={"size": size, "num_proposals": num_proposals},
+      batches={"size": size, "num_proposals": num_proposals,
+               "batch_size": device_batches.default_size(size, num_proposals)},
       source=os.path.abspath(checkpoint), **values).fill()

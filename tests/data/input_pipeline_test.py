@@ -235,10 +235,10 @@ class InputPipelineTest(case.InputPipelineCase):
     self.assertFalse(any(marked_records.is_mirrored(joined)))
 
   def test_evaluation_mirrors_when_asked(self):
-    plain, mirrored = [
-        _join(_take(input_pipeline.evaluation_batches(
-            self.record_set, size=8, num_proposals=4, mirror=mirror), 100))
-        for mirror in (False, True)]
+    batches = input_pipeline.evaluation_batches(
+        self.record_set, size=8, num_proposals=4)
+    plain, mirrored = [_join(_take(dataset, 100)) for dataset in (
+        batches, batches.map(input_pipeline.mirrored))]
     self.assertTrue(all(marked_records.is_mirrored(mirrored)))
     self.assertTrue(all(mirrored["mirrored"]))
     self.assertAllEqual(mirrored["record_index"], np.arange(_NUM_IMAGES))
@@ -248,6 +248,19 @@ class InputPipelineTest(case.InputPipelineCase):
                         mirrored["proposals"][valid])
     self.assertAllEqual(mirrored["proposals"][~valid], np.zeros([
         np.sum(~valid), 4]))
+
+  def test_mirrored_batches_are_those_of_training_bit_by_bit(self):
+    batches = input_pipeline.evaluation_batches(
+        self.record_set, size=8, num_proposals=4)
+    both = {False: _join(_take(batches, 100)), True: _join(_take(
+        batches.map(input_pipeline.mirrored), 100))}
+    flips = []
+    for batch in _take(_train(self.record_set, sizes=(8,)), 6):
+      for row, index in enumerate(batch["record_index"]):
+        flips.append(bool(batch["mirrored"][row]))
+        for key in ("image", "proposals", "objectness", "valid", "mirrored"):
+          self.assertAllEqual(batch[key][row], both[flips[-1]][key][index])
+    self.assertBetween(sum(flips), 4, 20)  # Of 24.
 
   def test_warp_is_bilinear_with_half_pixel_centres(self):
     record = self.records[10]

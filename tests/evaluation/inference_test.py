@@ -1,4 +1,5 @@
 import tempfile
+from unittest import mock
 
 from absl.testing import parameterized
 import numpy as np
@@ -6,6 +7,7 @@ import tensorflow as tf
 
 from kdwsd import boxes as box_ops
 from kdwsd import errors
+from kdwsd.evaluation import device_batches
 from kdwsd.evaluation import inference
 from tests.data import fake_records
 from tests.data import odd_records
@@ -79,11 +81,12 @@ class PredictTest(tf.test.TestCase, parameterized.TestCase):
           fused.proposal_scores, upright.proposal_scores, atol=0.5)
       self.assertGreater(np.ptp(upright.proposal_scores), 10)
 
-  @parameterized.parameters(2, 3, 7, 8)
+  @parameterized.parameters(1, 2, 3, 7, 8)
   def test_batch_size_changes_nothing(self, batch_size):
     for one, other in zip(self._predict(batch_size=batch_size),
                           self._predict()):
       self.assertAllClose(one.image_scores, other.image_scores)
+      self.assertAllEqual(one.boxes, other.boxes)
       self.assertAllClose(one.proposal_scores, other.proposal_scores)
 
   def test_scores_are_means_over_sizes_and_mirror_images(self):
@@ -95,11 +98,44 @@ class PredictTest(tf.test.TestCase, parameterized.TestCase):
           [_left_scores(boxes, side) for boxes in (fused.boxes, mirrored)
            for side in (32, 48)], axis=0))
 
-  def test_model_is_traced_once_for_each_shape(self):
+  @parameterized.parameters(None, 1, 3, 8)
+  def test_model_is_traced_once_for_each_side(self, batch_size):
     model = _LeftModel()
-    self._predict(model, sizes=(32, 48), mirror=True, batch_size=2)
-    # Two sizes, each with whole batches and a smaller last one.
-    self.assertEqual(model.traces, 2 * 2)
+    # Of 7 images, the last batch is smaller.
+    self.assertLen(self._predict(
+        model, sizes=(32, 48), mirror=True, batch_size=batch_size), 7)
+    self.assertEqual(model.traces, 2)
+
+  def test_on_a_cpu_a_batch_is_one_image(self):
+    seen = []
+
+    def note(batch):
+      seen.append(batch["image"].shape[0])
+      return _LeftModel()(batch)
+
+    self._predict(note)
+    self.assertEqual(seen, [1])
+
+  @parameterized.parameters(False, True)
+  def test_batches_copied_ahead_are_the_same(self, mirror):
+    expected = self._predict(sizes=(32, 48), mirror=mirror, batch_size=3)
+    # Copied as to a GPU, to the second of the tests' two logical devices.
+    with mock.patch.object(
+        device_batches, "on_gpu", return_value=True), mock.patch.object(
+            device_batches, "_GPU", tf.config.list_logical_devices()[-1].name):
+      copied = self._predict(sizes=(32, 48), mirror=mirror, batch_size=3)
+      odd_records.flip(self.records, 4)
+      with self.assertRaisesRegex(errors.InputError, r"tfrecord: record 4 \("):
+        self._predict(batch_size=3)
+    for one, other in zip(copied, expected):
+      for name in ("image_scores", "boxes", "proposal_scores", "objectness"):
+        self.assertAllEqual(getattr(one, name), getattr(other, name))
+
+  def test_the_default_goes_by_the_largest_side_and_the_proposals(self):
+    with mock.patch.object(
+        device_batches, "default_size", return_value=2) as default_size:
+      self._predict(sizes=(32, 48))
+    default_size.assert_called_once_with(48, 9)
 
   def test_predictions_come_one_at_a_time(self):
     predictions = inference.predict(

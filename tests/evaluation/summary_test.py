@@ -1,6 +1,7 @@
 import json
 import os
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 import tensorflow as tf
 
 from kdwsd.data import records
+from kdwsd.evaluation import device_batches
 from kdwsd.evaluation import inference
 from kdwsd.evaluation import metrics as metrics_lib
 from kdwsd.evaluation import summary
@@ -58,6 +60,30 @@ class MeasureTest(absltest.TestCase):
     self.assertEqual(metrics["corloc"]["split"], "test")
     alone = summary.measure_corloc(_oracle, self.records, **self.options)
     self.assertEqual(alone, metrics["corloc"])
+
+  def test_threads_beside_the_device_change_nothing(self):
+    def rough(batch):
+      """Many detections, of which suppression leaves some."""
+      return {"image_scores": tf.reduce_mean(batch["image"], axis=(1, 2)) / 255,
+              "proposal_scores": tf.abs(tf.sin(
+                  99.0 * batch["proposals"][..., :3]))}
+
+    seen = []
+    for num_threads in (0, 3):
+      with mock.patch.object(
+          device_batches, "num_threads", return_value=num_threads):
+        metrics, results = summary.measure(
+            rough, self.records, corloc=True, **self.options)
+        seen.append((metrics, summary.measure_corloc(
+            rough, self.records, **self.options)))
+      found = [(one.boxes.tolist(), one.class_ids.tolist(), one.scores.tolist())
+               for one in results.detections]
+      seen[-1] += (found, results.image_scores.tolist())
+    self.assertEqual(*seen)
+    # Some of 6 boxes for each of 3 classes are suppressed.
+    counts = [len(one) for one, _, _ in seen[0][2]]
+    self.assertBetween(sum(counts), 61 * 3 * 2, 61 * 3 * 6 - 61)
+    self.assertGreater(seen[0][0]["corloc"]["corloc"], 0)
 
   def test_figures_are_the_scalars(self):
     metrics = summary.evaluate(_oracle, self.records, **self.options)

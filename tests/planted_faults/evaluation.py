@@ -28,10 +28,16 @@ FAULTS = {
     "kdwsd/evaluation/inference.py": [
         ('boxes = batches[0]["proposals"].numpy()',
          'boxes = batches[-1]["proposals"].numpy()'),
-        (".astype(np.float32) / len(views)", ".astype(np.float32)"),
+        (".astype(np.float32) / (len(batches) * len(ways))",
+         ".astype(np.float32)"),
         ("boxes[row][keep],", "boxes[row],"),
-        ("batch_size=batch_size, mirror=mirrored)",
-         "batch_size=batch_size, mirror=False)"),
+        ("((lambda batch: batch), input_pipeline.mirrored)",
+         "((lambda batch: batch),) * 2"),
+    ],
+    "kdwsd/evaluation/device_batches.py": [
+        ("start + taken - 1)", "start + taken - 2)"),
+        ("values.numpy()[:taken]", "values.numpy()"),
+        ("start += taken", "start += self._num_rows"),
     ],
     "kdwsd/evaluation/precision_recall.py": [
         ("levels = np.arange(11) / 10", "levels = np.arange(1, 11) / 10"),

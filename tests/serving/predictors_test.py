@@ -1,5 +1,6 @@
 """An export and the model in memory say the same of the same files."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -13,6 +14,7 @@ from kdwsd.evaluation import inference
 from kdwsd.serving import image_files
 from kdwsd.serving import predictors
 from kdwsd.serving import saved_model
+from kdwsd.serving import scored_files
 from kdwsd.serving import signatures
 from kdwsd.training import models
 from tests.data import fake_records
@@ -188,14 +190,18 @@ def test_every_error_of_a_graph_is_one_line_with_its_reason(folder, fault):
   assert isinstance(found[2], predictors.Scores)
 
 
-def test_files_come_in_order_with_their_errors(pairs, folder, tmp_path):
+@pytest.mark.parametrize("options", [
+    {"batch_size": 2}, {"batch_size": 2, "read_ahead": True},
+    {"batch_size": 8, "fill": True, "read_ahead": True}])
+def test_files_come_in_order_with_their_errors(
+    pairs, folder, tmp_path, options):
   in_memory, _, _ = pairs["cls"]
   cut = tmp_path / "cut.jpg"
   cut.write_bytes((folder / "1.jpg").read_bytes()[:300])
   files = image_files.expand(
       [str(folder / "0.jpg"), str(cut), str(tmp_path / "*.gif"),
        str(folder / "5.bmp"), str(tmp_path / "none.jpg")])
-  rows = list(predictors.score_files(in_memory, files, batch_size=2))
+  rows = list(scored_files.scored(in_memory, files, **options))
   assert [file for file, _, _ in rows] == files
   told = [str(scores) if isinstance(scores, errors.InputError) else ""
           for _, _, scores in rows]
@@ -207,6 +213,32 @@ def test_files_come_in_order_with_their_errors(pairs, folder, tmp_path):
       in_memory, [predictors.read(str(folder / "5.bmp"))])
   np.testing.assert_allclose(
       rows[3][2].probabilities, alone.probabilities, atol=1e-6)
+
+
+@pytest.mark.parametrize("stage", ["cls", "wsd"])
+def test_a_batch_filled_up_scores_the_same(pairs, folder, stage):
+  settings = proposals.Settings(max_proposals=6) if stage == "wsd" else None
+  batch = [predictors.read(str(folder / name), settings)
+           for name in ("0.jpg", "1.jpg", "5.bmp")]
+  for predictor in pairs[stage][:2]:
+    sizes = []
+
+    def ask(images, predictor=predictor, sizes=sizes):
+      sizes.append(len(images))
+      return predictor.ask(images)
+
+    counted = dataclasses.replace(predictor, ask=ask)
+    plain, filled = [predictors.score(counted, batch, fill_to=number)
+                     for number in (0, 5)]
+    assert sizes == [3, 5]
+    assert len(filled) == 3
+    for one, other in zip(plain, filled):
+      np.testing.assert_allclose(
+          other.probabilities, one.probabilities, atol=1e-6)
+      if stage == "wsd":
+        np.testing.assert_array_equal(other.boxes, one.boxes)
+        np.testing.assert_allclose(
+            other.proposal_scores, one.proposal_scores, atol=1e-6)
 
 
 def test_a_model_gone_to_nan_is_no_answer(folder):

@@ -104,9 +104,12 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
 
   @parameterized.product(mirror=[False, True], batch_size=[1, 4])
   def test_scores_are_those_of_the_teacher_online(self, mirror, batch_size):
-    for batch in input_pipeline.evaluation_batches(
+    batches = input_pipeline.evaluation_batches(
         self.records, size=_SIZE, num_proposals=_NUM_PROPOSALS,
-        batch_size=batch_size, mirror=mirror):
+        batch_size=batch_size)
+    if mirror:
+      batches = batches.map(input_pipeline.mirrored)
+    for batch in batches:
       self.assertAllClose(
           self.table[batch["record_index"], int(mirror)], self._online(batch),
           rtol=1e-5, atol=1e-6)
@@ -207,7 +210,8 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_scores_that_are_not_finite_name_the_image(self):
     batches = list(input_pipeline.evaluation_batches(
-        self.records, size=_SIZE, num_proposals=_NUM_PROPOSALS, mirror=True))
+        self.records, size=_SIZE, num_proposals=_NUM_PROPOSALS
+    ).map(input_pipeline.mirrored))
 
     def diverged(teacher, batch, temperature):
       del teacher, temperature
