@@ -5,11 +5,14 @@ needs many pixels at a time to be busy; a CPU computes one image after another
 as fast, and without the memory.
 """
 
+import functools
 import os
 
 from absl import logging
 import numpy as np
 import tensorflow as tf
+
+from kdwsd import nvidia
 
 # Estimates, not measured on a GPU. 16 images of 672 pixels: in training, 8 of
 # them, with their gradients, were near the full rate of a large GPU.
@@ -21,13 +24,14 @@ _BYTES_PER_PIXEL = 4 * 64 * 4
 _BYTES_PER_PROPOSAL = 2 ** 20
 # Of the device's memory: the rest holds weights, and a run's optimizer.
 _SHARE = 0.25
-_ASSUMED_MEMORY = 16 * 2 ** 30
+_ASSUMED_MEMORY = 16 * 2 ** 30  # Where the driver does not tell.
 _MOST = 64
 
 _GPU = "/gpu:0"
 
-# More wait for each other: part of their work holds Python's lock.
-_MOST_THREADS = 4
+# More wait for each other: a third of suppression, where it has much to do,
+# holds Python's lock.
+_MOST_THREADS = 2
 
 
 def on_gpu():
@@ -43,7 +47,7 @@ def default_size(size, num_proposals=0, *, on_cpu=1, most=_MOST, memory=None):
     num_proposals: R of a detector, 0 for a classifier.
     on_cpu: batch size on a CPU.
     most: limit on a GPU.
-    memory: of the GPU, bytes; None if it is not known.
+    memory: of the GPU, bytes; None asks the driver.
 
   Returns:
     Number of images; a power of two on a GPU.
@@ -51,7 +55,7 @@ def default_size(size, num_proposals=0, *, on_cpu=1, most=_MOST, memory=None):
   if not on_gpu():
     return on_cpu
   one = _BYTES_PER_PIXEL * size ** 2 + _BYTES_PER_PROPOSAL * num_proposals
-  fitting = int(_SHARE * (memory or _ASSUMED_MEMORY)) // one
+  fitting = int(_SHARE * (memory or _memory())) // one
   number = max(1, min(_PIXELS // size ** 2, fitting, most))
   return 2 ** (number.bit_length() - 1)
 
@@ -133,3 +137,10 @@ class Filled:
       return batch
     rows = np.minimum(np.arange(start, start + number), start + taken - 1)
     return {name: tf.gather(values, rows) for name, values in batch.items()}
+
+
+@functools.lru_cache(maxsize=1)
+def _memory():
+  """Bytes of memory of the smallest GPU."""
+  sizes = [size for size in nvidia.look().mebibytes if size]
+  return min(sizes) * 2 ** 20 if sizes else _ASSUMED_MEMORY

@@ -6,6 +6,7 @@ from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
 
+from kdwsd import nvidia
 from kdwsd.evaluation import device_batches
 
 _GIB = 2 ** 30
@@ -42,8 +43,17 @@ class DefaultSizeTest(parameterized.TestCase):
       self.assertEqual(device_batches.default_size(
           224, on_cpu=99, most=20, memory=80 * _GIB), 16)
 
+  @parameterized.parameters(
+      ((81559, 24576), 24), ((None, 15360), 15), ((None,), 16), ((), 16))
+  def test_memory_is_that_of_the_smallest_gpu(self, mebibytes, gibibytes):
+    device_batches._memory.cache_clear()
+    self.addCleanup(device_batches._memory.cache_clear)
+    with mock.patch.object(nvidia, "look", return_value=nvidia.Machine(
+        names=("",) * len(mebibytes), mebibytes=mebibytes)):
+      self.assertEqual(device_batches._memory(), gibibytes * _GIB)
+
   def test_threads_leave_a_core_to_the_device(self):
-    for cores, expected in ((1, 1), (2, 1), (4, 3), (64, 4)):
+    for cores, expected in ((1, 1), (2, 1), (3, 2), (64, 2)):
       with _gpu(), mock.patch.object(
           device_batches.os, "sched_getaffinity",
           return_value=set(range(cores))):

@@ -32,7 +32,7 @@ FAULTS = {
          ".astype(np.float32)"),
         ("boxes[row][keep],", "boxes[row],"),
         ("((lambda batch: batch), input_pipeline.mirrored)",
-         "((lambda batch: batch),) * 2"),
+         "((lambda batch: batch), (lambda batch: batch))"),
     ],
     "kdwsd/evaluation/device_batches.py": [
         ("start + taken - 1)", "start + taken - 2)"),

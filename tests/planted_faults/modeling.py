@@ -6,7 +6,7 @@ FAULTS = {
         ("np.float64).reshape(-1, 4) - first", "np.float64).reshape(-1, 4)"),
         ("[ymin, 1 - xmax, ymax, 1 - xmin], axis=-1)\n\n\ndef flip",
          "[ymin, 1 - xmin, ymax, 1 - xmax], axis=-1)\n\n\ndef flip"),
-        ("+ area(second) - overlap", "+ area(second)"),
+        ("union -= overlap", "pass"),
         ("[0] <= iou_threshold]", "[0] < iou_threshold]"),
         ("np.argsort(-np.asarray(scores), kind",
          "np.argsort(np.asarray(scores), kind"),

@@ -42,7 +42,8 @@ class ResizeOnDeviceTest(tf.test.TestCase, parameterized.TestCase):
     values = dataclasses.asdict(fake_config.make(**{
         "stage": stage if stage in run.STAGES else "", "data": data,
         "eval_size": 40, "student_size": 56, "eval_split": "",
-        "train_steps": 4, "keep_checkpoints": 9, "deterministic": "off", "dropout_rate": 0.25,
+        "train_steps": 4, "keep_checkpoints": 9, "deterministic": "off",
+        "dropout_rate": 0.25,
         "teacher": self._teacher() if stage.startswith("kd_") else "",
         **_RUNS[name], **changes}))
     del values["classes"]
