@@ -81,7 +81,8 @@ class ResizeOnDeviceTest(tf.test.TestCase, parameterized.TestCase):
       self.assertAllClose(on_device[key], plain[key], rtol=0,
                           atol=0.02 * moved, msg=key)
 
-  @parameterized.parameters("wsd", "kd_prediction")
+  # Without crop_and_resize, whose gradient is deterministic only on request.
+  @parameterized.parameters("cls", "kd_prediction")
   def test_resumed_run_is_an_uninterrupted_one(self, name):
     settings = {"resize_on_device": True, "cache": "memory"}
     _, expected = self._train(name, **settings)
