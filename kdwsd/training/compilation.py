@@ -6,6 +6,7 @@ import re
 from absl import logging
 import tensorflow as tf
 
+from kdwsd import native_logs
 from kdwsd.modeling import dropout
 from kdwsd.modeling import roi_pooling
 
@@ -32,9 +33,12 @@ def choose(setting, strategy):
     return "off"  # Nothing is left to do.
   if setting != "auto":
     logging.info("Compilation by XLA: %s, by --jit_compile.", setting)
+    if setting == "on":
+      native_logs.compile_quietly()
     return setting
   if _on_gpus(strategy):
     logging.info("Compilation by XLA: on, because GPUs train.")
+    native_logs.compile_quietly()
     return "auto"
   logging.info("Compilation by XLA: off, because no GPU trains.")
   return "off"
