@@ -33,10 +33,12 @@ class Config(topics.Fields):
           f"{self.steps_per_loop}. Received: {self.checkpoint_interval}.")
 
     profile = self.profile_steps
-    if profile and not (len(profile) == 2 and profile[0] <= profile[1]):
+    if profile and not (
+        len(profile) == 2 and profile[0] <= profile[1] <= self.train_steps):
       raise errors.InputError(
-          "--profile_steps: expected a first and a last step, such as 10,20. "
-          f"Received: {','.join(map(str, profile))}.")
+          "--profile_steps: expected a first and a last step, such as 10,20, "
+          f"up to --train_steps, {self.train_steps}. Received: "
+          f"{','.join(map(str, profile))}.")
 
   @property
   def scaled_rate(self):
