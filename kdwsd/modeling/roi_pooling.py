@@ -1,20 +1,16 @@
 """RoI pooling: a fixed 7 x 7 grid of features for each proposal.
 
 Each kind is a function of a feature map and of proposals. What computes it is
-decided when a graph is built. On CPUs, and within `portable`:
+decided when a graph is built:
 
-| kind | by | result |
+| kind | on CPUs, and within `portable` | on GPUs; compiled by XLA |
 |---|---|---|
-| crop_and_resize | `roi_sampling.by_op`, the reference | float32 |
-| max | `roi_maxima.max_pool`, tables sized by the RoIs | float32 |
+| crop_and_resize | `roi_sampling.by_op`, the reference | `by_products` |
+| max | `roi_maxima.max_pool`, tables sized by RoIs | by the map |
+| result | float32 | type of the features |
 
-On GPUs and TPUs, and within `compilable`, operations that XLA can compile and
-that do not wait for values that the device computes:
-
-| kind | by | result |
-|---|---|---|
-| crop_and_resize | `roi_sampling.by_products` | type of the features |
-| max | `roi_maxima.max_pool`, tables sized by the map | type of the features |
+The operations of the last column can be compiled by XLA, and none of them waits
+for values that a GPU computes.
 """
 
 import contextlib
@@ -28,37 +24,29 @@ from kdwsd.modeling import roi_sampling
 SIDE = 7
 NAMES = ("crop_and_resize", "max")
 
-_ACCELERATORS = ("GPU", "TPU")
+# Where a graph will run: anywhere; on a GPU, operation by operation; or
+# compiled by XLA.
+_ANYWHERE, _GPU, _XLA = "anywhere", "GPU", "XLA"
 
-# True within `compilable`, False within `portable`, else None.
-_compilable = contextvars.ContextVar("compilable", default=None)
+# One of them, or None for the place that TensorFlow is going to choose.
+_place = contextvars.ContextVar("place", default=None)
 
 
-@contextlib.contextmanager
 def compilable():
-  """Within this context `pool` builds only operations that XLA compiles.
+  """Context in which `pool` builds only operations that XLA compiles.
 
   Enter it in the function that is traced: it holds for the thread that enters
   it, and a distribution strategy traces each replica in a thread of its own.
   """
-  token = _compilable.set(True)
-  try:
-    yield
-  finally:
-    _compilable.reset(token)
+  return _placed(_XLA)
 
 
-@contextlib.contextmanager
 def portable():
-  """Within this context `pool` computes as on a CPU, for graphs that move.
+  """Context in which `pool` computes as on a CPU, for graphs that move.
 
   Holds for the thread that enters it.
   """
-  token = _compilable.set(False)
-  try:
-    yield
-  finally:
-    _compilable.reset(token)
+  return _placed(_ANYWHERE)
 
 
 def pool(kind, features, rois, factor, *, image_size, stride):
@@ -77,17 +65,18 @@ def pool(kind, features, rois, factor, *, image_size, stride):
     [B, R, 7, 7, C] float32, or of the type of the features; see above.
   """
   features = tf.convert_to_tensor(features)
-  compiled = _is_compilable(features)
-  dtype = features.dtype if compiled else tf.float32
+  place = _place_of(features)
+  dtype = tf.float32 if place == _ANYWHERE else features.dtype
   rois = tf.where(factor[..., tf.newaxis] == 0, 0.0, rois)
   if kind == "max":
     pooled = roi_maxima.max_pool(
         features, rois, SIDE, image_size=image_size, stride=stride,
-        dtype=dtype, bounded=compiled)
-  elif compiled:
-    pooled = roi_sampling.by_products(features, rois, SIDE)
-  else:
+        dtype=dtype, bounded=place != _ANYWHERE,
+        integers=tf.int64 if place == _GPU else tf.int32)
+  elif place == _ANYWHERE:
     pooled = roi_sampling.by_op(features, rois, SIDE)
+  else:
+    pooled = roi_sampling.by_products(features, rois, SIDE)
   # In float32, which has room for any factor.
   pooled = tf.cast(pooled, tf.float32) * tf.reshape(factor, [-1, 1, 1, 1])
   count, channels = tf.shape(rois)[1], features.shape[-1]
@@ -110,17 +99,27 @@ def score_factor(objectness, valid, *, scale, bias):
   return tf.where(valid, scale * objectness + bias, 0.0)
 
 
-def _is_compilable(features):
-  """Whether to build the operations for accelerators.
+@contextlib.contextmanager
+def _placed(place):
+  token = _place.set(place)
+  try:
+    yield
+  finally:
+    _place.reset(token)
 
-  Unless a context says so: whether the features are placed on one or, where
-  their place is left to TensorFlow, whether the process has one.
+
+def _place_of(features):
+  """Where pooling will run.
+
+  Unless a context says so: where the features are placed or, if that is left
+  to TensorFlow, on the accelerator that the process has.
   """
-  chosen = _compilable.get()
-  if chosen is not None:
-    return chosen
-  place = tf.DeviceSpec.from_string(features.device).device_type
+  place = _place.get()
   if place:
-    return place != "CPU"
-  return any(device.device_type in _ACCELERATORS
-             for device in tf.config.list_logical_devices())
+    return place
+  kinds = {tf.DeviceSpec.from_string(features.device).device_type or ""}
+  if kinds == {""}:
+    kinds = {device.device_type for device in tf.config.list_logical_devices()}
+  if any(kind.startswith("TPU") for kind in kinds):
+    return _XLA
+  return _GPU if "GPU" in kinds else _ANYWHERE

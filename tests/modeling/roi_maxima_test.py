@@ -9,8 +9,11 @@ from tests.modeling import numpy_pooling
 from tests.modeling import pooling_inputs
 
 _SIDE = 7
-# The tables follow the RoIs, or the map; the latter also compiled by XLA.
-_KERNELS = ("free", "bounded", "compiled")
+_KERNELS = {
+    "cpu": {},
+    "gpu": {"bounded": True, "integers": tf.int64},
+    "xla": {"bounded": True},
+}
 _FLOATS = (tf.float32, tf.float16, tf.bfloat16)
 
 
@@ -18,19 +21,19 @@ def _pool(kernel, features, rois, size, stride, dtype=tf.float32):
   return roi_maxima.max_pool(
       features, tf.constant(rois, tf.float32), _SIDE,
       image_size=tf.constant(size), stride=stride, dtype=dtype,
-      bounded=kernel != "free")
+      **_KERNELS[kernel])
 
 
 def _value_and_gradient(
     kernel, features, rois, upstream, size, stride, dtype=tf.float32):
   return pooling_inputs.value_and_gradient(
       lambda f: _pool(kernel, f, rois, size, stride, dtype), features,
-      upstream, compiled=kernel == "compiled")
+      upstream, compiled=kernel == "xla")
 
 
 class MaxPoolTest(tf.test.TestCase, parameterized.TestCase):
 
-  @parameterized.product(kernel=_KERNELS, case=(
+  @parameterized.product(kernel=list(_KERNELS), case=(
       (64, 112, 16, None), (144, 48, 16, 1), (16, 16, 16, None),
       (160, 168, 8, 1), (400, 33, 16, None)))
   def test_matches_caffe_loops(self, kernel, case):
@@ -48,7 +51,7 @@ class MaxPoolTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllClose(expected_gradient(upstream), gradient, atol=1e-4)
 
   @parameterized.product(
-      kernel=_KERNELS, dtype=(tf.float16, tf.bfloat16), levels=(None, 1),
+      kernel=list(_KERNELS), dtype=(tf.float16, tf.bfloat16), levels=(None, 1),
       result=(tf.float32, None))
   def test_16_bits_match_caffe_loops(self, kernel, dtype, levels, result):
     result = result or dtype
@@ -89,7 +92,7 @@ class MaxPoolTest(tf.test.TestCase, parameterized.TestCase):
     def run(features):
       with tf.GradientTape() as tape:
         tape.watch(features)
-        pooled = _pool("free", features, rois, sides, 1)
+        pooled = _pool("cpu", features, rois, sides, 1)
       return pooled, tape.gradient(pooled, features, upstream)
 
     value, gradient = run(tf.cast(features, dtype))
@@ -102,7 +105,7 @@ class MaxPoolTest(tf.test.TestCase, parameterized.TestCase):
                             (tf.bfloat16, False))
   def test_only_values_of_32_bits_take_long_keys(self, dtype, long):
     pool = tf.function(
-        lambda f: _pool("free", f, [[[0.0, 0.0, 1.0, 1.0]]], [64, 64], 16),
+        lambda f: _pool("cpu", f, [[[0.0, 0.0, 1.0, 1.0]]], [64, 64], 16),
         autograph=False)
     graph = pool.get_concrete_function(
         tf.TensorSpec([1, 4, 4, 2], dtype)).graph
@@ -110,7 +113,7 @@ class MaxPoolTest(tf.test.TestCase, parameterized.TestCase):
              for tensor in operation.outputs if tensor.shape.rank == 4}
     self.assertEqual(long, tf.int64 in kinds)
 
-  @parameterized.product(kernel=("free", "bounded"), side=(
+  @parameterized.product(kernel=("cpu", "gpu"), side=(
       224, 480, 576, 672, 736, 832))
   def test_pixels_are_truncated_as_in_the_release(self, kernel, side):
     # The release multiplies inclusive pixels of a 672 x 672 image by
@@ -122,7 +125,7 @@ class MaxPoolTest(tf.test.TestCase, parameterized.TestCase):
         corners, 672, 672), [side, side], 16)
     self.assertAllEqual(expected, pooled)
 
-  @parameterized.product(kernel=_KERNELS, dtype=_FLOATS)
+  @parameterized.product(kernel=list(_KERNELS), dtype=_FLOATS)
   def test_first_of_equals_in_row_major_order_gets_the_gradient(
       self, kernel, dtype):
     # -0.0 equals 0.0: all cells tie, and the whole map is one bin's worth.
@@ -138,7 +141,7 @@ class MaxPoolTest(tf.test.TestCase, parameterized.TestCase):
                         tf.cast(gradient, tf.float32)[0, :, :, 0])
     self.assertAllEqual(np.zeros([1, 7, 7, 1]), value)
 
-  @parameterized.product(kernel=_KERNELS, dtype=_FLOATS)
+  @parameterized.product(kernel=list(_KERNELS), dtype=_FLOATS)
   def test_values_of_any_size_and_sign_are_ordered(self, kernel, dtype):
     largest, smallest = dtype.max, np.finfo(np.float16).tiny
     values = np.array([-largest, -1.0, -smallest, 0.0, smallest, 1.0, largest])
@@ -163,24 +166,24 @@ class MaxPoolTest(tf.test.TestCase, parameterized.TestCase):
     @tf.function
     def weighted(features):
       return tf.reduce_sum(
-          upstream * _pool("free", features, rois, [96, 64], 16))
+          upstream * _pool("cpu", features, rois, [96, 64], 16))
 
     theoretical, numerical = tf.test.compute_gradient(
         weighted, [tf.constant(features)], delta=0.125)
     self.assertAllClose(theoretical, numerical, atol=1e-3)
 
-  @parameterized.product(kernel=_KERNELS, dtype=(tf.float32, tf.float16))
+  @parameterized.product(kernel=list(_KERNELS), dtype=(tf.float32, tf.float16))
   def test_runs_in_a_graph_with_unknown_sides(self, kernel, dtype):
     @tf.function(input_signature=[
         tf.TensorSpec([None, None, None, 3], dtype),
         tf.TensorSpec([None, None, 4])], autograph=False,
-                 jit_compile=kernel == "compiled")
+                 jit_compile=kernel == "xla")
     def pool(features, rois):
       with tf.GradientTape() as tape:
         tape.watch(features)
         pooled = roi_maxima.max_pool(
             features, rois, _SIDE, image_size=16 * tf.shape(features)[1:3],
-            stride=16, bounded=kernel != "free")
+            stride=16, **_KERNELS[kernel])
       return pooled, tape.gradient(pooled, features)
 
     for side in (3, 40):
@@ -194,27 +197,27 @@ class MaxPoolTest(tf.test.TestCase, parameterized.TestCase):
       self.assertAllEqual(expected, value)
       self.assertAllEqual(expected_gradient(np.ones([4, 7, 7, 3])), gradient)
 
-  @parameterized.parameters("free", "bounded")
+  @parameterized.parameters("cpu", "gpu")
   def test_takes_no_rois(self, kernel):
     pooled = _pool(kernel, pooling_inputs.features(6, [2, 4, 4, 3]),
                    np.zeros([2, 0, 4]), [64, 64], 16)
     self.assertAllEqual([0, 7, 7, 3], pooled.shape)
 
-  def test_tables_that_follow_the_map_cover_every_bin(self):
-    # Maps of 1 to 60 cells, images of up to one stride more than those, and
-    # every RoI that ends at their last pixel or begins at the first.
+  @parameterized.parameters(1, 2, 5, 6, 7, 8, 13, 26, 27, 42, 52)
+  def test_tables_that_follow_the_map_cover_every_bin(self, cells):
+    # Images of up to one stride more than the map has cells for, and RoIs that
+    # begin at the first pixel or end at the last one.
     stride = 4
-    for cells in range(1, 61):
-      for size in (stride * cells, stride * (cells + 1) - 1):
-        edges = np.arange(size + 1, dtype=np.float32) / size
-        ends = np.concatenate([
-            np.stack([0 * edges, edges], 1),
-            np.stack([edges, 0 * edges + 1], 1)])
-        rois = tf.constant(ends[np.newaxis][..., [0, 0, 1, 1]])
-        starts, stops = roi_maxima._bins(
-            rois, _SIDE, [cells, cells], [size, size], stride)
-        longest = roi_maxima._longest_bin([1, cells, cells, 1], _SIDE)
-        self.assertLessEqual(np.max(stops - starts), longest.numpy())
+    features = pooling_inputs.features(15, [1, cells, cells, 1])
+    for size in (stride * cells, stride * (cells + 1) - 1):
+      edges = np.arange(0, size + 1, 2, dtype=np.float32) / size
+      ends = np.concatenate([np.stack([0 * edges, edges], 1),
+                             np.stack([edges, 0 * edges + 1], 1)])
+      rois = ends[np.newaxis][..., [0, 0, 1, 1]]
+      pooled, expected = (
+          _pool(kernel, features, rois, [size, size], stride)
+          for kernel in ("gpu", "cpu"))
+      self.assertAllEqual(expected, pooled)
 
   def test_integer_bins_equal_caffes_float32_ones_up_to_56_cells(self):
     for size in range(1, 57):

@@ -28,8 +28,13 @@ def _pool(kind, features, rois, factor):
       kind, features, rois, factor, image_size=[64, 64], stride=8)
 
 
+def _types(device=None):
+  """Types of the operations of a graph that interpolates."""
+  return {one.type for one in _operations("crop_and_resize", device)}
+
+
 def _operations(kind, device=None):
-  """Types of the operations of a graph that pools."""
+  """Operations of a graph that pools."""
   def pool(features):
     return _pool(kind, features, *_inputs()[1:])
 
@@ -40,7 +45,7 @@ def _operations(kind, device=None):
   graph = tf.function(
       placed if device else pool, autograph=False).get_concrete_function(
           tf.TensorSpec([2, 8, 8, 3])).graph
-  return {operation.type for operation in graph.get_operations()}
+  return graph.get_operations()
 
 
 class PoolTest(tf.test.TestCase, parameterized.TestCase):
@@ -115,43 +120,53 @@ class ChoiceTest(tf.test.TestCase, parameterized.TestCase):
         tf.config, "list_logical_devices", return_value=devices))
 
   def test_a_cpu_takes_the_op(self):
-    self.assertIn("CropAndResize", _operations("crop_and_resize"))
-    self.assertFalse(
-        {"MatMul", "BatchMatMulV2"} & _operations("crop_and_resize"))
+    self.assertIn("CropAndResize", _types())
+    self.assertNotIn("BatchMatMulV2", _types())
 
   @parameterized.parameters("GPU", "TPU")
   def test_an_accelerator_takes_products(self, kind):
     self._add_device(kind)
-    operations = _operations("crop_and_resize")
-    self.assertNotIn("CropAndResize", operations)
-    self.assertIn("BatchMatMulV2", operations)
+    types = _types()
+    self.assertNotIn("CropAndResize", types)
+    self.assertIn("BatchMatMulV2", types)
+
+  @parameterized.parameters(("GPU", False), ("TPU", True))
+  def test_integers_stay_on_a_gpu(self, kind, short):
+    # TensorFlow computes int32 on the host, apart from these two operations.
+    self._add_device(kind)
+    found = [one for one in _operations("max")
+             if one.type not in ("Bitcast", "Cast")
+             for output in one.outputs
+             if output.dtype == tf.int32 and output.shape.rank == 4
+             and output.shape.num_elements() > 8 * 8]
+    self.assertEqual(short, bool(found), found)
 
   def test_the_place_of_the_features_decides_where_it_is_known(self):
     self._add_device("GPU")
-    self.assertIn("CropAndResize", _operations("crop_and_resize", "CPU:0"))
-    self.assertNotIn("CropAndResize", _operations("crop_and_resize", "GPU:0"))
+    self.assertIn("CropAndResize", _types("CPU:0"))
+    self.assertNotIn("CropAndResize", _types("GPU:0"))
 
   def test_contexts_decide_before_devices(self):
     with roi_pooling.compilable():
-      self.assertNotIn("CropAndResize", _operations("crop_and_resize"))
+      self.assertNotIn("CropAndResize", _types())
       with roi_pooling.portable():
-        self.assertIn("CropAndResize", _operations("crop_and_resize"))
-      self.assertNotIn("CropAndResize", _operations("crop_and_resize"))
-    self.assertIn("CropAndResize", _operations("crop_and_resize"))
+        self.assertIn("CropAndResize", _types())
+      self.assertNotIn("CropAndResize", _types())
+    self.assertIn("CropAndResize", _types())
     self._add_device("GPU")
     with roi_pooling.portable():
-      self.assertIn("CropAndResize", _operations("crop_and_resize"))
+      self.assertIn("CropAndResize", _types())
 
   def test_a_context_ends_with_an_error(self):
     with self.assertRaises(KeyError), roi_pooling.compilable():
       raise KeyError
-    self.assertIn("CropAndResize", _operations("crop_and_resize"))
+    self.assertIn("CropAndResize", _types())
 
   def test_a_context_is_that_of_its_thread(self):
     found = []
     with roi_pooling.compilable():
       thread = threading.Thread(target=lambda: found.append(
-          "CropAndResize" in _operations("crop_and_resize")))
+          "CropAndResize" in _types()))
       thread.start()
       thread.join()
     self.assertEqual([True], found)

@@ -167,7 +167,7 @@ class WSDDNTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.product(
       pooling=roi_pooling.NAMES, case=(
           ("float32", True, 1e-3), ("mixed_float16", False, 0.03),
-          # XLA sums the products of float16 in float16 on CPUs, since 2.20.
+          # On CPUs XLA of TensorFlow 2.20 sums products in float16.
           ("mixed_float16", True, 0.2), ("mixed_bfloat16", True, 0.1)))
   def test_operations_of_accelerators_train_as_those_of_cpus(
       self, pooling, case):

@@ -75,10 +75,12 @@ FAULTS = {
     "kdwsd/modeling/roi_pooling.py": [
         ("scale * objectness + bias, 0.0)", "scale * objectness, 0.0)"),
         ("rois = tf.where(factor[..., tf.newaxis] == 0, 0.0, rois)", "pass"),
-        ('return place != "CPU"', "pass"),
-        ("token = _compilable.set(False)", "token = _compilable.set(None)"),
-        ("dtype = features.dtype if compiled else tf.float32",
+        ("return _placed(_ANYWHERE)", "return _placed(None)"),
+        ('kinds == {""}', "kinds"),
+        ('startswith("TPU")', 'startswith("CPU")'),
+        ("dtype = tf.float32 if place == _ANYWHERE else features.dtype",
          "dtype = tf.float32"),
+        ("tf.int64 if place == _GPU else tf.int32", "tf.int32"),
         ("pooled = tf.cast(pooled, tf.float32) * tf.reshape(factor, "
          "[-1, 1, 1, 1])",
          "pooled *= tf.cast(tf.reshape(factor, [-1, 1, 1, 1]), pooled.dtype)"),
