@@ -63,8 +63,9 @@ flags.DEFINE_integer("num_proposals", 500, "Proposals per image.",
                      lower_bound=1)
 flags.DEFINE_integer("fc_units", 4096, "Units of the teacher's fc6 and fc7.",
                      lower_bound=1)
-flags.DEFINE_integer("batch_size", 1, "Images per training step, and per "
-                     "forward pass of inference and evaluation.", lower_bound=1)
+flags.DEFINE_integer("batch_size", None, "Images per training step, and per "
+                     "forward pass of inference and evaluation. Default: 1; "
+                     "in evaluation that of kdwsd.evaluate.", lower_bound=1)
 flags.DEFINE_integer("steps", 0, "Steps to measure, after those that warm up. "
                      "0: 2 on a CPU, 50 on a GPU.", lower_bound=0)
 devices.define_flag()
@@ -82,6 +83,8 @@ flags.DEFINE_list("students", ["vgg16", "mobilenet_v2:0.35"], "Backbones of "
 flags.DEFINE_integer("student_size", 224, "Side of the students' "
                      "images, pixels.", lower_bound=32)
 flags.DEFINE_enum("cache", "memory", ["none", "memory"], "Part training: as of "
+                  "kdwsd.train.")
+flags.DEFINE_bool("resize_on_device", False, "Part training: as of "
                   "kdwsd.train.")
 flags.DEFINE_integer("frozen_stages", 4, "Part evaluation: stages whose output "
                      "is kept.", lower_bound=1)
@@ -144,6 +147,11 @@ def main(_):
   finally:
     shutil.rmtree(work, ignore_errors=True)
   tables = [rows_lib.table(rows)] if rows else []
+  step, inputs = ({row.what: row.images_per_second for row in rows
+                   if row.what.startswith(start)} for start in (
+                       "step", "input pipeline"))
+  if inputs:
+    tables += [data_rates.feeding(inputs, rate) for rate in step.values()]
   content = {"machine": rows_lib.machine(),
              "rows": [dataclasses.asdict(row) for row in rows]}
   if serving:
@@ -210,11 +218,14 @@ def _input(paths, work):
   output = os.path.join(work, "records")
   data_rates.convert(paths, output, FLAGS.num_proposals, processes.num_cores())
   rows = []
-  for cache in ("none", "memory"):
-    rate, peak = processes.measure(data_rates.read, output, cache, FLAGS.size,
-                          FLAGS.num_proposals, len(paths))
+  for cache, resize in (
+      ("none", True), ("memory", True), ("memory", False)):
+    rate, peak = processes.measure(
+        data_rates.read, output, cache, FLAGS.size, FLAGS.num_proposals,
+        len(paths), resize)
     rows.append(rows_lib.Row(
-        f"input pipeline, {FLAGS.size} pixels, --cache={cache}", rate,
+        f"input pipeline, {FLAGS.size} pixels, --cache={cache}"
+        f"{'' if resize else ' --resize_on_device'}", rate,
         processes.num_cores(), peak))
     logging.info("%s", rows[-1])
   return rows
@@ -227,13 +238,13 @@ def _models(work):
       FLAGS.jit_compile)
   model = model_parts.Model(
       FLAGS.size, FLAGS.num_proposals, FLAGS.fc_units, FLAGS.backbone)
-  batch_size, steps, rows = FLAGS.batch_size, FLAGS.steps, []
+  batch_size, steps, rows = FLAGS.batch_size or 1, FLAGS.steps, []
   if "step" in FLAGS.parts:
     rows.append(model_parts.step(compute, model, batch_size, steps))
   if "training" in FLAGS.parts:
     rows.append(model_parts.training(
-        compute, model, batch_size, steps, FLAGS.cache, FLAGS.num_images,
-        work))
+        compute, model, batch_size, steps, FLAGS.cache,
+        FLAGS.resize_on_device, FLAGS.num_images, work))
   for name, student in _students().items():
     if "distillation" in FLAGS.parts:
       rows += model_parts.distillation(
@@ -245,8 +256,8 @@ def _models(work):
       rows.append(model_parts.inference(compute, name, student, batch_size))
   if "evaluation" in FLAGS.parts:
     rows += model_parts.evaluation(
-        compute, model, batch_size, FLAGS.frozen_stages, FLAGS.num_images,
-        work)
+        compute, model, FLAGS.batch_size, FLAGS.frozen_stages,
+        FLAGS.num_images, work)
   return rows
 
 

@@ -14,6 +14,7 @@ from benchmarks import compute as compute_lib
 from benchmarks import step_rates
 from kdwsd import errors
 from kdwsd.data import record_files
+from kdwsd.evaluation import device_batches
 from kdwsd.evaluation import summary
 from kdwsd.training import config as config_lib
 from kdwsd.training import frozen_maps
@@ -28,6 +29,7 @@ class Rates:
 
   Attributes:
     device: what computed.
+    batch_size: images in a forward pass of inference and evaluation.
     inference: of the whole model on one batch.
     frozen: of its frozen stages on one batch.
     evaluation: with non-maximum suppression of all boxes, and metrics.
@@ -36,6 +38,7 @@ class Rates:
     gpu_mib: memory of the GPU; None on a CPU.
   """
   device: str
+  batch_size: int
   inference: float
   frozen: float
   evaluation: float
@@ -55,8 +58,8 @@ def measure(compute, directory, splits, *, size, num_proposals, fc_units,
     size: side of images, pixels.
     num_proposals: R.
     fc_units: width of fc6 and fc7.
-    batch_size: images in a forward pass of inference and evaluation; caches
-      choose theirs themselves.
+    batch_size: images in a forward pass of inference and evaluation; None for
+      that of `device_batches`, which caches have in any case.
     backbone: as `compute.backbone` reads it.
     frozen_stages: how many stages are frozen.
 
@@ -64,6 +67,7 @@ def measure(compute, directory, splits, *, size, num_proposals, fc_units,
     `Rates`.
   """
   device = compute.begin()
+  batch_size = batch_size or device_batches.default_size(size, num_proposals)
   sets = [record_files.open_split(directory, split) for split in splits]
   config = config_lib.Config(
       classes=sets[0].classes, stage="wsd", fc_units=fc_units,
@@ -93,6 +97,7 @@ def measure(compute, directory, splits, *, size, num_proposals, fc_units,
 
   return Rates(
       device=device,
+      batch_size=batch_size,
       inference=_on_batch(scores, batch, batch_size),
       frozen=_on_batch(
           lambda inputs: model.backbone.frozen(inputs["image"]), batch,

@@ -38,8 +38,9 @@ COMMANDS = {
         "--parts=cached", "--students=mobilenet_v2", "--batch_size=64",
         _FLOAT16],
     "training-4": [
-        "--parts=training", "--batch_size=4", "--num_images=256", _FLOAT16],
-    "evaluation": ["--parts=evaluation", "--batch_size=8", "--num_images=384"],
+        "--parts=training", "--batch_size=4", "--num_images=256", _FLOAT16,
+        "--resize_on_device"],
+    "evaluation": ["--parts=evaluation", "--num_images=384"],
     "step-4-uncompiled": [
         "--parts=step", "--batch_size=4", _FLOAT16, "--jit_compile=off"],
     "step-1": ["--parts=step", "--batch_size=1", _FLOAT16],
@@ -52,7 +53,10 @@ COMMANDS = {
         "--parts=inference", "--students=vgg16,mobilenet_v2",
         "--batch_size=64", _FLOAT16],
     "training-8": [
-        "--parts=training", "--batch_size=8", "--num_images=256", _FLOAT16],
+        "--parts=training", "--batch_size=8", "--num_images=256", _FLOAT16,
+        "--resize_on_device"],
+    "training-4-resized-on-host": [
+        "--parts=training", "--batch_size=4", "--num_images=256", _FLOAT16],
     "step-4-resnet50": [
         "--parts=step", "--batch_size=4", _FLOAT16, "--backbone=resnet50"],
 }

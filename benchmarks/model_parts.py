@@ -35,15 +35,18 @@ def step(compute, model, batch_size, steps):
       **dataclasses.asdict(model))
 
 
-def training(compute, model, batch_size, steps, cache, num_images, work):
+def training(compute, model, batch_size, steps, cache, resize_on_device,
+             num_images, work):
   """The row of a teacher's training, from the input pipeline on."""
   directory = os.path.join(work, "training")
   _draw(directory, "train", num_images, model.num_proposals)
   return _steps(
       f"training of T-WDet with input pipeline, cache {cache}, "
+      f"{'resized on the device, ' if resize_on_device else ''}"
       f"{model.label()}, batch {batch_size}{compute.label()}",
       batch_size, "train_teacher", compute, batch_size, steps,
-      records=(directory, "train"), cache=cache, **dataclasses.asdict(model))
+      records=(directory, "train"), cache=cache,
+      resize_on_device=resize_on_device, **dataclasses.asdict(model))
 
 
 def cached(compute, name, student, batch_size, steps):
@@ -85,7 +88,7 @@ def evaluation(compute, model, batch_size, frozen_stages, num_images, work):
                 f"{rate / whole:.0%} of {of}" if whole else "", rates.device,
                 rates.gpu_mib)
 
-  alone = f"inference of T-WDet, {model.label()}, batch {batch_size}"
+  alone = f"inference of T-WDet, {model.label()}, batch {rates.batch_size}"
   frozen = f"its first {frozen_stages} stages"
   return [
       row(alone, rates.inference, "", 0),

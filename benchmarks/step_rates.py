@@ -1,6 +1,7 @@
 """Speed of training steps of the teacher, and of the student in stage 2."""
 
 import dataclasses
+import functools
 import statistics
 import time
 from typing import Optional
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from benchmarks import compute as compute_lib
 from benchmarks import flops
+from kdwsd.data import device_resize
 from kdwsd.data import input_pipeline
 from kdwsd.data import record_files
 from kdwsd.modeling import student as student_lib
@@ -55,7 +57,7 @@ class Steps:
 
 
 def train_teacher(compute, batch_size, steps, records=None, cache="memory",
-                  **model):
+                  resize_on_device=False, **model):
   """Trains a teacher on one batch, or on records.
 
   Args:
@@ -65,27 +67,32 @@ def train_teacher(compute, batch_size, steps, records=None, cache="memory",
     records: (directory, split) to read batches from; None for one batch, which
       leaves out the input pipeline.
     cache: as `--cache` of training; only with `records`.
+    resize_on_device: as the flag of training; only with `records`.
     **model: `size`, `num_proposals`, `fc_units` and `backbone` as `teacher`.
 
   Returns:
     `Steps`.
   """
   device = compute.begin()
-  dataset = None
+  dataset = prepare = None
   if records:
     dataset = input_pipeline.training_batches(
         record_files.open_split(*records), global_batch_size=batch_size,
         sizes=(model["size"],), num_proposals=model["num_proposals"], seed=0,
-        cache=cache, shuffle_buffer=64)
+        cache=cache, shuffle_buffer=64, resize=not resize_on_device)
+    if resize_on_device:
+      prepare = functools.partial(
+          device_resize.warp, sizes=(model["size"],))
   network, trainer = teacher(
-      batch_size=batch_size, compute=compute, dataset=dataset, **model)
+      batch_size=batch_size, compute=compute, dataset=dataset,
+      prepare=prepare, **model)
   one = _specs(random_batch(model["size"], model["num_proposals"], 1))
   return _measure(device, trainer, steps,
                   batch_size * flops.of_step(network, one))
 
 
 def teacher(size, num_proposals, fc_units, batch_size, backbone="vgg16",
-            compute=_PLAIN, dataset=None):
+            compute=_PLAIN, dataset=None, prepare=None):
   """Makes a teacher; returns it and its trainer.
 
   Args:
@@ -96,6 +103,7 @@ def teacher(size, num_proposals, fc_units, batch_size, backbone="vgg16",
     backbone: as `compute.backbone` reads it.
     compute: a `compute.Compute`, which has begun.
     dataset: batches; None for one batch that is repeated.
+    prepare: see `inner_loop.Trainer`.
   """
   strategy = compute_lib.strategy()
   with strategy.scope():
@@ -106,7 +114,7 @@ def teacher(size, num_proposals, fc_units, batch_size, backbone="vgg16",
       dataset = _repeated(random_batch(size, num_proposals, batch_size))
     return model, _trainer(
         strategy, dataset, model.trainable_variables, wsd.make_step(model),
-        wsd.LOSS_NAMES, batch_size, compute)
+        wsd.LOSS_NAMES, batch_size, compute, prepare)
 
 
 def train_cached_student(compute, batch_size, steps, changes):
@@ -204,13 +212,13 @@ def _stage_2(compute, batch_size, changes, teachers, size=32, num_proposals=1):
 
 
 def _trainer(strategy, dataset, variables, step, loss_names, batch_size,
-             compute):
+             compute, prepare=None):
   """The inner loop of a step."""
   return inner_loop.Trainer(
       strategy=strategy, variables=variables,
       optimizer=compute_lib.optimizer(), step=step, loss_names=loss_names,
       dataset=strategy.distribute_datasets_from_function(lambda _: dataset),
-      global_batch_size=batch_size, seed=0,
+      global_batch_size=batch_size, seed=0, prepare=prepare,
       jit_compile=compilation.choose(compute.jit_compile, strategy),
       global_step=tf.Variable(
           0, trainable=False, dtype=tf.int64,
