@@ -7,8 +7,7 @@ FAULTS = {
     "kdwsd/data/input_pipeline.py": [
         ("mirrored, boxes.flip_left_right_tensor(proposals), proposals)",
          "mirrored, proposals, proposals)"),
-        ("image = tf.where(mirrored, image[:, ::-1], image)",
-         "image = tf.where(mirrored, image[::-1], image)"),
+        ("lambda: tf.reverse(image, [1])", "lambda: tf.reverse(image, [0])"),
         ('"label_weights": 1.0 - _multi_hot(',
          '"label_weights": 1.0 + 0.0 * _multi_hot('),
         ("epoch_seed = _random_integer(_seed(seed, _SHUFFLE, epoch))",
