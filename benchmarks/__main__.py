@@ -140,25 +140,21 @@ def main(_):
     if "converter" in FLAGS.parts:
       rows += _converter(paths, work)
     if "input" in FLAGS.parts:
-      rows += _input(paths, work)
+      rows += data_rates.input_rows(
+          paths, work, FLAGS.size, FLAGS.num_proposals)
     rows += _models(work)
     if "serving" in FLAGS.parts:
       serving = _serving(paths, what, work)
   finally:
     shutil.rmtree(work, ignore_errors=True)
   tables = [rows_lib.table(rows)] if rows else []
-  step, inputs = ({row.what: row.images_per_second for row in rows
-                   if row.what.startswith(start)} for start in (
-                       "step", "input pipeline"))
-  if inputs:
-    tables += [data_rates.feeding(inputs, rate) for rate in step.values()]
   content = {"machine": rows_lib.machine(),
              "rows": [dataclasses.asdict(row) for row in rows]}
   if serving:
     measured, left_out, content["serving"] = serving
     tables.append(serving_rates.table(measured, left_out))
   files.write_json(FLAGS.output, content)
-  print("\n\n".join([content["machine"], *tables])
+  print("\n\n".join([content["machine"], *tables, *data_rates.feeding(rows)])
         + f"\nWritten: {FLAGS.output}")
 
 
@@ -210,24 +206,6 @@ def _converter(paths, work):
       rows.append(rows_lib.Row(
           what, rate, cores, peak, f"{rate / cores:.1f} per core"))
       logging.info("%s", rows[-1])
-  return rows
-
-
-def _input(paths, work):
-  """Rows of the input pipeline: decoding at each use, or cached in memory."""
-  output = os.path.join(work, "records")
-  data_rates.convert(paths, output, FLAGS.num_proposals, processes.num_cores())
-  rows = []
-  for cache, resize in (
-      ("none", True), ("memory", True), ("memory", False)):
-    rate, peak = processes.measure(
-        data_rates.read, output, cache, FLAGS.size, FLAGS.num_proposals,
-        len(paths), resize)
-    rows.append(rows_lib.Row(
-        f"input pipeline, {FLAGS.size} pixels, --cache={cache}"
-        f"{'' if resize else ' --resize_on_device'}", rate,
-        processes.num_cores(), peak))
-    logging.info("%s", rows[-1])
   return rows
 
 

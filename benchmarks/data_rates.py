@@ -3,8 +3,12 @@
 import os
 import time
 
-from benchmarks import processes
+from absl import logging
 
+from benchmarks import processes
+from benchmarks import rows
+
+_INPUT = "input pipeline"
 _SECONDS = 2.0
 
 
@@ -34,9 +38,36 @@ def convert(paths, output, num_proposals, num_cores):
   return time.perf_counter() - start
 
 
-def read(directory, cache, size, num_proposals, num_images, resize=True,
-         num_cores=None):
-  """Reads training batches; returns images/s after the first epoch.
+def input_rows(paths, work, size, num_proposals):
+  """Rows of the input pipeline: what is cached, and where images are warped.
+
+  Args:
+    paths: of the images.
+    work: directory for the records.
+    size: side that images are warped to, pixels.
+    num_proposals: R.
+
+  Returns:
+    List of `rows.Row`.
+  """
+  output = os.path.join(work, "records")
+  convert(paths, output, num_proposals, processes.num_cores())
+  measured = []
+  for cache in ("none", "memory"):
+    for resize in (True, False):
+      (rate, per_core), peak = processes.measure(
+          read, output, cache, size, num_proposals, len(paths), resize)
+      measured.append(rows.Row(
+          f"{_INPUT}, {size} pixels, --cache={cache}"
+          f"{'' if resize else ' --resize_on_device'}", rate,
+          processes.num_cores(), peak,
+          f"{per_core:.3g} per second of a core"))
+      logging.info("%s", measured[-1])
+  return measured
+
+
+def read(directory, cache, size, num_proposals, num_images, resize=True):
+  """Reads training batches, from the second epoch on.
 
   Args:
     directory: of the records.
@@ -45,11 +76,11 @@ def read(directory, cache, size, num_proposals, num_images, resize=True,
     num_proposals: R.
     num_images: images in the records.
     resize: False hands them out as decoded, for `--resize_on_device`.
-    num_cores: cores to use; None for all.
+
+  Returns:
+    Images/s, and images per second of processor time.
   """
   # pylint: disable=import-outside-toplevel
-  if num_cores:
-    processes.pin(num_cores)  # Before TensorFlow counts them.
   from kdwsd.data import input_pipeline
   from kdwsd.data import record_files
   # pylint: enable=import-outside-toplevel
@@ -61,25 +92,29 @@ def read(directory, cache, size, num_proposals, num_images, resize=True,
   steps = num_images // batch_size + 1
   for _ in range(steps):
     next(batches)
+  count, start, processor = 0, time.perf_counter(), time.process_time()
   # Images out of memory come too fast to be timed over one epoch.
-  steps_done, start = 0, time.perf_counter()
-  while steps_done < steps or time.perf_counter() - start < _SECONDS:
+  while count < steps or time.perf_counter() - start < _SECONDS:
     next(batches)
-    steps_done += 1
-  return steps_done * batch_size / (time.perf_counter() - start)
+    count += 1
+  images = count * batch_size
+  return (images / (time.perf_counter() - start),
+          images / (time.process_time() - processor))
 
 
-def feeding(rates, step_rate):
-  """Says whether the pipeline keeps up with the training step.
+def feeding(measured):
+  """Says whether the input pipeline keeps up with the training step.
 
   Args:
-    rates: {what: images/s of the input pipeline on this machine}.
-    step_rate: images/s of the training step.
+    measured: list of `rows.Row`, of all parts.
 
   Returns:
-    Text of a line for each rate.
+    List with one text of a line for each pair; empty without one.
   """
-  return "\n".join(
-      f"The step takes {step_rate:.3g} images/s; the pipeline gives {rate:.3g} "
-      f"({what}): {rate / step_rate:.2g} times as many."
-      for what, rate in rates.items())
+  lines = [
+      f"{step.what} takes {step.images_per_second:.3g} images/s; {one.what} "
+      f"gives {one.images_per_second:.3g}: "
+      f"{one.images_per_second / step.images_per_second:.2g} times as many."
+      for step in measured if step.what.startswith("step of")
+      for one in measured if one.what.startswith(_INPUT)]
+  return ["\n".join(lines)] if lines else []

@@ -15,8 +15,10 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import compute
+from benchmarks import data_rates
 from benchmarks import flops
 from benchmarks import processes
+from benchmarks import rows
 from kdwsd import errors
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -91,6 +93,34 @@ def test_peak_memory_counts_children(tmp_path):
   result, mib = _run(str(program)).split()
   assert int(result) == 80_000_000
   assert float(mib) > 150
+
+
+def test_input_and_step_are_set_beside_each_other():
+  step = rows.Row("step of X", 2.0, 1, 0.0)
+  inputs = [rows.Row(f"input pipeline, {how}", rate, 1, 0.0)
+            for how, rate in (("a", 3.0), ("b", 0.5))]
+  text, = data_rates.feeding([*inputs, rows.Row("other", 9.0, 1, 0.0), step])
+  assert text.splitlines() == [
+      "step of X takes 2 images/s; input pipeline, a gives 3: 1.5 times as "
+      "many.",
+      "step of X takes 2 images/s; input pipeline, b gives 0.5: 0.25 times as "
+      "many."]
+  assert data_rates.feeding(inputs) == data_rates.feeding([step]) == []
+
+
+@pytest.mark.slow
+def test_input_is_measured_with_and_without_warp_and_cache(tmp_path):
+  output = tmp_path / "bench.json"
+  printed = _run("-m", "benchmarks", "--parts=input", "--num_images=8",
+                 "--size=64", "--num_proposals=5", f"--output={output}")
+  measured = json.loads(output.read_text(encoding="utf-8"))["rows"]
+  assert [row["what"] for row in measured] == [
+      f"input pipeline, 64 pixels, --cache={cache}{warped}"
+      for cache in ("none", "memory") for warped in ("", " --resize_on_device")]
+  for row in measured:
+    assert row["images_per_second"] > 0
+    assert "per second of a core" in row["remark"]
+    assert row["what"] in printed
 
 
 @pytest.mark.slow
