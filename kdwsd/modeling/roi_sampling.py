@@ -58,9 +58,8 @@ def by_products(features, rois, side):
   """Samples by matrix products: rows of samples first, then their columns.
 
   Both products, their gradients and the maxima are in the type of the features.
-  The largest tensor that is written is the product with the rows,
-  [B, 2 n R, W, C]; the backward pass writes another one and reads neither it
-  nor the samples again.
+  The largest tensor is the product with the rows, [B, 2 n R, W, C]. The
+  backward pass does not read it again, but makes its gradient.
 
   Args:
     features: [B, H, W, C] float of any precision.
