@@ -1,10 +1,11 @@
 """Runs the tests of this folder without pytest: `python -m tests.gpu`.
 
     python -m tests.gpu -k precision     those whose names contain a text
-    KDWSD_REHEARSE_GPU_TESTS=1 python -m tests.gpu      on a CPU
+    KDWSD_REHEARSE_GPU_TESTS=1 python -m tests.gpu --seconds=1200    on a CPU
 
-The options are those of `python -m unittest discover`. Exit status: 0, all
-passed; 1, one failed, or TensorFlow sees no GPU.
+The options are those of `python -m unittest discover`, and --seconds, 150 by
+default: no test starts later. Exit status: 0, all passed; 1, one failed or was
+left out, or TensorFlow sees no GPU.
 """
 
 import logging
@@ -13,9 +14,10 @@ import sys
 import time
 import unittest
 
-import kdwsd  # noqa: F401  Chooses Keras 2, so before TensorFlow.
+from kdwsd import native_logs  # Chooses Keras 2, so before TensorFlow.
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault(native_logs.VARIABLE, "3")
+native_logs.follow()
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 from tests.gpu import case  # noqa: E402
@@ -50,6 +52,9 @@ class _Result(unittest.TextTestResult):
 
 def main(arguments):
   """Runs the tests; returns the exit status."""
+  seconds = [one for one in arguments if one.startswith("--seconds=")]
+  arguments = [one for one in arguments if one not in seconds]
+  case.end_after(float(seconds[-1].partition("=")[2]) if seconds else 150.0)
   began = time.perf_counter()
   if not case.has_gpu():
     print(f"error: {case.MISSING}. Received: none; `python -m kdwsd.train "
@@ -57,6 +62,7 @@ def main(arguments):
     return 1
   case.split_cpu()
   logging.getLogger("tensorflow").setLevel(logging.ERROR)  # On retracing.
+  native_logs.compile_quietly()
   program = unittest.main(
       module=None, exit=False, testRunner=unittest.TextTestRunner(
           sys.stdout, resultclass=_Result, verbosity=0),
@@ -65,7 +71,8 @@ def main(arguments):
             *arguments])
   print(f"{time.perf_counter() - began:.0f} s on {case.gpu()}"
         f"{', in a rehearsal' if case.rehearses() else ''}")
-  return 0 if program.result.wasSuccessful() else 1
+  late = [test for test, why in program.result.skipped if why == case.LATE]
+  return 0 if program.result.wasSuccessful() and not late else 1
 
 
 if __name__ == "__main__":

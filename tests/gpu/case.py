@@ -4,6 +4,7 @@ They need no pytest: `python -m tests.gpu` runs them where there is none.
 """
 
 import os
+import time
 
 from absl.testing import parameterized
 import tensorflow as tf
@@ -12,6 +13,10 @@ import tensorflow as tf
 REHEARSE = "KDWSD_REHEARSE_GPU_TESTS"
 
 CPU = "CPU:0"
+
+LATE = "left out: no time"
+
+_end = float("inf")  # Of the time for tests, as time.monotonic() says it.
 
 MISSING = (
     "needs a GPU that TensorFlow sees; KDWSD_REHEARSE_GPU_TESTS=1 runs it on "
@@ -35,6 +40,12 @@ def has_gpu():
   return rehearses() or bool(tf.config.get_visible_devices("GPU"))
 
 
+def end_after(seconds):
+  """Has tests that would start later skipped, as `LATE`."""
+  global _end
+  _end = time.monotonic() + seconds
+
+
 def gpu():
   """Name of the GPU, or of what stands in for it."""
   return "CPU:1" if rehearses() else "GPU:0"
@@ -51,6 +62,8 @@ class GpuTestCase(tf.test.TestCase, parameterized.TestCase):
     super().setUp()
     if not has_gpu():
       self.skipTest(MISSING)
+    if time.monotonic() > _end:
+      self.skipTest(LATE)
     self.addCleanup(tf.keras.backend.clear_session)
     self.addCleanup(
         tf.keras.mixed_precision.set_global_policy,
