@@ -177,6 +177,7 @@ def _look_up(features, levels, rows):
   """
   short = (features.dtype.size == _NARROW.bits.size
            and rows[0].dtype == _NARROW.dtype)
+
   def narrow():
     return _look_up_keys(features, levels, rows, _NARROW)
 
