@@ -347,7 +347,7 @@ def test_make_uses_the_environment_of_the_lane(asked, venv):
       capture_output=True, check=True, timeout=60,
       env={"PATH": os.environ["PATH"]})
   assert f'VENV="{venv}" ' in done.stdout
-  assert f"\n{venv}/bin/python -m pytest" in done.stdout
+  assert f'\n"{venv}/bin/python" -m pytest' in done.stdout
 
 
 def test_make_runs_the_tests_in_both_lanes():
@@ -355,5 +355,5 @@ def test_make_runs_the_tests_in_both_lanes():
       ["make", "--dry-run", "test-lanes"], cwd=loading.ROOT, text=True,
       capture_output=True, check=True, timeout=60,
       env={"PATH": os.environ["PATH"]})
-  assert re.findall(r"^(\S+)/bin/python -m pytest", done.stdout, re.M) == [
+  assert re.findall(r'^"(\S+)/bin/python" -m pytest', done.stdout, re.M) == [
       ".venv-classic", ".venv-modern"]
