@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd.data import input_pipeline
+from kdwsd.evaluation import device_batches
 from kdwsd.training import cached_arrays
 from kdwsd.training import teacher as teacher_lib
 from kdwsd.training import teacher_cache
@@ -121,6 +122,19 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
       scores = self._scores(
           mirrored, record_set=self._elsewhere(self.few))
     self.assertAllClose(scores.read(), self.table[:3], rtol=1e-5, atol=1e-6)
+
+  @parameterized.parameters(1, 3, 8)
+  def test_batches_of_a_gpu_give_the_same_with_one_trace(self, batch_size):
+    # Copied as to a GPU, to the second of the tests' two logical devices.
+    with mock.patch.multiple(
+        device_batches, on_gpu=lambda: True,
+        _GPU=tf.config.list_logical_devices()[-1].name,
+        default_size=lambda *_, **__: batch_size), mock.patch.object(
+            teacher_lib, "image_scores",
+            wraps=teacher_lib.image_scores) as run:
+      scores = self._scores(record_set=self._elsewhere())
+    self.assertEqual(run.call_count, 1)
+    self.assertAllClose(scores.read(), self.table, rtol=1e-5, atol=1e-6)
 
   def test_kept_scores_need_no_teacher(self):
     with mock.patch.object(
