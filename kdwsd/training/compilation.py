@@ -87,4 +87,5 @@ def refusal(error):
       and not re.match("Graph execution|Detected at node|<stack trace", line))
   if not re.search("XLA|xla|libdevice|ptxas", text):
     return None
-  return re.sub(r".* on XLA_\w+: ", "", text)[:160]
+  text = re.sub(r".* on XLA_\w+: ", "", text)
+  return re.sub(r"(\.? \[\[| tf2xla conversion failed).*", "", text)[:160]

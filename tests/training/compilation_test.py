@@ -164,6 +164,8 @@ def test_what_xla_refuses_is_an_error_that_names_the_setting():
     (tf.errors.InternalError, "libdevice not found at ./libdevice.10.bc"),
     (tf.errors.InvalidArgumentError, "Size must be a compile-time constant for "
      "XLA"),
+    (tf.errors.UnimplementedError, "GPU MaxPool gradient ops do not yet have a "
+     "deterministic XLA implementation"),
     (tf.errors.InvalidArgumentError, None),
     (tf.errors.ResourceExhaustedError, None)])
 def test_other_errors_are_no_refusals(error, refused):
