@@ -42,6 +42,7 @@ def test_compiled_step_of_every_stage_equals_the_uncompiled(stage):
   _assert_close(compiled.state(), plain.state())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
 def test_compiled_update_of_other_optimizers_equals_the_uncompiled(optimizer):
   plain = _make("cls", optimizer=optimizer)
@@ -76,7 +77,8 @@ def test_overflow_is_skipped_and_the_scale_adapts(jit_compile):
 
 
 @pytest.mark.parametrize("policy, tolerance", [
-    ("mixed_float16", 2e-3), ("mixed_bfloat16", 2e-2)])
+    ("mixed_float16", 2e-3),
+    pytest.param("mixed_bfloat16", 2e-2, marks=pytest.mark.slow)])
 def test_compiled_step_in_16_bits_equals_the_uncompiled(policy, tolerance):
   plain = _make("wsd", policy)
   compiled = _make("wsd", policy, jit_compile="on")
@@ -89,7 +91,8 @@ def test_compiled_step_in_16_bits_equals_the_uncompiled(policy, tolerance):
 
 
 @pytest.mark.parametrize("stage, policy", [
-    ("wsd", "float32"), ("cls", "mixed_float16")])
+    ("wsd", "float32"),
+    pytest.param("cls", "mixed_float16", marks=pytest.mark.slow)])
 def test_two_compiled_replicas_are_one(stage, policy):
   one = _make(stage, policy, jit_compile="on", clip_norm=0.05)
   two = _make(stage, policy, jit_compile="on", clip_norm=0.05,
@@ -104,7 +107,8 @@ def test_two_compiled_replicas_are_one(stage, policy):
 
 
 @pytest.mark.parametrize("stage, policy, jit_compile", [
-    ("wsd", "float32", "on"), ("cls", "mixed_float16", "on"),
+    pytest.param("wsd", "float32", "on", marks=pytest.mark.slow),
+    ("cls", "mixed_float16", "on"),
     ("cls", "mixed_float16", "off")])
 def test_resumed_run_is_bit_equal(tmp_path, stage, policy, jit_compile):
   options = dict(policy=policy, optimizer="adamw", jit_compile=jit_compile)
