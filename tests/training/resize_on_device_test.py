@@ -5,6 +5,7 @@ import tempfile
 
 from absl.testing import parameterized
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from kdwsd.training import config as config_lib
@@ -82,8 +83,14 @@ class ResizeOnDeviceTest(tf.test.TestCase, parameterized.TestCase):
                           atol=0.02 * moved, msg=key)
 
   # Without crop_and_resize, whose gradient is deterministic only on request.
-  @parameterized.parameters("cls", "kd_prediction")
-  def test_resumed_run_is_an_uninterrupted_one(self, name):
+  def test_resumed_run_is_an_uninterrupted_one(self):
+    self._check_resumed("cls")
+
+  @pytest.mark.slow
+  def test_resumed_distillation_is_an_uninterrupted_one(self):
+    self._check_resumed("kd_prediction")
+
+  def _check_resumed(self, name):
     settings = {"resize_on_device": True, "cache": "memory"}
     _, expected = self._train(name, **settings)
     workdir = self._directory()
