@@ -66,7 +66,7 @@ FLAGS = flags.FLAGS
 
 def main(_):
   """Evaluates the run that the flags name."""
-  devices.use(FLAGS.device)
+  devices.use(FLAGS.device, log=False)
   # pylint: disable=import-outside-toplevel
   from kdwsd.data import record_files
   from kdwsd.evaluation import measurable
@@ -100,6 +100,7 @@ def main(_):
         "Received: stage kd_feature, which trains features only.")
   measurable.log_limits(record_set, detector=config.stage == "wsd")
   model, config = folder.load_model(FLAGS.checkpoint)
+  logging.info("%s", devices.describe())
   score = models.scorer(model)
   options = {
       "sizes": [int(v) for v in FLAGS.test_scales] or [config.eval_size],

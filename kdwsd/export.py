@@ -76,7 +76,7 @@ _WARMUP = {False: [1, 8], True: [1]}
 
 def main(_):
   """Exports what the flags name."""
-  devices.use(FLAGS.device)
+  devices.use(FLAGS.device, log=False)
   # pylint: disable=import-outside-toplevel
   import tensorflow as tf
 
@@ -115,6 +115,7 @@ def main(_):
     # Also after mixed precision: checkpoints have float32 variables.
     tf.keras.mixed_precision.set_global_policy("float32")
     model, _ = folder.load_model(path)
+    logging.info("%s", devices.describe())
     if detector:
       servable = signatures.detector(
           model, classes=config.classes, eval_size=config.eval_size)

@@ -93,8 +93,9 @@ def main(argv):
   if passed_over:
     print("passed over in folders: "
           f"{image_files.describe(passed_over)}", file=sys.stderr)
-  devices.use(flags.FLAGS.device)
+  devices.use(flags.FLAGS.device, log=False)
   predictor, settings, size = _load(_MODEL.value)
+  logging.info("%s", devices.describe())
   return _predict_all(predictor, settings, size, found)
 
 
