@@ -18,12 +18,6 @@ from tests.lanes import lane
 _STAGES = ("wsd", "cls", "kd_feature", "kd_prediction")
 _HALF, _WHOLE = 4, 8
 
-# Of two tests that use what the other lane has made, each is in `make test` one
-# way; the slow tests have both.
-_FIRST_IS_SLOW, _LAST_IS_SLOW = (
-    [pytest.param(*way, marks=[pytest.mark.slow] * (index == slow))
-     for index, way in enumerate(lane.BOTH_WAYS)] for slow in (0, 1))
-
 # With most kinds of state and of cache. In float16, rounding of the lanes'
 # kernels alone changes a loss in the sixth digit at once, in the second digit
 # after four steps.
@@ -105,14 +99,15 @@ def _go_on(half, place, name):
   assert log.count("Resuming from") == len(_STAGES)
 
 
-@pytest.mark.parametrize("maker, user", _FIRST_IS_SLOW)
+@pytest.mark.slow
+@pytest.mark.parametrize("maker, user", lane.BOTH_WAYS)
 def test_a_chain_goes_on_as_in_its_own_lane(
     halves, whole, maker, user, tmp_path):
   _go_on(halves / maker, tmp_path / "chain", user)
   _assert_same_runs(whole, tmp_path / "chain")
 
 
-@pytest.mark.parametrize("maker, user", _LAST_IS_SLOW)
+@pytest.mark.parametrize("maker, user", lane.BOTH_WAYS)
 def test_students_learn_from_teacher_and_caches_of_the_other_lane(
     halves, maker, user, tmp_path):
   folder = tmp_path / "copy"
