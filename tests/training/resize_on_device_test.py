@@ -74,9 +74,9 @@ class ResizeOnDeviceTest(tf.test.TestCase, parameterized.TestCase):
   def test_stage_learns_the_same(self, name):
     self._check_learns_the_same(name)
 
-  @pytest.mark.slow
   @parameterized.parameters(
       "kd_feature", "kd_feature_cached", "kd_prediction", "frozen")
+  @pytest.mark.slow
   def test_other_stage_learns_the_same(self, name):
     self._check_learns_the_same(name)
 
