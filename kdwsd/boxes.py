@@ -9,6 +9,8 @@ tensors, all others on NumPy arrays.
 
 import numpy as np
 
+_ROWS = 64  # Of IoUs that are computed together.
+
 
 def from_inclusive_pixels(corners, height, width, first=0):
   """Converts inclusive pixel corners to boxes.
@@ -104,6 +106,29 @@ def pairwise_iou(first, second):
   overlap /= union
   overlap[empty] = 0
   return overlap
+
+
+def overlapping(boxes, iou_threshold):
+  """Which pairs of boxes have an IoU above a threshold.
+
+  In half the time of `pairwise_iou(boxes, boxes) > iou_threshold`, and equal.
+
+  Args:
+    boxes: [N, 4] float.
+    iou_threshold: number.
+
+  Returns:
+    [N, N] bool.
+  """
+  above = np.empty([len(boxes)] * 2, bool)
+  # By rows, whose IoUs stay in the processor's cache, and above the diagonal
+  # alone: all operations give the same for a pair in either order.
+  for first in range(0, len(boxes), _ROWS):
+    rows, rest = slice(first, first + _ROWS), slice(first, None)
+    part = pairwise_iou(boxes[rows], boxes[rest]) > iou_threshold
+    above[rows, rest] = part
+    above[rest, rows] = part.T
+  return above
 
 
 def pairwise_iou_tensor(first, second):

@@ -72,6 +72,12 @@ class GeometryTest(absltest.TestCase):
     # Corners the wrong way round are empty too, not of positive area.
     self.assertEqual(boxes.area([0.9, 0.9, 0.1, 0.1]), 0)
 
+  def test_overlapping_is_iou_above_a_threshold(self):
+    for count in (0, 1, 63, 64, 65, 150):
+      some = boxes.to_pixels(_random_boxes(count), 9, 9).round() / 9
+      np.testing.assert_array_equal(
+          boxes.overlapping(some, 0.25), boxes.pairwise_iou(some, some) > 0.25)
+
   def test_iou_does_not_change_with_the_unit(self):
     first, second = _random_boxes(7), _random_boxes(5, seed=1)
     np.testing.assert_allclose(

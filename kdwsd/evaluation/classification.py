@@ -9,6 +9,8 @@ import numpy as np
 
 from kdwsd.evaluation import precision_recall
 
+_IMAGES = 1024  # Worked on together.
+
 
 def label_arrays(images, num_classes):
   """Labels of images as arrays.
@@ -41,17 +43,17 @@ def curves(labels, known, scores):
     scores: [images, C].
 
   Returns:
-    List of C `precision_recall.Curve`.
+    `precision_recall.OnDemand`, C curves.
   """
-  made = []
-  for class_id in range(labels.shape[1]):
+  def curve(class_id):
     rows = known[:, class_id]
     truth, score = labels[rows, class_id], scores[rows, class_id]
     order = np.argsort(-score, kind="stable")
     last_of_ties = np.append(np.diff(score[order]) != 0, True)[:len(order)]
-    made.append(precision_recall.from_hits(
-        truth[order], int(truth.sum()), last_of_ties))
-  return made
+    return precision_recall.from_hits(
+        truth[order], int(truth.sum()), last_of_ties)
+
+  return precision_recall.OnDemand(labels.shape[1], curve)
 
 
 def at_threshold(probabilities, threshold=0.5):
@@ -63,9 +65,12 @@ def top_k(scores, k=3):
   """[images, C] bool: the top k labels of each image; the first class of ties.
   """
   scores = np.asarray(scores)
-  order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
   chosen = np.zeros(scores.shape, bool)
-  np.put_along_axis(chosen, order, True, axis=1)
+  # In parts, as positions take twice the memory of scores.
+  for first in range(0, len(scores), _IMAGES):
+    part = slice(first, first + _IMAGES)
+    order = np.argsort(-scores[part], axis=1, kind="stable")[:, :k]
+    np.put_along_axis(chosen[part], order, True, axis=1)
   return chosen
 
 

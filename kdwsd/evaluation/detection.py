@@ -11,6 +11,8 @@ import numpy as np
 
 from kdwsd import boxes as box_ops
 from kdwsd.evaluation import precision_recall
+from kdwsd.evaluation import spools
+from kdwsd.evaluation import suppression
 
 # Boxes are float32 fractions of the image, so that an IoU of exactly 0.5, which
 # is common between boxes of integer pixels, may be rounded to 1e-7 below it.
@@ -31,11 +33,17 @@ class Detections:
   scores: np.ndarray
 
 
+def sequence():
+  """An empty list of `Detections`, which moves to disk as it grows."""
+  return spools.Sequence(Detections, {
+      "boxes": (np.float32, (4,)), "class_ids": (np.int32, ()),
+      "scores": (np.float32, ())})
+
+
 def detect(boxes, proposal_scores, score_threshold=1e-3, nms_iou=0.4):
   """Thresholds scores and applies non-maximum suppression class by class.
 
-  Equals `boxes.non_maximum_suppression` of every class, but the IoUs, which the
-  classes share, are computed only once.
+  See `suppression`.
 
   Args:
     boxes: [N, 4].
@@ -48,19 +56,10 @@ def detect(boxes, proposal_scores, score_threshold=1e-3, nms_iou=0.4):
   """
   boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
   scores = np.asarray(proposal_scores, np.float32)
-  above = scores > score_threshold                                # [N, C]
-  used = np.flatnonzero(above.any(axis=1))                        # [M]
-  boxes, scores, above = boxes[used], scores[used], above[used]
-  near = _bit_sets(box_ops.pairwise_iou(boxes, boxes) > nms_iou)
-  class_ids, rows = np.nonzero(above.T)
-  order = np.lexsort((-scores[rows, class_ids], class_ids))
-  class_ids, rows = class_ids[order].astype(np.int32), rows[order]
-  kept = _suppress(near, class_ids, rows)
-  class_ids, rows = class_ids[kept], rows[kept]
-  scores = scores[rows, class_ids]                                # [K]
-  best_first = np.argsort(-scores, kind="stable")
-  return Detections(boxes[rows][best_first], class_ids[best_first],
-                    scores[best_first])
+  rows, class_ids = suppression.suppress(
+      boxes, scores, score_threshold, nms_iou)                    # [K]
+  return Detections(boxes[rows], class_ids.astype(np.int32),
+                    scores[rows, class_ids])
 
 
 def curves(detections, images, num_classes, iou_threshold=0.5):
@@ -73,74 +72,43 @@ def curves(detections, images, num_classes, iou_threshold=0.5):
   the images.
 
   Args:
-    detections: list of `Detections`, one per image.
+    detections: list or `sequence` of `Detections`, one per image.
     images: list of `records.LabelledImage`, in the same order.
     num_classes: C.
     iou_threshold: minimum IoU of a match.
 
   Returns:
-    List of C `precision_recall.Curve`.
+    `precision_recall.OnDemand`, C curves.
   """
-  scores, class_ids, objects = [], [], []
-  ignored, num_positives = [], np.zeros([num_classes], np.int64)
-  num_objects = 0
+  ranked = spools.ByClass(
+      num_classes, [("score", np.float32), ("hit", np.bool_)])
+  num_positives = np.zeros([num_classes], np.int64)
   for found, image in zip(detections, images):
-    if image.truth is None:
-      continue
     truth = image.truth
-    set_aside = _set_aside(truth)
+    if truth is None:
+      continue
+    set_aside = _set_aside(truth)                                 # [M]
     best = _assign(found, truth, iou_threshold)                   # [K]
-    scores.append(found.scores)
-    class_ids.append(found.class_ids)
-    objects.append(np.where(best >= 0, best + num_objects, -1))
-    ignored.append(set_aside)
-    num_objects += len(set_aside)
+    # The first detection of an object, over all images, is the best of this
+    # image: no other image has the object.
+    order = np.argsort(-found.scores, kind="stable")
+    hits = np.zeros(len(best), bool)
+    hits[order[np.unique(best[order], return_index=True)[1]]] = True
+    hits &= best >= 0
+    counted = (best < 0) | ~np.append(set_aside, False)[best]
+    rows = np.empty(np.count_nonzero(counted), ranked.dtype)
+    rows["score"], rows["hit"] = found.scores[counted], hits[counted]
+    ranked.add(found.class_ids[counted], rows)
     num_positives += np.bincount(
         truth.class_ids[~set_aside], minlength=num_classes)
-  if not scores:
-    return [precision_recall.from_hits([], 0) for _ in range(num_classes)]
-  scores, class_ids = np.concatenate(scores), np.concatenate(class_ids)
-  objects, ignored = np.concatenate(objects), np.concatenate(ignored)
-  order = np.lexsort((-scores, class_ids))
-  class_ids, objects = class_ids[order], objects[order]
-  hits = np.zeros(len(objects), bool)
-  hits[np.unique(objects, return_index=True)[1]] = True
-  hits &= objects >= 0
-  counted = (objects < 0) | ~np.append(ignored, False)[objects]
-  class_ids, hits = class_ids[counted], hits[counted]
-  edges = np.searchsorted(class_ids, np.arange(num_classes + 1))
-  return [precision_recall.from_hits(hits[edges[c]:edges[c + 1]],
-                                     num_positives[c])
-          for c in range(num_classes)]
 
+  def curve(class_id):
+    rows = ranked.read(class_id)
+    order = np.argsort(-rows["score"], kind="stable")
+    return precision_recall.from_hits(
+        rows["hit"][order], num_positives[class_id])
 
-def _bit_sets(matrix):
-  """The rows of [M, M] bool as M integers; column j is the bit of 2**j."""
-  packed = np.packbits(matrix, axis=1, bitorder="little")
-  return [int.from_bytes(row.tobytes(), "little") for row in packed]
-
-
-def _suppress(near, class_ids, rows):
-  """Greedy NMS of all classes, whose candidates follow one another.
-
-  Args:
-    near: M integers, the sets of boxes that each box suppresses.
-    class_ids: [K], ascending.
-    rows: [K] indices of boxes in [0, M), within a class best first.
-
-  Returns:
-    [L] indices of the candidates that are kept, ascending.
-  """
-  kept = []
-  current = suppressed = None
-  for index, (class_id, row) in enumerate(
-      zip(class_ids.tolist(), rows.tolist())):
-    if class_id != current:
-      current, suppressed = class_id, 0
-    if not suppressed >> row & 1:
-      kept.append(index)
-      suppressed |= near[row]
-  return np.array(kept, np.int64)
+  return precision_recall.OnDemand(num_classes, curve)
 
 
 def _set_aside(truth):

@@ -21,6 +21,7 @@ both; published top-3 results are of either of the last two kinds.
 
 import contextlib
 import dataclasses
+import functools
 from typing import Optional
 
 import numpy as np
@@ -50,14 +51,20 @@ class Results:
   Attributes:
     images: list of `records.LabelledImage`.
     image_scores: [images, C] float32.
-    detections: list of `detection.Detections`, one per image; None for a
-      classifier.
+    detections: list or `detection.sequence` of `detection.Detections`, one per
+      image; None for a classifier.
     corloc: `localization.CorLoc`, or None if it was not requested.
   """
   images: list
   image_scores: np.ndarray
   detections: Optional[list]
   corloc: Optional[localization.CorLoc]
+
+  @functools.cached_property
+  def detection_curves(self):
+    """`detection.curves` of the detections."""
+    return detection.curves(
+        self.detections, self.images, self.image_scores.shape[1])
 
 
 def collect(predictions, images, *, num_classes, score_threshold=1e-3,
@@ -94,9 +101,14 @@ def collect(predictions, images, *, num_classes, score_threshold=1e-3,
 
   with contextlib.closing(beside.mapped(
       reduce, enumerate(predictions), num_threads=num_threads)) as reduced:
-    detections = list(reduced)
-  if detections and detections[0] is None:
     detections = None
+    for found in reduced:
+      if found is not None:
+        if detections is None:
+          detections = detection.sequence()
+        detections.append(found)
+  if detections is None and not images:
+    detections = []
   return Results(images, image_scores, detections, counts)
 
 
@@ -130,8 +142,7 @@ def score(results, *, coco=False):
         classification.precision_recall_f1(labels, known, chosen))
   has_truth = any(image.truth is not None for image in images)
   if results.detections is not None and has_truth:
-    metrics["detection"] = _averages(
-        detection.curves(results.detections, images, num_classes), frequent)
+    metrics["detection"] = _averages(results.detection_curves, frequent)
     if results.corloc is not None:
       metrics["corloc"] = corloc_metrics(results.corloc)
     if coco:
@@ -162,8 +173,11 @@ def corloc_metrics(corloc):
 
 def _averages(curves, frequent):
   averages, per_class = {}, {}
-  for mean_name, (name, function) in _AVERAGES.items():
-    values = np.array([function(curve) for curve in curves])      # [C]
+  of_classes = np.array(  # A curve may be large, and exists only once.
+      [[function(curve) for _, function in _AVERAGES.values()]
+       for curve in curves]).reshape(-1, len(_AVERAGES))          # [C, 3]
+  for (mean_name, (name, _)), values in zip(
+      _AVERAGES.items(), of_classes.T.copy()):                    # [C]
     averages[mean_name] = _mean(values)
     averages[mean_name + "_frequent"] = _mean(values[frequent])
     per_class[name] = [_plain(value) for value in values]

@@ -7,6 +7,7 @@ code of ML-GCN (Chen et al., CVPR 2019) and ASL (Ben-Baruch et al., ICCV 2021);
 2010 on (Everingham et al., IJCV 2010 and 2015).
 """
 
+import collections.abc
 import dataclasses
 
 import numpy as np
@@ -27,6 +28,30 @@ class Curve:
   recall: np.ndarray
   precision: np.ndarray
   num_positives: int
+
+
+class OnDemand(collections.abc.Sequence):
+  """Curves that are made when they are read, and not kept.
+
+  The points of all curves are as many as the detections of a split.
+  """
+
+  def __init__(self, num_classes, make):
+    """Makes the list.
+
+    Args:
+      num_classes: C, its length.
+      make: function of a class id that returns a `Curve`.
+    """
+    self._num_classes, self._make = num_classes, make
+
+  def __len__(self):
+    return self._num_classes
+
+  def __getitem__(self, class_id):
+    if not 0 <= class_id < self._num_classes:
+      raise IndexError(class_id)
+    return self._make(class_id)
 
 
 def from_hits(hits, num_positives, last_of_ties=None):

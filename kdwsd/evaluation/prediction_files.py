@@ -127,10 +127,24 @@ def _best_proposals(detections):
   class_ids = np.zeros([count, NUM_BOXES], np.int32)
   scores = np.zeros([count, NUM_BOXES], np.float32)
   for row, found in enumerate(detections):
-    # A proposal may be detected as several classes; the best one comes first.
-    first = np.unique(found.boxes, axis=0, return_index=True)[1]
-    best = np.sort(first)[:NUM_BOXES]
+    best = _first_of_each(found.boxes, NUM_BOXES)
     boxes[row, :len(best)] = found.boxes[best]
     class_ids[row, :len(best)] = found.class_ids[best]
     scores[row, :len(best)] = found.scores[best]
   return {"boxes": boxes, "class_ids": class_ids, "scores": scores}
+
+
+def _first_of_each(boxes, most):
+  """Indices of the first `most` boxes [K, 4] that differ from those before.
+
+  A proposal may be detected as several classes; the best one comes first.
+  """
+  seen, places = set(), []
+  for place, box in enumerate(boxes):
+    box = tuple(box.tolist())
+    if box not in seen:
+      seen.add(box)
+      places.append(place)
+      if len(places) == most:
+        break
+  return places

@@ -14,7 +14,6 @@ from kdwsd.data import record_files
 from kdwsd.data import records
 from kdwsd.evaluation import classification
 from kdwsd.evaluation import contact_sheets
-from kdwsd.evaluation import detection
 from kdwsd.evaluation import device_batches
 from kdwsd.evaluation import inference
 from kdwsd.evaluation import localization
@@ -176,8 +175,7 @@ def write(metrics, results, record_set, output):
       labels, known, results.image_scores)}
   values = {"classification": metrics["classification"]["per_class"]["ap"]}
   if metrics["detection"]:
-    curves["detection"] = detection.curves(
-        results.detections, results.images, len(classes))
+    curves["detection"] = results.detection_curves
     values["detection"] = metrics["detection"]["per_class"]["voc07_ap"]
   plots.precision_recall(paths[3], classes, curves, precision_recall.panels(
       list(values.values())[-1], metrics["num_positive_images"]))
