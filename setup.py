@@ -133,6 +133,9 @@ setuptools.setup(
     exclude_package_data={"": ["*.pyc"]},
     install_requires=_BOTH + _of_lanes(_CLASSIC, _MODERN),
     extras_require={
+        # The first that runs on all Pythons of both lanes, Python 3.13 among
+        # them. It does not accept all locked versions of its dependencies.
+        "beam": ["apache-beam>=2.69,<3"],
         # For NVIDIA GPUs; only Linux has the packages that it needs.
         "cuda": _of_lanes(_CLASSIC_CUDA, _MODERN_CUDA),
         # Second opinions in the tests, and the linter.

@@ -21,6 +21,7 @@ converts nothing. An interrupted conversion resumes with the same command and
 writes the same bytes.
 """
 
+import functools
 import os
 import shlex
 
@@ -146,6 +147,14 @@ _NUM_SHARDS = flags.DEFINE_integer(
 _WORKERS = flags.DEFINE_integer(
     "workers", None, "Number of processes. Default: one per CPU core. The "
     "records do not depend on it.", lower_bound=0)
+_RUNNER = flags.DEFINE_enum(
+    "runner", "local", ["local", "beam"], "What runs the conversion: processes "
+    "of this machine, or Apache Beam, on one machine or many. The records do "
+    "not depend on it.")
+_BEAM_OPTIONS = flags.DEFINE_list(
+    "beam_options", [], "Options of Apache Beam, NAME=VALUE, separated by "
+    "commas; runner=NAME chooses the engine. Default: Beam's direct runner "
+    "with one worker.")
 _SHUFFLE_SEED = flags.DEFINE_integer(
     "shuffle_seed", 0, "Seed of the random order of the records; -1 keeps the "
     "order of the data set.")
@@ -183,6 +192,7 @@ def main(_):
   method = _PROPOSALS.value or (
       "datalist" if _FORMAT.value == "datalist" else "edge_boxes")
   _check_flags(method)
+  runner = _runner()
   source = _READERS[_FORMAT.value](
       classes=sources.read_classes(_CLASSES.value), problems=problems)
   for notice in source.notices:
@@ -212,13 +222,22 @@ def main(_):
       proposal_settings=settings, problems=problems,
       num_shards=_NUM_SHARDS.value,
       num_workers=_cores() if workers is None else workers,
-      shuffle_seed=_SHUFFLE_SEED.value, max_pixels=_MAX_PIXELS.value)
+      shuffle_seed=_SHUFFLE_SEED.value, max_pixels=_MAX_PIXELS.value,
+      runner=runner)
   print(cards.summary(
       card, record_files.card_path(_OUTPUT.value, _SPLIT.value)))
   print("Look at it: " + invocation.adapt(shlex.join([
       "python", "-m", "kdwsd.show_records", f"--data={_OUTPUT.value}",
       f"--split={_SPLIT.value}"])))
   return 0
+
+
+def _runner():
+  """The Beam runner; None for the local one, which `conversion` makes."""
+  if _RUNNER.value == "local":
+    return None
+  from kdwsd.data.runners import beam
+  return functools.partial(beam.run, options=beam.check(_BEAM_OPTIONS.value))
 
 
 def _check_flags(method):
@@ -243,6 +262,16 @@ def _check_flags(method):
     raise errors.InputError(
         "--datalist_frame: expected original or warped672, the frame of the "
         "datalist's boxes. Received: none.")
+  if _BEAM_OPTIONS.value and _RUNNER.value != "beam":
+    raise errors.InputError(
+        "--beam_options: expected --runner=beam. Received: --runner="
+        f"{_RUNNER.value}.")
+  if _WORKERS.value is not None and _RUNNER.value == "beam":
+    raise errors.InputError(
+        "--workers: expected --runner=local; the option of Beam's direct "
+        "runner is --beam_options=direct_num_workers=2,"
+        "direct_running_mode=multi_processing. Received: --runner=beam "
+        f"--workers={_WORKERS.value}.")
   for flag in (_CSV_SEPARATOR, _LABEL_SEPARATOR, _PATH_COLUMN, _LABEL_COLUMN,
                _IGNORE_COLUMNS, _MINUS_ONE, _BLANK):
     if flag.value and _FORMAT.value != "csv":

@@ -267,6 +267,8 @@ class MakeRecordsTest(parameterized.TestCase):
       ({"label_column": ["x"], "input": "x"}, "--label_column: .*--format=csv"),
       ({"minus_one": "absent", "input": "x"}, "--minus_one: .*--format=csv"),
       ({"proposals_order": "xyxy", "input": "x"}, "--proposals=file. Received"),
+      ({"beam_options": ["x=1"], "input": "x"}, "expected --runner=beam"),
+      ({"runner": "beam", "input": "x"}, "--workers: expected --runner=local"),
       ({"format": "datalist", "datalist_frame": "original", "input": "x"},
        "--classes"))
   def test_missing_flags(self, arguments, message):

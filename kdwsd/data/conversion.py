@@ -2,45 +2,41 @@
 
 Every shard is written atomically, and the card last; `progress_notes` stores
 the progress in between. After a crash, the same command resumes at the first
-missing shard. The resulting bytes are the same for any number of workers.
+missing shard. The resulting bytes are the same for any number of workers and
+for every runner (see `runners`).
 """
 
-import collections
-from concurrent import futures
-from concurrent.futures import process
 import contextlib
+import functools
 import glob
 import hashlib
 import logging
 import math
-import multiprocessing
 import os
 import sys
 
 import numpy as np
-import tensorflow as tf
 import tqdm
 
 from kdwsd import errors
 from kdwsd import files
-from kdwsd import system_errors
 from kdwsd.data import cards
 from kdwsd.data import image_listing
 from kdwsd.data import images
-from kdwsd.data import preparation
 from kdwsd.data import progress_notes
 from kdwsd.data import record_files
 from kdwsd.data import records
+from kdwsd.data import runners
 from kdwsd.data import texts
+from kdwsd.data.runners import local
 
 _IMAGES_PER_SHARD = 128
 _MOST_SHARDS = 256
-_IN_FLIGHT = 8  # Images queued for each worker; bounds the memory.
 
 
 def convert(source, *, output, split, proposal_settings, problems,
             num_shards=0, num_workers=1, shuffle_seed=0,
-            max_pixels=images.DEFAULT_MAX_PIXELS, progress=True):
+            max_pixels=images.DEFAULT_MAX_PIXELS, progress=True, runner=None):
   """Converts a split and writes its card.
 
   Args:
@@ -51,13 +47,13 @@ def convert(source, *, output, split, proposal_settings, problems,
     problems: the `sources.Problems` that the source was read with; it decides
       what happens to bad images.
     num_shards: 0 for one shard for every 128 images, at most 256.
-    num_workers: processes that decode images and compute proposals; 0 for this
-      process alone.
+    num_workers: processes of the local runner; 0 for this process alone.
     shuffle_seed: seed of the order of the records, which are shuffled because
       training shuffles only within a buffer; a negative seed keeps the source's
       order.
     max_pixels: larger images are refused.
     progress: whether to show a progress bar on stderr.
+    runner: what writes the shards, see `runners`; None for the local runner.
 
   Returns:
     The card, a dict; see `cards`.
@@ -93,9 +89,14 @@ def convert(source, *, output, split, proposal_settings, problems,
   with progress_notes.Notes(output, split, settings) as notes:
     edges = np.linspace(0, len(items), num_shards + 1).astype(int)
     shards = [items[a:b] for a, b in zip(edges[:-1], edges[1:])]
+    job = runners.Job(
+        notes=notes, shards=shards, num_classes=len(source.classes),
+        todo=[i for i in range(num_shards) if not notes.is_done(i, num_shards)],
+        problems=problems, proposal_settings=proposal_settings,
+        max_pixels=max_pixels)
     _write_missing_shards(
-        shards, notes, len(source.classes), problems, proposal_settings,
-        max_pixels, num_workers, progress)
+        job, runner or functools.partial(local.run, num_workers=num_workers),
+        progress)
     if notes.card is None:
       counts, skipped = _add_up(notes, num_shards, source, problems)
       skipped_list = f"{split}.skipped.txt" if skipped else None
@@ -159,103 +160,20 @@ def _check_neighbours(output, split, classes):
       f"{len(classes)} classes, {', '.join(classes[:8])}, ...")
 
 
-def _write_missing_shards(shards, notes, num_classes, problems,
-                          proposal_settings, max_pixels, num_workers, progress):
-  """Writes the shards that are not in place; `shards` are lists of items."""
-  todo = [i for i in range(len(shards)) if not notes.is_done(i, len(shards))]
-  work = [item for i in todo for item in shards[i]]
-  total = sum(map(len, shards))
-  if len(todo) < len(shards) and work:
-    logging.info("%s: %d of %d shards exist; resuming.", notes.split,
-                 len(shards) - len(todo), len(shards))
-  bar = tqdm.tqdm(
-      total=total, initial=total - len(work), desc=notes.split,
-      unit="img", smoothing=0.05,
-      mininterval=0.5 if sys.stderr.isatty() else 30,
-      disable=not (progress and work))
-  with bar, _prepared(
-      work, proposal_settings, max_pixels, num_workers) as results:
-    for index in todo:
-      path = record_files.shard_path(
-          notes.output, notes.split, index, len(shards))
-      notes.finish(index, *_write_shard(
-          path, shards[index], results, bar, num_classes, problems))
-
-
-@contextlib.contextmanager
-def _prepared(items, proposal_settings, max_pixels, num_workers):
-  """Yields an iterator over the `Prepared` of the items, in order."""
-  arguments = proposal_settings, max_pixels
-  if not items:
-    yield iter(())
-  elif not num_workers:
-    preparation.start_worker(*arguments)
-    yield map(preparation.prepare_here, items)
-  else:
-    # Forking a process that has TensorFlow's threads would hang.
-    pool = futures.ProcessPoolExecutor(
-        min(num_workers, len(items)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=preparation.start_worker, initargs=arguments)
-    try:
-      yield _in_order(pool, items, num_workers * _IN_FLIGHT)
-    except process.BrokenProcessPool as error:
-      raise errors.InputError(
-          "--workers: expected the worker processes to run to their end. "
-          "Received: one was killed, probably because memory ran out; try "
-          "fewer --workers or a smaller --max_pixels; the same command then "
-          "resumes.") from error
-    finally:
-      pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _in_order(pool, items, in_flight):
-  waiting = collections.deque()
-  for item in items:
-    waiting.append(pool.submit(preparation.prepare_here, item))
-    if len(waiting) >= in_flight:
-      yield waiting.popleft().result()
-  while waiting:
-    yield waiting.popleft().result()
-
-
-def _write_shard(path, items, results, bar, num_classes, problems):
-  """Writes a shard; returns its `Counts` and what was skipped."""
-  counts, skipped = cards.Counts.zeros(num_classes), []
-  try:
-    with files.atomic_path(path) as temporary:
-      with tf.io.TFRecordWriter(temporary) as writer:
-        for item in items:
-          prepared = next(results)
-          bar.update()
-          if isinstance(prepared, errors.InputError):
-            problems.add(prepared)
-            skipped.append(" ".join(str(prepared).split()))
-            continue
-          counts.add_image(item, prepared)
-          writer.write(records.serialize(_record(item, prepared)))
-  except tf.errors.OpError as error:
-    raise errors.InputError(
-        f"{path}: expected to write the file. Received: "
-        f"{system_errors.first_line(error)}."
-    ) from error
-  return counts, skipped
-
-
-def _record(item, prepared):
-  truth = None
-  if prepared.truth is not None and prepared.truth.boxes is not None:
-    objects, kept = item.objects, prepared.truth.kept
-    truth = records.Truth(
-        boxes=prepared.truth.boxes, class_ids=objects.class_ids[kept],
-        difficult=objects.difficult[kept], crowd=objects.crowd[kept])
-  return records.Record(
-      image_id=item.image_id, encoded=prepared.encoded,
-      height=prepared.height, width=prepared.width,
-      label_ids=np.array(item.label_ids, np.int64),
-      unknown_label_ids=np.array(item.unknown_label_ids, np.int64),
-      proposal_boxes=prepared.boxes, proposal_scores=prepared.scores,
-      truth=truth)
+def _write_missing_shards(job, runner, progress):
+  """Runs a `runners.Job` and shows its progress."""
+  total = sum(map(len, job.shards))
+  left = sum(len(job.shards[i]) for i in job.todo)
+  if not left:
+    return
+  if left < total:
+    logging.info("%s: %d of %d shards exist; resuming.", job.notes.split,
+                 len(job.shards) - len(job.todo), len(job.shards))
+  with tqdm.tqdm(
+      total=total, initial=total - left, desc=job.notes.split, unit="img",
+      smoothing=0.05, mininterval=0.5 if sys.stderr.isatty() else 30,
+      disable=not progress) as bar:
+    runner(job, bar)
 
 
 def _add_up(notes, num_shards, source, problems):

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import io
 import os
+import threading
 import warnings
 
 import numpy as np
@@ -196,17 +197,38 @@ def turn_boxes(boxes, orientation):
   return np.stack([ymin, xmin, ymax, xmax], axis=1)
 
 
-@contextlib.contextmanager
-def _pixel_limit(max_pixels):
-  """Sets Pillow's own limit, which is global, to ours."""
-  before = Image.MAX_IMAGE_PIXELS
-  Image.MAX_IMAGE_PIXELS = max_pixels
-  try:
-    with warnings.catch_warnings():
-      warnings.simplefilter("ignore")
+class _PixelLimit:
+  """Sets Pillow's own limit, which is global, to ours, the highest of threads.
+
+  The first thread stores what the last one restores.
+  """
+
+  def __init__(self):
+    self._lock, self._inside = threading.Lock(), 0
+    self._before = self._filters = None
+
+  @contextlib.contextmanager
+  def __call__(self, max_pixels):
+    with self._lock:
+      if not self._inside:
+        self._before = Image.MAX_IMAGE_PIXELS
+        self._filters = warnings.catch_warnings()
+        self._filters.__enter__()
+        warnings.simplefilter("ignore")
+        Image.MAX_IMAGE_PIXELS = max_pixels
+      self._inside += 1
+      Image.MAX_IMAGE_PIXELS = max(max_pixels, Image.MAX_IMAGE_PIXELS)
+    try:
       yield
-  finally:
-    Image.MAX_IMAGE_PIXELS = before
+    finally:
+      with self._lock:
+        self._inside -= 1
+        if not self._inside:
+          Image.MAX_IMAGE_PIXELS = self._before
+          self._filters.__exit__(None, None, None)
+
+
+_pixel_limit = _PixelLimit()
 
 
 def _orientation(image):

@@ -79,10 +79,15 @@ def prepare_here(item):
     given = _settings["proposal_settings"]
     _settings["proposal_file"] = proposal_files.open_file(
         given.file, order=given.order, image_ids=given.image_ids)
+  return prepare_or_error(
+      item, _settings["proposal_settings"], max_pixels=_settings["max_pixels"],
+      proposal_file=_settings["proposal_file"])
+
+
+def prepare_or_error(item, *args, **kwargs):
+  """As `prepare`, but returns the `errors.InputError` instead of raising it."""
   try:
-    return prepare(item, _settings["proposal_settings"],
-                   max_pixels=_settings["max_pixels"],
-                   proposal_file=_settings["proposal_file"])
+    return prepare(item, *args, **kwargs)
   except errors.InputError as error:
     return error
   except Exception as error:

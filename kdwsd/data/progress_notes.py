@@ -34,6 +34,24 @@ def fingerprint(settings):
       json.dumps(settings, sort_keys=True).encode("utf-8")).hexdigest()[:16]
 
 
+def counts_path(folder, index):
+  """Path of the counts of a shard in the folder of the progress."""
+  return os.path.join(folder, f"shard-{index:05d}.json")
+
+
+def write_counts(folder, index, counts, skipped):
+  """Stores the counts of a shard that is in place.
+
+  Args:
+    folder: of the progress.
+    index: number of the shard.
+    counts: its `cards.Counts`.
+    skipped: a line for each skipped item.
+  """
+  files.write_json(counts_path(folder, index),
+                   {"counts": counts.to_json(), "skipped": skipped})
+
+
 class Notes:
   """Progress of one conversion; a context manager."""
 
@@ -149,7 +167,7 @@ class Notes:
     return glob.glob(os.path.join(glob.escape(self.folder), "shard-*.json"))
 
   def _counts_path(self, index):
-    return os.path.join(self.folder, f"shard-{index:05d}.json")
+    return counts_path(self.folder, index)
 
   def is_done(self, index, num_shards):
     """Whether a shard is in place and counted."""
@@ -160,8 +178,7 @@ class Notes:
   def finish(self, index, counts, skipped):
     """Stores the counts of a shard that is in place."""
     if self.card is None:
-      files.write_json(self._counts_path(index),
-                       {"counts": counts.to_json(), "skipped": skipped})
+      write_counts(self.folder, index, counts, skipped)
 
   def read(self, index):
     """Returns the (counts, skipped) that `finish` stored."""

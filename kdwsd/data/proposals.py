@@ -13,6 +13,7 @@ import importlib.util
 import os
 import shlex
 import sys
+import threading
 from typing import Optional
 
 import cv2
@@ -27,6 +28,9 @@ SEARCH_MODES = ("fast", "quality", "single")
 
 # The package of OpenCV that has EdgeBoxes.
 _CONTRIBUTED = "opencv-contrib-python-headless"
+
+# Held while numbers are drawn that depend on a seed of the whole process.
+_C_GENERATOR = threading.Lock()
 
 # OpenCV's sliding windows do not fit in smaller images.
 _LEAST_SIDE = 16
@@ -290,6 +294,7 @@ def _selective_search(image, mode):
    "quality": search.switchToSelectiveSearchQuality,
    "single": search.switchToSingleStrategy}[mode]()
   # Its ranking draws from the C library's generator, not from OpenCV's.
-  if os.name == "posix":
-    ctypes.CDLL(None).srand(1)
-  return np.reshape(search.process(), [-1, 4])
+  with _C_GENERATOR:
+    if os.name == "posix":
+      ctypes.CDLL(None).srand(1)
+    return np.reshape(search.process(), [-1, 4])

@@ -89,13 +89,20 @@ FAULTS = {
         ("overlaps.max(axis=1) >= iou", "overlaps.max(axis=1) > iou"),
     ],
     "kdwsd/data/conversion.py": [
+        ("np.random.RandomState(shuffle_seed % 2**32).permutation(len(items))",
+         "np.arange(len(items))"),
+    ],
+    "kdwsd/data/runners/tasks.py": [
+        (" if content[\"fingerprint\"] == task.fingerprint else None", ""),
+        ("fault < _FAULT.format(task.index)", "fault"),
+        ("if number == len(items) and _job(task) is None:", "if False:"),
+    ],
+    "kdwsd/data/shard_writing.py": [
         ("difficult=objects.difficult[kept], crowd=objects.crowd[kept])",
          "difficult=objects.crowd[kept], crowd=objects.crowd[kept])", _PREPARED,
          "tests/data/converted_boxes_test.py"),
-        ("np.random.RandomState(shuffle_seed % 2**32).permutation(len(items))",
-         "np.arange(len(items))"),
         ("unknown_label_ids=np.array(item.unknown_label_ids, np.int64)",
-         "unknown_label_ids=np.array((), np.int64)"),
+         "unknown_label_ids=np.array((), np.int64)", _PREPARED),
     ],
     "kdwsd/data/sources/coco.py": [
         ("present = {label for label, thing in zip(labels, "

@@ -17,6 +17,11 @@ class AllBut(collections.abc.Sequence):
     self._count = count
     self._without = tuple(sorted(set(without)))
 
+  @property
+  def arguments(self):
+    """The two that make an equal one."""
+    return self._count, self._without
+
   def __len__(self):
     return self._count - len(self._without)
 

@@ -7,7 +7,6 @@ import tempfile
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
-import tensorflow as tf
 import tensorflow_datasets as library
 
 from kdwsd import errors
@@ -18,6 +17,7 @@ from kdwsd.data import sources
 from kdwsd.data.sources import tfds
 from kdwsd.data.sources import tfrecord_places
 from tests.data import fake_sets
+from tests.data import fake_tfds
 
 _features = library.features
 _BOX = _features.BBox(ymin=0.25, xmin=0.5, ymax=0.75, xmax=1.0)
@@ -26,32 +26,6 @@ _CORNER = _features.BBox(ymin=0.0, xmin=0.0, ymax=0.5, xmax=0.5)
 
 def _content(number):
   return fake_sets.encoded(fake_sets.pixels(seed=number))
-
-
-def _prepare(root, name, features, examples):
-  """Writes a data set with the splits train and test, as TFDS lays it out."""
-  folder = os.path.join(root, name, "1.0.0")
-  os.makedirs(folder)
-  features = _features.FeaturesDict(features)
-  template = library.core.ShardedFileTemplate(
-      data_dir=folder, template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
-      dataset_name=name, filetype_suffix="tfrecord")
-  infos = []
-  for split, shards in (("train", [examples[:2], examples[2:]]),
-                        ("test", [examples[:1]])):
-    for number, shard in enumerate(shards):
-      path = os.path.join(
-          folder, f"{name}-{split}.tfrecord-{number:05d}-of-{len(shards):05d}")
-      with tf.io.TFRecordWriter(path) as writer:
-        for example in shard:
-          writer.write(features.serialize_example(
-              features.encode_example(example)))
-    infos.append(library.core.SplitInfo(
-        name=split, shard_lengths=[len(shard) for shard in shards],
-        num_bytes=0, filename_template=template))
-  library.folder_dataset.write_metadata(
-      data_dir=folder, features=features, split_infos=infos,
-      filename_template=template, check_data=False)
 
 
 class TfdsTest(parameterized.TestCase):
@@ -79,7 +53,7 @@ class TfdsTest(parameterized.TestCase):
       return {"bbox": box, "label": label, "pose": 0,
               "is_difficult": difficult}
 
-    _prepare(self.root, name, {
+    fake_tfds.prepare(self.root, name, {
         "image": _features.Image(), "image/filename": _features.Text(),
         "labels": _features.Sequence(label),
         "objects": _features.Sequence({
@@ -135,7 +109,7 @@ class TfdsTest(parameterized.TestCase):
         "boxes", classes=("boat",)).notices))
 
   def test_one_label_an_image(self):
-    _prepare(self.root, "single", {
+    fake_tfds.prepare(self.root, "single", {
         "image": _features.Image(encoding_format="png"),
         "label": _features.ClassLabel(num_classes=3)}, [
             {"image": np.full([8, 8, 3], 9, np.uint8), "label": label}
