@@ -7,7 +7,9 @@ be completed first runs inside `deferred` and polls `pending`. A second SIGINT
 exits without any clean-up.
 
 Python cannot run a signal handler while the main thread is inside TensorFlow,
-so a second thread exits on its behalf after `_PATIENCE` seconds.
+so a second thread exits on its behalf after `_PATIENCE` seconds; inside
+`deferred` it waits for as long as that takes, inside `limited` for `_LIMIT`
+seconds more.
 """
 
 import contextlib
@@ -17,8 +19,9 @@ import socket
 import threading
 import time
 
-# Seconds. Kubernetes gives 30 in all.
+# Seconds. Kubernetes and preemptible machines give 30 in all.
 _PATIENCE = 8.0
+_LIMIT = 10.0
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -41,6 +44,7 @@ class Interrupted(SystemExit):
 _pending = None
 _raised = False
 _deferred = False
+_limited = False
 
 
 def install():
@@ -101,6 +105,21 @@ def at_once():
 
 
 @contextlib.contextmanager
+def limited():
+  """Postpones interruptions no longer than a preemptible machine allows.
+
+  For work inside `deferred` that may take minutes and is worth less than its
+  clean end, such as compilation. If it ends in time, all is as without this.
+  """
+  global _limited
+  before, _limited = _limited, True
+  try:
+    yield
+  finally:
+    _limited = before
+
+
+@contextlib.contextmanager
 def _mode(value):
   global _deferred
   before, _deferred = _deferred, value
@@ -131,10 +150,10 @@ def _end_the_hung(receiver, unused_sender):
   number = None
   while number not in _SIGNALS or signal.getsignal(number) is not _handle:
     number = receiver.recv(1)[0]
-  since = time.monotonic()
+  came = since = time.monotonic()
   while time.monotonic() - since < _PATIENCE:
     time.sleep(0.2)
-    if _deferred:
+    if _deferred and not (_limited and time.monotonic() - came > _LIMIT):
       since = time.monotonic()
   name = signal.Signals(number).name
   ending = _pending or Interrupted(name, 128 + number)

@@ -140,6 +140,32 @@ def test_a_main_thread_that_python_cannot_reach_is_ended():
   assert time.monotonic() - start < 60
 
 
+def test_what_is_limited_is_ended_although_it_is_deferred():
+  code, out, err = _Program("""
+      interruption._PATIENCE = interruption._LIMIT = 0.5
+      with interruption.deferred():
+        with interruption.limited():
+          say("busy")
+          time.sleep(100)
+      say("not reached")
+      """).until("busy").tell(signal.SIGTERM).end()
+  assert (code, out, err) == (143, "", "Stopped by SIGTERM.\n")
+
+
+def test_what_is_limited_and_ends_in_time_is_deferred():
+  code, out, _ = _Program("""
+      interruption._PATIENCE = interruption._LIMIT = 0.5
+      with interruption.deferred():
+        with interruption.limited():
+          say("busy")
+          while not interruption.pending():
+            time.sleep(0.01)
+        time.sleep(3)
+        say("saved")
+      """).until("busy").tell(signal.SIGTERM).end()
+  assert (code, out) == (143, "saved\n")
+
+
 def test_another_thread_can_interrupt():
   code, out, err = _Program("""
       def lose():

@@ -1,11 +1,14 @@
 """Runs of several workers: processes of their own, as users start them."""
 
+import contextlib
+import itertools
 import json
 import os
 import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -65,7 +68,7 @@ class _Workers:
     addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
     for one in sockets:
       one.close()
-    self.processes = []
+    self.processes, self._started = [], []
     for index in range(number):
       environment = {}
       given = {**_FLAGS, "data": data, "workdir": workdir, **flags}
@@ -76,6 +79,7 @@ class _Workers:
             "task": {"type": "worker", "index": index}})
       if index == number - 1:
         given.update(differing or {})
+      self._started.append((given, environment))
       self.processes.append(whole_runs.start(given, environment))
 
   def until(self, step):
@@ -83,11 +87,47 @@ class _Workers:
     whole_runs.wait_for_step(self.processes, self.workdir, step, _LONG)
     return self
 
+  @contextlib.contextmanager
+  def slowed(self, index, stops, pause):
+    """Stops one of them in turns for these seconds, and lets it run."""
+    done = threading.Event()
+
+    def slow():
+      for seconds in itertools.cycle(stops):
+        for number, until in ((signal.SIGSTOP, seconds),
+                              (signal.SIGCONT, pause)):
+          self.processes[index].send_signal(number)
+          if done.wait(until):
+            return
+
+    thread = threading.Thread(target=slow)
+    thread.start()
+    try:
+      yield self
+    finally:
+      done.set()
+      thread.join()
+      self.processes[index].send_signal(signal.SIGCONT)
+
   def tell(self, index, number):
     """Sends one of them a signal."""
     assert self.processes[index].poll() is None, "ended before it was told"
     self.processes[index].send_signal(number)
     return self
+
+  def kept_alive(self):
+    """Starts each one that ends badly again, alone; returns how often."""
+    count, deadline = 0, time.monotonic() + _LONG
+    while time.monotonic() < deadline:
+      codes = [process.poll() for process in self.processes]
+      if not any(code is None or code for code in codes):
+        return count
+      for index, code in enumerate(codes):
+        if code:
+          count += 1
+          self.processes[index] = whole_runs.start(*self._started[index])
+      time.sleep(0.1)
+    raise AssertionError(f"still at it, after {count} times")
 
   def end(self):
     """A `CompletedProcess` for each."""
@@ -170,3 +210,47 @@ def test_a_chain_of_two_workers_is_that_of_one(
   for stage in _STAGES:
     _assert_close(os.path.join(chain_alone, stage),
                   os.path.join(str(tmp_path), stage))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_worker_that_is_started_again_alone_gets_the_other_to_follow(
+    index, data, alone, tmp_path):
+  running = _Workers(data, str(tmp_path), 2).until(6)
+  assert running.tell(index, signal.SIGKILL).kept_alive() == 2
+  _assert_close(alone, str(tmp_path))
+
+
+@pytest.mark.slow
+def test_eight_workers_of_which_one_is_slow_and_one_dies_are_one(
+    data, tmp_path):
+  flags = {"global_batch_size": 8, "train_steps": 24, "eval_interval": 12}
+  one, = _Workers(data, str(tmp_path / "alone"), 1, **flags).end()
+  assert one.returncode == 0, one.stderr
+  workdir = str(tmp_path / "run")
+
+  # A worker that stands still for longer than a dead one would be missed for
+  # is waited for. Another dies: all others end.
+  running = _Workers(data, workdir, 8, **flags)
+  with running.until(4).slowed(7, stops=(25, 1, 1), pause=1):
+    running.until(10).tell(3, signal.SIGKILL)
+    start = time.monotonic()
+    statuses = [one.wait(_LONG) for i, one in enumerate(running.processes)
+                if i not in (3, 7)]
+    assert time.monotonic() - start < 60
+  assert statuses == [75] * 6
+  lost = running.end()
+  assert (lost[3].returncode, lost[7].returncode) == (-signal.SIGKILL, 75)
+  for one in lost[:3] + lost[4:]:
+    # Those that ended before are missing, too.
+    assert re.search(r"error: lost .*\bworker 3 \(127.0.0.1:", one.stderr)
+    assert "Traceback" not in one.stderr
+
+  # As a cluster manager does, with the slow one in the middle of them.
+  running = _Workers(data, workdir, 8, **flags)
+  with running.until(14).slowed(7, stops=(1,), pause=0.5):
+    done = running.end()
+  for one in done:
+    assert one.returncode == 0, one.stderr
+  assert re.search(r"Resuming from .*ckpt-(8|12)\.", done[0].stderr)
+  _assert_close(str(tmp_path / "alone"), workdir)

@@ -49,6 +49,21 @@ class _Manager(tf.train.CheckpointManager):
           literal_paths.named(self.directory), found[1])) from error
 
 
+class _Discarding(_Manager):
+  """Saves for the sake of the other workers and keeps no files.
+
+  A stopped worker does not wait for its threads, nor for the removal of what it
+  has written elsewhere: up to `keep` checkpoints of a gigabyte each time.
+  """
+
+  def save(self, *args, **kwargs):
+    """See `_Manager`; the files are gone when it returns."""
+    path = super().save(*args, **kwargs)
+    for name in glob.glob(path + ".*"):  # Its name is literal already.
+      os.remove(name)
+    return path
+
+
 def make_manager(checkpoint, directory, *, keep, chief=True):
   """Makes a checkpoint manager.
 
@@ -69,8 +84,8 @@ def make_manager(checkpoint, directory, *, keep, chief=True):
     directory = tempfile.mkdtemp(prefix="kdwsd-worker-")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
   # It removes old files by pattern: for a run `run[12]` not those of `run1`.
-  return _Manager(checkpoint, literal_paths.literal(directory),
-                  max_to_keep=keep)
+  kind = _Manager if chief else _Discarding
+  return kind(checkpoint, literal_paths.literal(directory), max_to_keep=keep)
 
 
 def restore_latest(checkpoint, directory):

@@ -67,6 +67,7 @@ class Trainer(orbit.StandardTrainer):
     self._first_step = 0
     self._started = 0.0
     self._warm = False
+    self._questions = workers.Questions(strategy)
     self.interrupted = None
     names = [*loss_names, "gradient_norm"]
     self._scale = optimizer.loss_scale
@@ -96,6 +97,8 @@ class Trainer(orbit.StandardTrainer):
   def create_train_loop_fn(self):
     """Makes the loop; an interruption stops it after the current step.
 
+    Several workers agree on the step, about once a second.
+
     On a TPU the loop is one program and can only be stopped after its last
     step.
     """
@@ -116,7 +119,7 @@ class Trainer(orbit.StandardTrainer):
           with self._profile.of(step + 1):
             take(iterator, step)
         self._warm = True
-        self.interrupted = workers.interrupted(self._strategy)
+        self.interrupted = self._questions.after_step()
         if self.interrupted:
           self._profile.stop()
           return
@@ -154,7 +157,8 @@ class Trainer(orbit.StandardTrainer):
       logging.info("Compiling the step%s.",
                    f" for images of {side} pixels" if side else "")
     try:
-      self._run(batch)
+      with interruption.limited():
+        self._run(batch)
     except tf.errors.OpError as error:
       refusal = compilation.refusal(error)
       if self._jit_compile == "off" or refusal is None:
@@ -173,8 +177,10 @@ class Trainer(orbit.StandardTrainer):
     """Resets the means.
 
     Raises:
-      interruption.Interrupted: a worker was interrupted.
+      interruption.Interrupted: a worker was interrupted, also while the outer
+        loop saved, which may take as long as many steps.
     """
+    self.interrupted = self.interrupted or workers.interrupted(self._strategy)
     if self.interrupted:
       raise self.interrupted
     self._means.reset()

@@ -1,9 +1,9 @@
 """The outer loop, on Orbit: checkpoints, validation and log of any stage.
 
 Log lines are written and checkpoints saved at multiples of their intervals, for
-resumed runs, too. An interrupted run saves after the current step. If a
-validation is due at that step, or was in progress, the state is saved in
-`unvalidated/`, and the resumed run begins with the validation.
+resumed runs, too. An interrupted run saves after the current step. While a
+validation is due or in progress, which may take longer than the steps before
+it, the state is in `unvalidated/`; a run that ends then resumes with it.
 """
 
 import contextlib
@@ -24,6 +24,8 @@ from kdwsd.training import optimizers
 from kdwsd.training import run_folder
 from kdwsd.training import strategies
 from kdwsd.training import workers
+
+_UNVALIDATED = ", before it was validated,"
 
 
 class OuterLoop:
@@ -88,6 +90,7 @@ class OuterLoop:
     self._best_figure = best_figure
     self._plateau = plateau
     self._validation_is_pending = False
+    self._saved_step = -1
 
   def run(self):
     """Trains, validates and saves until the last step.
@@ -174,6 +177,7 @@ class OuterLoop:
     if not self._validation_is_pending:
       path = checkpoints.restore_latest(
           self._checkpoint, self._folder.checkpoints)
+    self._saved_step = self._step
     logging.info("Resuming from %s.", path)
 
   # Training.
@@ -208,9 +212,12 @@ class OuterLoop:
     except interruption.Interrupted as interrupted:
       if self._trainer.interrupted is None:
         raise  # Before the first step: there is nothing to save.
+      if self._saved_step != self._step:
+        self._save()
       self._exit(interrupted)
     if self._trainer.interrupted and self._evaluate:
-      self._exit_unvalidated(self._trainer.interrupted)
+      self._save_unvalidated()
+      self._exit(self._trainer.interrupted, _UNVALIDATED)
 
   def _save_if_due(self, unused_output):
     """Saves between stops, after an inner loop.
@@ -225,10 +232,19 @@ class OuterLoop:
 
   def _save(self):
     self._manager.save(checkpoint_number=self._step)
+    self._saved_step = self._step
     if self._validation_is_pending:
       self._validation_is_pending = False
       if self._chief:
         shutil.rmtree(self._folder.unvalidated, ignore_errors=True)
+
+  def _save_unvalidated(self):
+    """Saves a state whose validation is due."""
+    # Without its files: this worker takes part as in any save.
+    manager = self._manager if not self._chief else checkpoints.make_manager(
+        self._checkpoint, self._folder.unvalidated, keep=1)
+    manager.save(checkpoint_number=self._step)
+    self._validation_is_pending = True
 
   # Validation.
 
@@ -245,6 +261,8 @@ class OuterLoop:
   def _validate(self):
     """Evaluates the model, and saves it if it is the best so far."""
     name, step = self._best_figure, self._step
+    if not self._validation_is_pending:
+      self._save_unvalidated()
     try:
       with self._writer.as_default(step=step), self._averaged():
         with interruption.at_once():
@@ -252,7 +270,7 @@ class OuterLoop:
         for key, value in metrics.items():
           tf.summary.scalar(key, value)
     except interruption.Interrupted as interrupted:
-      self._exit_unvalidated(interrupted)
+      self._exit(interrupted, _UNVALIDATED)
     self._writer.flush()
     if name not in metrics:
       raise errors.InputError(
@@ -285,13 +303,6 @@ class OuterLoop:
       self._save_best()
 
   # Interruption.
-
-  def _exit_unvalidated(self, interrupted):
-    """Saves a state whose validation is due on resuming, and exits."""
-    checkpoints.make_manager(
-        self._checkpoint, self._folder.unvalidated, keep=1, chief=self._chief
-    ).save(checkpoint_number=self._step)
-    self._exit(interrupted, ", before it was validated,")
 
   def _exit(self, interrupted, where=""):
     raise interruption.Interrupted(

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import interruption
-from kdwsd.training import workers
+from kdwsd.training import cluster as cluster_lib
 
 NAMES = ("one_device", "mirrored", "multi_worker_mirrored", "tpu")
 
@@ -66,15 +66,15 @@ def sharing():
   """
   if isinstance(tf.distribute.get_strategy(),
                 tf.distribute.MultiWorkerMirroredStrategy):
-    cluster = workers.read_cluster()
+    cluster = cluster_lib.read_cluster()
     if cluster:
       return len(cluster.addresses), cluster.index
   return 1, 0
 
 
 def _check_cluster(name):
-  """Returns the `workers.Cluster` of a multi-worker strategy, else None."""
-  cluster = workers.read_cluster()
+  """Returns the `cluster_lib.Cluster` of a multi-worker strategy, else None."""
+  cluster = cluster_lib.read_cluster()
   if name == "multi_worker_mirrored":
     if cluster is None:
       raise errors.InputError(
@@ -91,11 +91,12 @@ def _check_cluster(name):
 
 def _join(cluster):
   """Waits for all workers and makes their strategy."""
-  workers.wait_for_others(cluster)
+  cluster_lib.wait_for_others(cluster)
   # If a worker dies here, TensorFlow waits for an hour and holds the GIL, so
   # that no Python thread can stop it.
-  faulthandler.dump_traceback_later(workers.START_TIMEOUT, exit=True)
-  strategy = tf.distribute.MultiWorkerMirroredStrategy()
+  faulthandler.dump_traceback_later(cluster_lib.JOIN_TIMEOUT, exit=True)
+  with cluster_lib.standstill_tolerated():
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
   faulthandler.cancel_dump_traceback_later()
   interruption.listen_again()
   return strategy

@@ -1,9 +1,8 @@
-"""The worker processes of one run: start, common settings, loss of a worker.
+"""The worker processes of one run: common settings, loss of a worker.
 
-`TF_CONFIG` lists the workers; training and communication are left to
-TensorFlow's strategy and collectives. This module keeps a worker from waiting
-silently for ever when another one does not start, has different settings, was
-interrupted, or has died.
+Training and communication are left to TensorFlow's strategy and collectives.
+This module keeps a worker from waiting silently for ever when another one has
+different settings, was interrupted, or has died; see `cluster` for the start.
 """
 
 import contextlib
@@ -11,7 +10,7 @@ import dataclasses
 import functools
 import json
 import os
-import socket
+import re
 import threading
 import time
 
@@ -22,125 +21,23 @@ import tensorflow as tf
 from kdwsd import errors
 from kdwsd import interruption
 from kdwsd.data import input_pipeline
-
-# Exit status if another worker is missing: `EX_TEMPFAIL` of sysexits.h, because
-# restarting all workers may succeed.
-EXIT_LOST = 75
+from kdwsd.training import cluster as cluster_lib
 
 # Seconds.
-START_TIMEOUT = 600.0
-_START_INTERVAL = 0.5
-# A worker is lost after this many failed connections in a row.
+# A worker is lost if it is not found to train so often in a row.
 _PROBE_INTERVAL = 5.0
 _PROBES = 3
+# Between questions to all workers whether one is to stop.
+_QUESTION_INTERVAL = 1.0
 # Time that the main thread has to exit; it may hang in a collective.
 _PATIENCE = 30.0
-
-_TYPES = ("chief", "worker")
-
-
-@dataclasses.dataclass(frozen=True)
-class Cluster:
-  """The workers of a run.
-
-  Attributes:
-    addresses: `host:port` of each worker; the first one writes shared files.
-    index: index of this process.
-  """
-  addresses: tuple[str, ...]
-  index: int
-
-
-def read_cluster():
-  """Reads the workers of a run from `TF_CONFIG`.
-
-  Returns:
-    `Cluster`; None if the variable is not set or lists no workers.
-
-  Raises:
-    errors.InputError: it does not define the workers and this process's task.
-  """
-  text = os.environ.get("TF_CONFIG")
-  if not text:
-    return None
-  try:
-    content = json.loads(text)
-  except ValueError as error:
-    raise errors.InputError(
-        f"TF_CONFIG: expected JSON. Received: {text!r}; {error}.") from error
-  if not isinstance(content, dict) or not content.get("cluster"):
-    if content == {} or isinstance(content, dict) and not content.get("task"):
-      return None
-    raise _bad('{"cluster": {...}, "task": {...}}', text)
-  cluster, task = content["cluster"], content.get("task")
-  if not isinstance(cluster, dict) or not all(
-      kind in _TYPES and isinstance(addresses, list) and all(
-          isinstance(address, str) and address.rpartition(":")[2].isdigit()
-          and address.rpartition(":")[0] for address in addresses)
-      for kind, addresses in cluster.items()):
-    raise _bad('a cluster such as {"worker": ["host:port", "host:port"]}',
-               json.dumps(cluster))
-  addresses = [*cluster.get("chief", []), *cluster.get("worker", [])]
-  if len(set(addresses)) < len(addresses):
-    raise _bad("an address for each worker", json.dumps(cluster))
-  if not isinstance(task, dict) or task.get("type") not in cluster:
-    raise _bad(f"a task whose type is one of {', '.join(cluster)}",
-               json.dumps(task))
-  number = len(cluster[task["type"]])
-  index = str(task.get("index"))
-  if not index.isdigit() or int(index) >= number:
-    raise _bad(f"a task whose index is from 0 to {number - 1}",
-               json.dumps(task))
-  before = len(cluster.get("chief", [])) if task["type"] == "worker" else 0
-  return Cluster(tuple(addresses), before + int(index))
-
-
-def wait_for_others(cluster):
-  """Waits until all workers have started.
-
-  TensorFlow would wait for an hour and ignore signals. Here each worker listens
-  on the port that TensorFlow will use until it has connected to all others.
-
-  Args:
-    cluster: `Cluster`.
-
-  Raises:
-    errors.InputError: the port is in use.
-    interruption.Interrupted: not all have started within `START_TIMEOUT`.
-  """
-  if len(cluster.addresses) == 1:
-    return
-  port = int(cluster.addresses[cluster.index].rpartition(":")[2])
-  try:
-    listener = _listen(port)
-  except OSError as error:
-    raise errors.InputError(
-        f"TF_CONFIG: expected a free port for worker {cluster.index}. "
-        f"Received: {port}; {error.strerror}.") from error
-  logging.info(
-      "Worker %d of %d has started and waits for the others (%g minutes).",
-      cluster.index, len(cluster.addresses), START_TIMEOUT / 60)
-  until = time.monotonic() + START_TIMEOUT
-  with listener:
-    while missing := unreachable(cluster):
-      if time.monotonic() > until:
-        raise interruption.Interrupted(
-            f"the lack of {missing}", EXIT_LOST,
-            f"error: TF_CONFIG: expected {len(cluster.addresses)} workers "
-            f"within {START_TIMEOUT:g} s. Received: all but {missing}. Start "
-            "all workers again.")
-      with contextlib.suppress(OSError):  # No more connections.
-        while True:
-          listener.accept()[0].close()
-      time.sleep(_START_INTERVAL)
-  logging.info("All workers have started.")
 
 
 def begin(strategy, config, train_set):
   """Waits for all workers and checks that they have the same settings.
 
   From here to `end` a thread watches the other workers. If one dies, it exits
-  this process with `EXIT_LOST`, even while a step hangs.
+  this process with `cluster_lib.EXIT_LOST`, even while a step hangs.
 
   Args:
     strategy: `tf.distribute.Strategy`.
@@ -220,6 +117,41 @@ def interrupted(strategy):
       f"what stopped worker {worker}", int(codes[worker]))
 
 
+class Questions:
+  """Calls `interrupted` after some steps, the same ones in all workers.
+
+  The workers wait for each other each time, so it is once a second, by the
+  clock of the first worker, and not after each step.
+  """
+
+  def __init__(self, strategy, clock=time.monotonic):
+    """Asks after the first step, then as often as steps take time.
+
+    Args:
+      strategy: `tf.distribute.Strategy`.
+      clock: function that returns seconds.
+    """
+    self._strategy, self._clock = strategy, clock
+    self._asked, self._taken, self._interval = clock(), 0, 1
+
+  def after_step(self):
+    """The interruption of any worker, or None; call it after each step."""
+    if _cluster(self._strategy) is None:
+      return interruption.pending()
+    self._taken += 1
+    if self._taken < self._interval:
+      return None
+    found = interrupted(self._strategy)
+    now = self._clock()
+    fitting = int(self._taken * _QUESTION_INTERVAL / max(
+        now - self._asked, 1e-3))
+    # At most twice as many: the first step may have been an easy one.
+    wish = max(1, min(fitting, 2 * self._interval))
+    self._interval = int(gather(self._strategy, [wish])[0, 0])
+    self._asked, self._taken = now, 0
+    return found
+
+
 @contextlib.contextmanager
 def lost_workers_reported():
   """Turns an error due to a lost worker into one line that names the worker.
@@ -229,30 +161,27 @@ def lost_workers_reported():
   """
   try:
     yield
-  except tf.errors.OpError:
-    cluster = read_cluster()
+  except tf.errors.OpError as error:
+    cluster = cluster_lib.read_cluster()
     if cluster is None:
       raise
     for _ in range(_PROBES):
-      missing = unreachable(cluster)
+      missing = cluster_lib.lost(cluster)
       if missing:
         raise _lost(missing) from None
       time.sleep(_PROBE_INTERVAL)
+    late = re.search(r"/job:(\w+)\S*/task:(\d+) heartbeat timeout", str(error))
+    if late:
+      raise _lost(f"task {late[2]} of {late[1]}, which stood still for "
+                  f"{cluster_lib.STANDSTILL:g} s") from None
     raise
-
-
-def unreachable(cluster):
-  """Text that lists the other workers that do not listen; empty for none."""
-  return " and ".join(
-      f"worker {i} ({address})" for i, address in enumerate(cluster.addresses)
-      if i != cluster.index and not _listens(address))
 
 
 def _cluster(strategy):
   """The `Cluster` of a strategy; None if this is the only worker."""
   if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
     return None
-  cluster = read_cluster()
+  cluster = cluster_lib.read_cluster()
   return cluster if cluster and len(cluster.addresses) > 1 else None
 
 
@@ -264,25 +193,6 @@ def _sum(strategy):
     return strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
 
   return add_up
-
-
-def _listen(port):
-  """Opens a non-blocking listener on a port of this machine."""
-  both = socket.has_dualstack_ipv6()
-  listener = socket.create_server(
-      ("", port), family=socket.AF_INET6 if both else socket.AF_INET,
-      dualstack_ipv6=both)
-  listener.setblocking(False)
-  return listener
-
-
-def _listens(address):
-  host, _, port = address.rpartition(":")
-  try:
-    with socket.create_connection((host.strip("[]"), int(port)), timeout=5):
-      return True
-  except OSError:
-    return False
 
 
 # Set while no workers are watched.
@@ -299,7 +209,7 @@ def _watch(cluster):
     while missed < _PROBES:
       if _unwatched.wait(_PROBE_INTERVAL):
         return
-      missing = unreachable(cluster)
+      missing = cluster_lib.lost(cluster)
       missed = missed + 1 if missing else 0
     lost = _lost(missing)
     interruption.request(lost)
@@ -311,7 +221,7 @@ def _watch(cluster):
 
 def _lost(missing):
   return interruption.Interrupted(
-      f"the loss of {missing}", EXIT_LOST,
+      f"the loss of {missing}", cluster_lib.EXIT_LOST,
       f"error: lost {missing}; training needs all workers. Start all of them "
       "again: the same command resumes from the last checkpoint.")
 
@@ -319,9 +229,4 @@ def _lost(missing):
 def _end(message):
   logging.error("%s", message)
   logging.flush()
-  os._exit(EXIT_LOST)
-
-
-def _bad(expected, received):
-  return errors.InputError(
-      f"TF_CONFIG: expected {expected}. Received: {received}.")
+  os._exit(cluster_lib.EXIT_LOST)

@@ -147,3 +147,16 @@ def test_damaged_list_without_checkpoints_goes(tmp_path):
     checkpoints.mend_list(str(tmp_path))
   assert warned.call_args[0][-1] == "none"
   assert os.listdir(tmp_path) == []
+
+
+def test_other_workers_than_the_first_keep_no_files(tmp_path, monkeypatch):
+  monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+  variable = tf.Variable(1.0)
+  manager = checkpoints.make_manager(
+      tf.train.Checkpoint(variable=variable), str(tmp_path / "run"), keep=2,
+      chief=False)
+  for number in range(3):
+    assert manager.save(checkpoint_number=number)
+  assert not (tmp_path / "run").exists()
+  folder, = tmp_path.iterdir()
+  assert [path.name for path in folder.iterdir()] == ["checkpoint"]

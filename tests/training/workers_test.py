@@ -1,15 +1,16 @@
-"""Who the workers are, and what one does that finds itself alone."""
+"""What a worker does that has lost another one."""
 
+from concurrent import futures
 import json
 import socket
 import threading
-import time
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
-from kdwsd import errors
 from kdwsd import interruption
+from kdwsd.training import cluster
 from kdwsd.training import workers
 
 
@@ -28,98 +29,6 @@ def _config(cluster, kind="worker", index=0):
   return {"cluster": cluster, "task": {"type": kind, "index": index}}
 
 
-@pytest.mark.parametrize("config, addresses, index", [
-    (_config({"worker": ["a:1", "b:2"]}, index=1), ("a:1", "b:2"), 1),
-    (_config({"worker": ["a:1", "b:2"]}, index="1"), ("a:1", "b:2"), 1),
-    (_config({"worker": ["b:1"], "chief": ["a:1"]}), ("a:1", "b:1"), 1),
-    (_config({"worker": ["b:1"], "chief": ["a:1"]}, "chief"),
-     ("a:1", "b:1"), 0),
-    (_config({"worker": ["[::1]:1"]}), ("[::1]:1",), 0),
-])
-def test_cluster_is_what_tf_config_says(config, addresses, index, monkeypatch):
-  _set(monkeypatch, config)
-  assert workers.read_cluster() == workers.Cluster(addresses, index)
-
-
-@pytest.mark.parametrize("content", ["", "{}", {"environment": "cloud"}])
-def test_no_cluster_is_none(content, monkeypatch):
-  _set(monkeypatch, content)
-  assert workers.read_cluster() is None
-
-
-@pytest.mark.parametrize("content, said", [
-    ('{"cluster": ', "expected JSON. Received: '{\"cluster\": '"),
-    ("[1]", "Received: [1]"),
-    ('{"task": {"type": "worker", "index": 0}}', "Received: "),
-    (_config(["a:1"]), 'Received: ["a:1"]'),
-    (_config({"worker": "a:1"}), 'Received: {"worker": "a:1"}'),
-    (_config({"worker": ["a"]}), 'Received: {"worker": ["a"]}'),
-    (_config({"worker": [":1"]}), 'Received: {"worker": [":1"]}'),
-    (_config({"worker": [7]}), 'Received: {"worker": [7]}'),
-    (_config({"ps": ["a:1"], "worker": ["b:1"]}), '"ps"'),
-    (_config({"worker": ["a:1", "a:1"]}), "expected an address for each"),
-    (_config({"worker": ["a:1"]}, kind="chief"), "type is one of worker."),
-    ({"cluster": {"worker": ["a:1"]}, "task": "worker"}, 'Received: "worker"'),
-    (_config({"worker": ["a:1", "b:1"]}, index=2), "index is from 0 to 1."),
-    (_config({"worker": ["a:1"]}, index=-1), "index is from 0 to 0."),
-    (_config({"worker": ["a:1"]}, index=None), "index is from 0 to 0."),
-])
-def test_a_broken_tf_config_is_an_error_that_names_it(
-    content, said, monkeypatch):
-  _set(monkeypatch, content)
-  with pytest.raises(errors.InputError, match="^TF_CONFIG: expected") as error:
-    workers.read_cluster()
-  assert said in str(error.value)
-
-
-def test_workers_wait_for_each_other(monkeypatch):
-  monkeypatch.setattr(workers, "_START_INTERVAL", 0.05)
-  addresses = tuple(f"127.0.0.1:{_free_port()}" for _ in range(3))
-  here, servers = [], []
-
-  def start(index):
-    workers.wait_for_others(workers.Cluster(addresses, index))
-    here.append(index)
-    # As TensorFlow does next; those that come later must find it.
-    servers.append(socket.create_server(
-        ("", int(addresses[index].rpartition(":")[2]))))
-
-  threads = [threading.Thread(target=start, args=(i,), daemon=True)
-             for i in range(3)]
-  try:
-    for thread in threads[:2]:
-      thread.start()
-    time.sleep(0.5)
-    assert not here
-    threads[2].start()
-    for thread in threads:
-      thread.join(timeout=60)
-    assert sorted(here) == [0, 1, 2]
-  finally:
-    for server in servers:
-      server.close()
-
-
-def test_a_worker_that_never_comes_is_named(monkeypatch):
-  monkeypatch.setattr(workers, "START_TIMEOUT", 0.3)
-  monkeypatch.setattr(workers, "_START_INTERVAL", 0.05)
-  address = f"127.0.0.1:{_free_port()}"
-  with pytest.raises(interruption.Interrupted) as stopped:
-    workers.wait_for_others(workers.Cluster(
-        (f"127.0.0.1:{_free_port()}", address), 0))
-  assert stopped.value.code == workers.EXIT_LOST == 75
-  assert f"Received: all but worker 1 ({address})" in stopped.value.message
-
-
-def test_a_port_that_is_taken_is_a_clear_error():
-  with socket.create_server(("", 0)) as taken:
-    port = taken.getsockname()[1]
-    with pytest.raises(
-        errors.InputError, match=f"free port for worker 1. Received: {port}"):
-      workers.wait_for_others(workers.Cluster(
-          ("127.0.0.1:1", f"127.0.0.1:{port}"), 1))
-
-
 def test_a_worker_that_dies_is_noticed_outside_a_step(monkeypatch):
   monkeypatch.setattr(workers, "_PROBE_INTERVAL", 0.05)
   monkeypatch.setattr(workers, "_PATIENCE", 0.0)
@@ -128,14 +37,14 @@ def test_a_worker_that_dies_is_noticed_outside_a_step(monkeypatch):
   monkeypatch.setattr(workers, "_end", lambda _: ended.set())
   server = socket.create_server(("127.0.0.1", 0))
   other = f"127.0.0.1:{server.getsockname()[1]}"
-  workers._watch(workers.Cluster((other, "127.0.0.1:1"), 1))
+  workers._watch(cluster.Cluster((other, "127.0.0.1:1"), 1))
   try:
     assert not ended.wait(0.5)
     server.close()
     assert ended.wait(300)
   finally:
     workers._unwatched.set()
-  assert told[0].code == workers.EXIT_LOST
+  assert told[0].code == cluster.EXIT_LOST
   assert f"lost worker 0 ({other})" in told[0].message
 
 
@@ -160,6 +69,46 @@ def test_an_error_of_ours_is_left_alone(monkeypatch):
   with pytest.raises(tf.errors.UnavailableError):
     with workers.lost_workers_reported():
       raise tf.errors.UnavailableError(None, None, "of no other worker")
+
+
+def test_workers_ask_each_other_once_a_second_after_the_same_steps(monkeypatch):
+  """Steps of 0.125 s by the first worker's clock, of none by the second's."""
+  _set(monkeypatch, _config({"worker": ["a:1", "b:1"]}))
+  monkeypatch.setattr(workers, "_cluster", lambda _: cluster.read_cluster())
+  stop = interruption.Interrupted("SIGTERM", 143)
+  pending, table = {0: None, 1: None}, {}
+  both, asked = threading.Barrier(2), {0: [], 1: []}
+
+  def gather(index, values):
+    table[index] = values
+    both.wait(60)
+    rows = np.array([table[0], table[1]])
+    both.wait(60)
+    return rows
+
+  here = threading.local()
+  monkeypatch.setattr(
+      workers, "gather", lambda _, values: gather(here.index, values))
+  monkeypatch.setattr(interruption, "pending", lambda: pending[here.index])
+
+  def work(index):
+    here.index, now = index, [0.0]
+    questions = workers.Questions(None, clock=lambda: now[0])
+    for step in range(1, 61):
+      now[0] += 0.0 if index else 0.125
+      if step == 40 and index:
+        pending[1] = stop
+      found = questions.after_step()
+      if questions._taken == 0:
+        asked[index].append(step)
+      if found:
+        return found.code, step
+    return None
+
+  with futures.ThreadPoolExecutor(2) as pool:
+    ends = list(pool.map(work, range(2)))
+  assert asked[0] == asked[1] == [1, 3, 7, 15, 23, 31, 39, 47]
+  assert ends == [(143, 47), (143, 47)]
 
 
 def test_one_process_gathers_what_it_has():
