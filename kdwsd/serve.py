@@ -12,13 +12,15 @@ that of this server.
 
 The server loads the newest version in --model_base_path and switches to newer
 ones as they appear. On Ctrl-C or SIGTERM it completes the requests in progress
-and exits.
+and exits; after --drain_seconds it drops those that are not complete.
 """
 
 import gc
+import os
 import re
 import signal
 import threading
+import time
 
 from absl import flags
 from absl import logging
@@ -28,6 +30,9 @@ from kdwsd import devices
 from kdwsd.serving.server import options as options_lib
 
 _DEFAULTS = options_lib.Options("", "")
+
+# For the end of all threads once requests are drained.
+_CLEANING_SECONDS = 3.0
 
 flags.DEFINE_string(
     "model_name", "student", "Name of the model in requests.")
@@ -85,7 +90,8 @@ flags.DEFINE_integer(
     "applies where it is earlier.", lower_bound=1)
 flags.DEFINE_float(
     "drain_seconds", _DEFAULTS.drain_seconds, "Maximum number of seconds that "
-    "requests in progress have at shutdown.", lower_bound=0)
+    "requests in progress have at shutdown. Kubernetes and preemptible "
+    "machines give 30 to all of it.", lower_bound=0)
 devices.define_flag()
 flags.mark_flag_as_required("model_base_path")
 flags.register_validator(
@@ -129,7 +135,18 @@ def main(_):
     while not stop.wait(0.5):
       pass
     logging.info("Stopping after the requests in progress.")
+    threading.Thread(target=_end, args=(
+        FLAGS.drain_seconds + _CLEANING_SECONDS,), daemon=True).start()
   logging.info("Stopped.")
+
+
+def _end(seconds):
+  """Exits after a time: what TensorFlow computes cannot be stopped."""
+  time.sleep(seconds)
+  logging.info("Stopped; a request was not complete after %g s and is dropped.",
+               FLAGS.drain_seconds)
+  logging.flush()
+  os._exit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,38 @@ def test_serves_until_told_and_answers_what_has_begun(base, number):
   assert "Traceback" not in log
 
 
+def test_a_request_that_takes_too_long_is_dropped(base):
+  with _start(base, "--drain_seconds=0.1") as process:
+    try:
+      line = process.stdout.readline()
+      port = int(re.search(r"127\.0\.0\.1:(\d+)/", line)[1])
+      rest, other = clients.Rest(port), clients.Rest(port)
+      dropped = []
+
+      def ask():
+        try:
+          rest("/v1/models/student:predict",
+               {"signature_name": "slow", "instances": [60.0]})
+        except OSError as error:
+          dropped.append(error)
+
+      asking = threading.Thread(target=ask, daemon=True)
+      asking.start()
+      while "kdwsd_calls_in_flight 1" not in other(
+          "/monitoring/prometheus/metrics")[1]:
+        time.sleep(0.01)
+      process.send_signal(signal.SIGTERM)
+      start = time.monotonic()
+      assert process.wait(300) == 143
+      assert time.monotonic() - start < 30
+      asking.join(60)
+      assert dropped
+      log = process.stderr.read()
+    finally:
+      process.kill()
+  assert "a request was not complete after 0.1 s and is dropped." in log
+
+
 def test_bad_flags_and_exports_are_told(base, tmp_path):
   status, text = _fails(f"--model_base_path={base}", "--version_labels=stable")
   assert status

@@ -29,4 +29,4 @@ class Options:
   max_connections: int = 256
   read_seconds: float = 30.0
   rest_api_timeout_in_ms: int = 30000
-  drain_seconds: float = 30.0
+  drain_seconds: float = 20.0
