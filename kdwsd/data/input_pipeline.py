@@ -277,8 +277,10 @@ def _side(seed, sizes, step):
 
 
 def _multi_hot(ids, num_classes):
-  hits = ids[:, tf.newaxis] == tf.range(num_classes, dtype=tf.int64)
-  return tf.cast(tf.reduce_any(hits, axis=0), tf.float32)         # [C]
+  # Not by a comparison with every class: a record may list thousands.
+  hits = tf.scatter_nd(ids[:, tf.newaxis], tf.ones_like(ids, tf.float32),
+                       tf.constant([num_classes], tf.int64))
+  return tf.minimum(hits, 1.0)                                    # [C]
 
 
 def _seed(seed, stream, counter):

@@ -27,6 +27,9 @@ _SHARE = 0.25
 _ASSUMED_MEMORY = 16 * 2 ** 30  # Where the driver does not tell.
 _MOST = 64
 
+# 500 x 9,600 scores of an image take 19 MB.
+_WAITING_BYTES = 2 ** 29
+
 _GPU = "/gpu:0"
 
 # More wait for each other: a third of suppression, where it has much to do,
@@ -68,6 +71,20 @@ def num_threads():
   if not on_gpu():
     return 0
   return max(1, min(_MOST_THREADS, len(os.sched_getaffinity(0)) - 1))
+
+
+def most_waiting(num_classes, num_proposals):
+  """How many predictions of a detector may wait for a thread.
+
+  Args:
+    num_classes: C.
+    num_proposals: R.
+
+  Returns:
+    Number of images: two batches of 64, or what fits into `_WAITING_BYTES`.
+  """
+  fitting = _WAITING_BYTES // (4 * num_classes * max(1, num_proposals))
+  return max(4, min(2 * _MOST, fitting))
 
 
 def copied_ahead(dataset):

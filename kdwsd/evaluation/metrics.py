@@ -68,7 +68,7 @@ class Results:
 
 
 def collect(predictions, images, *, num_classes, score_threshold=1e-3,
-            nms_iou=0.4, corloc=False, num_threads=0):
+            nms_iou=0.4, corloc=False, num_threads=0, most_waiting=128):
   """Reduces a stream of predictions to what metrics and plots need.
 
   With threads, the stream is drawn from while they work on what came before;
@@ -82,6 +82,7 @@ def collect(predictions, images, *, num_classes, score_threshold=1e-3,
     nms_iou: see `measure`.
     corloc: whether to count for CorLoc, if the model is a detector.
     num_threads: see `beside.mapped`.
+    most_waiting: see `beside.mapped`.
 
   Returns:
     `Results`.
@@ -100,7 +101,8 @@ def collect(predictions, images, *, num_classes, score_threshold=1e-3,
         prediction.boxes, prediction.proposal_scores, score_threshold, nms_iou)
 
   with contextlib.closing(beside.mapped(
-      reduce, enumerate(predictions), num_threads=num_threads)) as reduced:
+      reduce, enumerate(predictions), num_threads=num_threads,
+      most_waiting=most_waiting)) as reduced:
     detections = None
     for found in reduced:
       if found is not None:

@@ -11,6 +11,7 @@ from kdwsd.evaluation import contact_sheets
 _COLOURS = ((68, 119, 170), (238, 102, 119), (34, 136, 51), (170, 51, 119),
             (102, 204, 238), (204, 187, 68))
 _TRUTH = (255, 255, 255)
+_MOST_NAMED = 20  # Unknown labels of an image; there may be thousands.
 _BEST, _WORST = np.array((255, 96, 0)), np.array((70, 110, 255))
 
 
@@ -173,5 +174,6 @@ def record_sheet(record_set, *, num_images=12, num_proposals=20, first=0,
 def _names(about, classes):
   """Label names of a `records.LabelledImage`; unknown ones in brackets."""
   names = [classes[i] for i in about.label_ids]
-  names += [f"({classes[i]}?)" for i in about.unknown_label_ids]
-  return ", ".join(names) or "no label"
+  names += [f"({classes[i]}?)" for i in about.unknown_label_ids[:_MOST_NAMED]]
+  more = len(about.unknown_label_ids) - _MOST_NAMED
+  return ", ".join(names + [f"{more} more"] * (more > 0)) or "no label"

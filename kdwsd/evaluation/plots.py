@@ -16,6 +16,9 @@ _COLOURS = {"classification": "#1f5fa8", "detection": "#d9822b"}
 _GREY = "#777777"
 _ON_WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 
+# A panel is 200 pixels wide.
+_PLACES, _FEW_POINTS = 500, 2000
+
 _PANEL_COLUMNS, _BAR_COLUMNS = 22, 40  # Maximum width of a class name.
 
 
@@ -64,9 +67,10 @@ def _panel(axes, curves):
   """Draws the curves of one class, a dict by kind."""
   for kind, curve in curves.items():
     if curve.num_positives and len(curve.recall):
+      recall, precision = _seen(curve)
       # Starts with the first point's precision: at recall 0 it is undefined.
-      axes.plot(np.append(0.0, curve.recall),
-                np.append(curve.precision[:1], curve.precision),
+      axes.plot(np.append(0.0, recall),
+                np.append(precision[:1], precision),
                 color=_COLOURS[kind], linewidth=1.2)
   axes.set(xlim=(-0.02, 1.02), ylim=(0, 1.05), xticks=(0, 0.5, 1),
            yticks=(0, 0.5, 1))
@@ -75,6 +79,21 @@ def _panel(axes, curves):
   if not any(curve.num_positives for curve in curves.values()):
     axes.text(0.5, 0.5, "no image", ha="center", va="center", fontsize=7,
               color=_GREY)
+
+
+def _seen(curve):
+  """Recall and precision of a curve without points at the place of the last.
+
+  All detections of COCO are a million points of a class, and a figure keeps
+  those of all classes.
+  """
+  recall, precision = curve.recall, curve.precision
+  if len(recall) <= _FEW_POINTS:
+    return recall, precision
+  places = np.rint(_PLACES * np.stack([recall, precision]))       # [2, K]
+  keep = np.append(True, (np.diff(places) != 0).any(axis=0))
+  keep[-1] = True
+  return recall[keep], precision[keep]
 
 
 def average_precision(path, classes, values, num_positives, names=None):

@@ -81,7 +81,9 @@ def measure(model, record_set, *, sizes=(672,), mirror=False,
   results = metrics_lib.collect(
       predictions, images, num_classes=len(record_set.classes),
       score_threshold=score_threshold, nms_iou=nms_iou, corloc=corloc,
-      num_threads=device_batches.num_threads())
+      num_threads=device_batches.num_threads(),
+      most_waiting=device_batches.most_waiting(
+          len(record_set.classes), num_proposals))
   metrics = {
       "split": record_set.split,
       "num_images": len(images),
@@ -116,7 +118,9 @@ def measure_corloc(model, record_set, *, sizes=(672,), mirror=False,
   counts = localization.CorLoc(len(record_set.classes))
   with contextlib.closing(beside.mapped(
       lambda pair: counts.add(*pair), zip(predictions, images),
-      num_threads=device_batches.num_threads())) as counted:
+      num_threads=device_batches.num_threads(),
+      most_waiting=device_batches.most_waiting(
+          len(record_set.classes), num_proposals))) as counted:
     collections.deque(counted, maxlen=0)
   measured = metrics_lib.corloc_metrics(counts)
   measured["split"] = record_set.split
@@ -143,8 +147,8 @@ def figures(metrics):
 
 
 def table(metrics):
-  """Metrics in percent, as text of several lines."""
-  return table_lib.format_metrics(metrics)
+  """Metrics in percent, as text of several lines; not all of many classes."""
+  return table_lib.format_metrics(metrics, precision_recall.MOST_PANELS)
 
 
 def write(metrics, results, record_set, output):
@@ -167,7 +171,7 @@ def write(metrics, results, record_set, output):
   """
   paths = [os.path.join(output, name) for name in (
       METRICS, TABLE, prediction_files.FILE, CURVES, BARS)]
-  files.write_text(paths[1], table(metrics))
+  files.write_text(paths[1], table_lib.format_metrics(metrics))
   prediction_files.write(paths[2], prediction_files.from_results(results))
   classes = record_set.classes
   labels, known = classification.label_arrays(results.images, len(classes))

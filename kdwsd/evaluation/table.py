@@ -2,6 +2,7 @@
 
 from kdwsd.evaluation import lettering
 from kdwsd.evaluation import localization
+from kdwsd.evaluation import precision_recall
 
 _COLUMNS = (  # heading, group, key per class, key of the mean
     ("cls AP", "classification", "ap", "map"),
@@ -18,19 +19,26 @@ _CHOSEN = (("all", "probability >= 0.5"), ("top3", "top 3"),
            ("top3_at_0.5", "top 3 with probability >= 0.5"))
 
 
-def format_metrics(metrics):
+def format_metrics(metrics, most=None):
   """Formats metrics.
 
   Args:
     metrics: see `kdwsd.evaluation.summary`.
+    most: of more classes, only some are listed; None lists all.
 
   Returns:
     Text of several lines.
   """
   columns = [column for column in _COLUMNS if metrics.get(column[1])]
   rows = []
-  for class_id, name in enumerate(metrics["classes"]):
-    row = [name, str(metrics["num_positive_images"][class_id])]
+  listed = range(len(metrics["classes"]))
+  if most is not None and len(listed) > most:
+    listed = precision_recall.panels(
+        metrics["classification"]["per_class"]["ap"],
+        metrics["num_positive_images"])
+  for class_id in listed:
+    row = [metrics["classes"][class_id],
+           str(metrics["num_positive_images"][class_id])]
     for _, group, key, _ in columns:
       per_class = metrics[group]["per_class"]
       row.append(percent((per_class[key] if key else per_class)[class_id]))
@@ -51,8 +59,12 @@ def format_metrics(metrics):
           [text] + [percent(metrics["classification"][name][count])
                     for count in _COUNTS] for name, text in _CHOSEN]),
   ]
-  if present < len(rows):
-    lines += ["", f"{len(rows) - present} of {len(rows)} classes have no "
+  num_classes = len(metrics["classes"])
+  if len(rows) < num_classes:
+    lines += ["", f"{len(rows)} of {num_classes} classes: the most frequent, "
+              "then the lowest average precision; table.txt lists all."]
+  if present < num_classes:
+    lines += ["", f"{num_classes - present} of {num_classes} classes have no "
               "positive image and are excluded from the means."]
   if metrics.get("corloc"):
     lines += ["", f"CorLoc is of split {metrics['corloc']['split']}; its "

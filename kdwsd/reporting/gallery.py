@@ -108,10 +108,12 @@ def make(record_set, predictions, classes, count=NUM_IMAGES):
   scores = [predictions[stage].image_scores for stage in shown]
   first = predictions[shown[0]]
   teacher = predictions.get(comparison.TEACHER)
-  best = {stage: _top(predictions[stage].image_scores) for stage in shown}
   chosen = choose(scores[0], scores[1] if len(scores) > 1 else None, count)
+  indices = [index for index, _ in chosen]
+  best = {stage: dict(zip(indices, _top(
+      predictions[stage].image_scores[indices]))) for stage in shown}
   read = {index: (image, about.image_id) for index, image, _, about in
-          pictures.read(record_set, [index for index, _ in chosen])}
+          pictures.read(record_set, indices)}
   made = []
   for index, why in chosen:
     image_id = str(first.image_ids[index])
@@ -151,7 +153,7 @@ def thumbnail(image):
 
 
 def _top(scores):
-  """The top classes of each image, best first: list of N lists."""
+  """The top classes of [N, C] scores, best first: list of N lists."""
   chosen = classification.top_k(scores, TOP)                      # [N, C]
   return [sorted(np.flatnonzero(row), key=lambda c: -of_image[c])
           for row, of_image in zip(chosen, scores)]

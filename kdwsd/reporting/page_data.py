@@ -15,6 +15,7 @@ from kdwsd import files
 from kdwsd import invocation
 from kdwsd.data import record_files
 from kdwsd.evaluation import classification
+from kdwsd.evaluation import precision_recall
 from kdwsd.evaluation import prediction_files
 from kdwsd.evaluation import summary
 from kdwsd.reporting import comparison
@@ -60,8 +61,8 @@ class Report:
     stages: list of `Stage`, in the order of training.
     class_rows: list of `ClassRow`, most frequent class first.
     counts_of: what `num_images` of the class rows counts, as text.
-    curves: dict of stage to list of C `precision_recall.Curve`, in the order
-      of `class_rows`.
+    curves: dict of stage to `precision_recall.OnDemand`, in the order of
+      `class_rows`.
     gallery: list of `gallery.Picture`.
     gallery_note: why there is no gallery, or None.
     versions: dict of software to its version.
@@ -116,7 +117,8 @@ def collect(workdir, split, stages, **facts):
   for stage, predicted in predictions.items():
     of_classes = classification.curves(
         predicted.labels > 0, predicted.labels >= 0, predicted.image_scores)
-    curves[stage] = [of_classes[c] for c in order]
+    curves[stage] = precision_recall.OnDemand(
+        len(order), lambda place, of=of_classes: of[order[place]])
   return Report(
       title=os.path.basename(os.path.abspath(workdir)), split=split,
       rows=comparison.read(workdir, split), stages=list(stages),

@@ -201,6 +201,15 @@ class InputPipelineTest(case.InputPipelineCase):
         self.assertAllEqual(before[key], after[key])
     self.assertBetween(flips, 12, 36)  # of 48
 
+  def test_thousands_of_unknown_labels_are_marked(self):
+    ids = np.delete(np.arange(9600), [3, 9000])
+    found = input_pipeline._multi_hot(tf.constant(ids), 9600).numpy()
+    self.assertEqual(found.dtype, np.float32)
+    self.assertAllEqual(np.flatnonzero(found == 0), [3, 9000])
+    self.assertAllEqual(np.unique(found), [0, 1])
+    self.assertAllEqual(  # A label that is listed twice is one.
+        input_pipeline._multi_hot(tf.constant([1, 1], tf.int64), 3), [0, 1, 0])
+
   def test_labels_and_what_is_unknown(self):
     for batch in _take(_train(self.record_set), 3):
       for row, index in enumerate(self._source(batch)):

@@ -1,3 +1,5 @@
+from unittest import mock
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
@@ -118,6 +120,13 @@ class ChoiceTest(absltest.TestCase):
   def test_top_k_gives_k_labels_whatever_their_score(self):
     chosen = classification.top_k([[.1, .2, .3, .0], [.5, .5, .5, .5]], k=3)
     self.assertEqual(chosen.astype(int).tolist(), [[1, 1, 1, 0]] * 2)
+
+  def test_top_k_in_parts_is_top_k(self):
+    scores = np.round(np.random.default_rng(0).random([7, 9]), 1)
+    expected = classification.top_k(scores)
+    self.assertEqual(expected.sum(), 7 * 3)
+    with mock.patch.object(classification, "_IMAGES", 3):
+      np.testing.assert_array_equal(classification.top_k(scores), expected)
 
   def test_top_k_of_fewer_classes_is_all(self):
     self.assertTrue(classification.top_k([[.1, .2]], k=3).all())

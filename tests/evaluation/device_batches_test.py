@@ -52,6 +52,15 @@ class DefaultSizeTest(parameterized.TestCase):
         names=("",) * len(mebibytes), mebibytes=mebibytes)):
       self.assertEqual(device_batches._memory(), gibibytes * _GIB)
 
+  @parameterized.parameters(
+      (20, 500, 128), (80, 500, 128), (9600, 500, 27), (20000, 5000, 4),
+      (20, 0, 128))
+  def test_few_predictions_of_many_classes_wait(
+      self, num_classes, num_proposals, expected):
+    # 500 x 9600 float32 are 19.2e6 bytes; 2**29 / 19.2e6 = 27.9.
+    self.assertEqual(
+        device_batches.most_waiting(num_classes, num_proposals), expected)
+
   def test_threads_leave_a_core_to_the_device(self):
     for cores, expected in ((1, 1), (2, 1), (3, 2), (64, 2)):
       with _gpu(), mock.patch.object(

@@ -29,6 +29,19 @@ class OverlayTest(tf.test.TestCase):
         ("cat 0.50", "dog 0.75"))
 
 
+class NamesTest(tf.test.TestCase):
+
+  def test_of_many_unknown_labels_some_are_named(self):
+    classes = [f"c{number}" for number in range(50)]
+    about = records.LabelledImage(
+        "x", 9, 9, np.array([49]), np.arange(30))
+    names = pictures._names(about, classes)
+    self.assertStartsWith(names, "c49, (c0?), (c1?)")
+    self.assertEndsWith(names, "(c19?), 10 more")
+    about = records.LabelledImage("x", 9, 9, np.array([1]), np.arange(2))
+    self.assertEqual(pictures._names(about, classes), "c1, (c0?), (c1?)")
+
+
 class RecordsTest(tf.test.TestCase):
 
   def setUp(self):

@@ -96,3 +96,18 @@ def test_panels_cost_in_proportion_to_their_number(tmp_path):
     _draw(tmp_path, [f"c{n}" for n in range(count)])
     seconds.append(time.process_time() - started)
   assert seconds[1] < 8 * seconds[0]
+
+
+def test_a_curve_of_a_million_points_keeps_those_that_are_seen():
+  random = np.random.default_rng(0)
+  hits = random.uniform(size=200_000) < np.linspace(0.9, 0.01, 200_000)
+  curve = precision_recall.from_hits(hits, hits.sum())
+  recall, precision = plots._seen(curve)
+  assert len(recall) < 5000
+  assert recall[0] == curve.recall[0] and recall[-1] == curve.recall[-1]
+  # Between two points that are kept, it does not leave the place of the first.
+  at = np.searchsorted(recall, curve.recall, side="right") - 1
+  away = np.abs(curve.precision - precision[at])
+  assert np.quantile(away, 0.999) < 1 / 400
+  few = precision_recall.from_hits(hits[:2000], 10)
+  np.testing.assert_array_equal(plots._seen(few)[0], few.recall)

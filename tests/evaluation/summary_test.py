@@ -13,6 +13,7 @@ from kdwsd.evaluation import device_batches
 from kdwsd.evaluation import inference
 from kdwsd.evaluation import metrics as metrics_lib
 from kdwsd.evaluation import summary
+from kdwsd.evaluation import table
 from tests.data import fake_records
 from tests.evaluation import fakes
 
@@ -111,6 +112,27 @@ class MeasureTest(absltest.TestCase):
                  "the whole image", "best proposal (the ceiling)",
                  "mean of 3 with 20+ images"):
       self.assertIn(word, text)
+
+
+class ManyClassesTest(absltest.TestCase):
+
+  def test_the_terminal_gets_some_classes_and_the_file_all(self):
+    num_classes = 130
+    images = [fakes.image(np.zeros([0, 4]), [])]
+    scores = np.zeros([1, num_classes], np.float32)
+    metrics = metrics_lib.score(
+        metrics_lib.Results(images, scores, None, None))
+    metrics.update(split="test", num_images=1, classes=[
+        f"name{number:03d}" for number in range(num_classes)])
+    metrics["num_positive_images"][120] = 7
+    metrics["classification"]["per_class"]["ap"][120] = 0.5
+    text = summary.table(metrics)
+    self.assertIn("name120", text)
+    self.assertIn("of 130 classes: the most frequent, then the lowest", text)
+    self.assertLess(text.count("name"), 105)
+    full = table.format_metrics(metrics)
+    self.assertEqual(full.count("name"), num_classes)
+    self.assertNotIn("lists all", full)
 
 
 class ScoreTest(absltest.TestCase):

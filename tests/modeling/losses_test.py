@@ -1,6 +1,7 @@
 """Losses against NumPy, finite differences and hand arithmetic."""
 
 import math
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -80,6 +81,16 @@ class SpatialRegularizerTest(tf.test.TestCase):
     self.assertGreater(expected[0], 0.0)
     self.assertAllClose(expected, losses.spatial_regularizer(
         **{key: tf.constant(value) for key, value in image.items()}))
+
+  @mock.patch.object(losses, "MOST_PRESENT", 2)
+  def test_of_many_classes_those_that_are_present_count(self):
+    image = _image_of_proposals(1)
+    image["labels"] = np.float32([[0, 1, 1], [1, 0, 0]])
+    expected = [_numpy_regularizer(*(image[key][b] for key in (
+        "labels", "proposals", "valid", "features", "proposal_scores")))
+                for b in range(2)]
+    self.assertGreater(expected[0], 0.0)
+    self.assertAllClose(expected, losses.spatial_regularizer(**image))
 
   def test_gradient_is_that_of_the_features_only(self):
     image = {key: tf.constant(value)

@@ -259,6 +259,17 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
       self.assertAllEqual(
           one["teacher_image_scores"], other["teacher_image_scores"])
 
+  def test_a_large_array_is_read_from_disk_and_equal(self):
+    with mock.patch.object(cached_arrays, "MOST_IN_MEMORY", 1):
+      on_disk = self._scores()
+    with mock.patch.object(on_disk, "read", side_effect=AssertionError):
+      rows = on_disk.join(self._training_batches())
+    for one, other in zip(
+        rows.take(5), self.scores.join(self._training_batches())):
+      self.assertEqual(one["teacher_image_scores"].dtype, tf.float32)
+      self.assertAllEqual(
+          one["teacher_image_scores"], other["teacher_image_scores"])
+
   def test_two_replicas_get_their_own_targets(self):
     strategy = environment.two_replicas()
 
