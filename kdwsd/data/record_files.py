@@ -3,8 +3,9 @@
 Shards are `SPLIT-00000-of-00004.tfrecord`; the card is `SPLIT.json`. A TFRecord
 file is a sequence of frames: the data's length (uint64, little endian), the
 length's checksum (4 bytes), the data, and the data's checksum. Checksums are
-CRC-32C, masked as TensorFlow does. Opening a split reads only the lengths and
-the first record of each shard; TensorFlow checks the data when it reads them.
+CRC-32C, masked as TensorFlow does. Opening a split compares the sizes of the
+shards with the card and reads the first record of each; TensorFlow checks the
+data when it reads them.
 """
 
 import contextlib
@@ -247,8 +248,18 @@ def _check_card(path, card):
 
 def _check_shards(path, card, paths):
   """Checks that shards are those that a card describes."""
-  counts = [count(path) for path in paths]
-  if sum(counts) != card["num_images"]:
+  # Sizes first: they are there without reading. Only older cards lack them, and
+  # then the records are counted, a short read each.
+  sizes = card.get("shard_bytes") or ()
+  for path, expected in zip(paths, sizes):
+    received = os.path.getsize(path)
+    if received != expected:
+      raise errors.InputError(
+          f"{path}: expected the shard of {expected} bytes that its card was "
+          f"written with. Received: {received} bytes, a truncated shard or one "
+          "of another conversion; convert the data again.")
+  counts = [] if len(sizes) == len(paths) else [count(path) for path in paths]
+  if counts and sum(counts) != card["num_images"]:
     shown = ", ".join(
         f"{number} in {os.path.basename(path)}"
         for number, path in list(zip(counts, paths))[:8])
@@ -257,13 +268,6 @@ def _check_shards(path, card, paths):
         f"shards. Received: {sum(counts)}, {shown}"
         f"{', ...' if len(paths) > 8 else ''}; a shard was truncated or is of "
         "another conversion; convert the data again.")
-  for path, expected in zip(paths, card.get("shard_bytes") or ()):
-    received = os.path.getsize(path)
-    if received != expected:
-      raise errors.InputError(
-          f"{path}: expected the shard of {expected} bytes that its card was "
-          f"written with. Received: {received} bytes, a shard of another "
-          "conversion; convert the data again.")
   for path in paths:  # The first record only: all have the same keys.
     with open(path, "rb") as file:
       header = file.read(_HEADER.size)

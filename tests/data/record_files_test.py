@@ -57,6 +57,19 @@ def test_whole_split_opens(tmp_path):
   assert record_files.open_split(str(tmp_path), "train").num_images == 3
 
 
+def test_where_the_card_has_the_sizes_no_record_is_looked_for(
+    tmp_path, monkeypatch):
+  fake_records.write(str(tmp_path), "train", 3)
+  path = record_files.shard_path(str(tmp_path), "train", 0, 1)
+  size = os.path.getsize(path)
+  _change_card(str(tmp_path), shard_bytes=[size])
+  monkeypatch.setattr(record_files, "count", None)
+  assert record_files.open_split(str(tmp_path), "train").num_images == 3
+  os.truncate(path, size - 1)
+  with pytest.raises(errors.InputError, match="a truncated shard or one of an"):
+    record_files.open_split(str(tmp_path), "train")
+
+
 @pytest.mark.parametrize("changes, message", [
     ({"num_images": 4}, "expected 4 images in its 1 shards. Received: 3, 3 in"),
     ({"shard_bytes": [17]}, "expected the shard of 17 bytes"),
