@@ -5,6 +5,9 @@
 # make lint    run ruff
 # make bench   measure images/s, memory, share of the machine's matmul peak
 # make bench-serving   measure latency and throughput of exports and the server
+# make bench-size  run each part through as many images as MS-COCO has: hours,
+#              8 GB; then through as many as 9,600 classes;
+#              make bench-size PHOTOGRAPHS=coco/train2017
 # make soak    kill programs at random, repeat trainings with the same seed, and
 #              read 100,000 damaged inputs: half an hour or more;
 #              make soak SOAK="--kills=100 --seed=7"
@@ -24,9 +27,10 @@ RUN = "$(VENV)/bin/python"
 FLAGFILE ?= flags/demo/all.flags
 TESTS ?= tests
 SOAK ?=
+PHOTOGRAPHS ?=
 
 .PHONY: help venv demo test test-lanes test-slow test-gpu lint bench \
-  bench-serving soak bazel clean
+  bench-serving bench-size soak bazel clean
 help:
 	@sed -n 's/^# \{0,1\}//p;/^LANE ?=/q' Makefile
 
@@ -62,6 +66,10 @@ bench: venv
 
 bench-serving: venv
 	$(RUN) -m benchmarks --parts=serving --output=runs/bench/serving.json
+
+bench-size: venv
+	$(RUN) -m benchmarks.coco_size --photographs="$(PHOTOGRAPHS)"
+	$(RUN) -m benchmarks.many_classes
 
 soak: venv
 	$(RUN) -m tests.soak $(SOAK)

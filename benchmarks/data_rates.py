@@ -4,6 +4,7 @@ import os
 import time
 
 from absl import logging
+import numpy as np
 
 from benchmarks import processes
 from benchmarks import rows
@@ -12,8 +13,19 @@ _INPUT = "input pipeline"
 _SECONDS = 2.0
 
 
-def convert(paths, output, num_proposals, num_cores):
-  """Converts images; returns the time in seconds."""
+def convert(paths, output, num_proposals, num_cores, num_given=1):
+  """Converts images.
+
+  Args:
+    paths: of the images.
+    output: directory for the records.
+    num_proposals: to compute in each image; 0 for given ones.
+    num_cores: how many to use.
+    num_given: proposals in a file, of each image.
+
+  Returns:
+    Seconds.
+  """
   # pylint: disable=import-outside-toplevel
   from kdwsd.data import conversion
   from kdwsd.data import proposal_npz
@@ -27,9 +39,10 @@ def convert(paths, output, num_proposals, num_cores):
   if not num_proposals:
     given = os.path.join(output, "given.npz")
     proposal_npz.write(given, {
-        item.image_id: ([[0.0, 0.0, 1.0, 1.0]], [1.0]) for item in items})
+        item.image_id: (np.tile([0.0, 0.0, 1.0, 1.0], [num_given, 1]),
+                        np.linspace(1, 0, num_given)) for item in items})
     settings = proposals.Settings(
-        method="file", file=given, min_side_pixels=0)
+        method="file", file=given, min_side_pixels=0, max_proposals=num_given)
   start = time.perf_counter()
   conversion.convert(
       sources.Source(("thing",), items, {"format": "benchmark"}),

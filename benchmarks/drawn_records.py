@@ -28,7 +28,7 @@ def write(directory, split, num_images, num_proposals, num_shards=1):
     num_shards: files, of nearly the same number of images.
   """
   random = np.random.default_rng(0)
-  images = [_image(random) for _ in range(min(_DIFFERENT, num_images))]
+  images = [image(random) for _ in range(min(_DIFFERENT, num_images))]
   for shard in range(num_shards):
     with tf.io.TFRecordWriter(record_files.shard_path(
         directory, split, shard, num_shards)) as writer:
@@ -41,7 +41,7 @@ def write(directory, split, num_images, num_proposals, num_shards=1):
       "num_images": num_images, "num_shards": num_shards})
 
 
-def _image(random):
+def image(random):
   """JPEG bytes of a smooth image with some noise."""
   import PIL.Image  # pylint: disable=import-outside-toplevel
   coarse = PIL.Image.fromarray(random.integers(
@@ -55,8 +55,8 @@ def _image(random):
 
 
 def _record(random, index, encoded, num_proposals):
-  boxes = _boxes(random, num_proposals)
-  truth = _boxes(random, 2)
+  boxes = random_boxes(random, num_proposals)
+  truth = random_boxes(random, 2)
   label_ids = np.unique(random.integers(0, _NUM_CLASSES, 2))
   return records.Record(
       image_id=f"{index:06d}", encoded=encoded, height=_HEIGHT, width=_WIDTH,
@@ -67,7 +67,7 @@ def _record(random, index, encoded, num_proposals):
           np.zeros(len(label_ids), bool)))
 
 
-def _boxes(random, count):
+def random_boxes(random, count):
   """[count, 4] float32, at least a tenth of the image wide and high."""
   corners = random.uniform(0, 0.9, [count, 2])
   sizes = random.uniform(0.1, 1 - corners)
