@@ -29,18 +29,21 @@ _FLOAT16 = "--mixed_precision=mixed_float16"
 COMMANDS = {
     "step-4": ["--parts=step", "--batch_size=4", _FLOAT16],
     "step-8": ["--parts=step", "--batch_size=8", _FLOAT16],
-    "step-4-max": [
-        "--parts=step", "--batch_size=4", _FLOAT16, "--roi_pooling=max"],
-    "step-4-float32": ["--parts=step", "--batch_size=4"],
-    "cached-vgg16": [
-        "--parts=cached", "--students=vgg16", "--batch_size=32", _FLOAT16],
     "cached-mobilenet": [
         "--parts=cached", "--students=mobilenet_v2", "--batch_size=64",
         _FLOAT16],
     "training-4": [
         "--parts=training", "--batch_size=4", "--num_images=256", _FLOAT16,
         "--resize_on_device"],
-    "evaluation": ["--parts=evaluation", "--num_images=384"],
+    "step-4-float32": ["--parts=step", "--batch_size=4"],
+    "step-4-max": [
+        "--parts=step", "--batch_size=4", _FLOAT16, "--roi_pooling=max"],
+    "cached-vgg16": [
+        "--parts=cached", "--students=vgg16", "--batch_size=32", _FLOAT16],
+    "evaluation": ["--parts=evaluation", "--num_images=256"],
+    "training-8": [
+        "--parts=training", "--batch_size=8", "--num_images=256", _FLOAT16,
+        "--resize_on_device"],
     "step-4-uncompiled": [
         "--parts=step", "--batch_size=4", _FLOAT16, "--jit_compile=off"],
     "step-1": ["--parts=step", "--batch_size=1", _FLOAT16],
@@ -52,9 +55,6 @@ COMMANDS = {
     "inference": [
         "--parts=inference", "--students=vgg16,mobilenet_v2",
         "--batch_size=64", _FLOAT16],
-    "training-8": [
-        "--parts=training", "--batch_size=8", "--num_images=256", _FLOAT16,
-        "--resize_on_device"],
     "training-4-resized-on-host": [
         "--parts=training", "--batch_size=4", "--num_images=256", _FLOAT16],
     "step-4-resnet50": [

@@ -19,6 +19,7 @@ from kdwsd.modeling import student_losses
 from kdwsd.modeling import wsddn
 from kdwsd.training import compilation
 from kdwsd.training import inner_loop
+from kdwsd.training import strategies
 from kdwsd.training import teacher as teacher_lib
 from kdwsd.training import trainee as trainee_lib
 from kdwsd.training.stages import kd_prediction
@@ -217,7 +218,7 @@ def _trainer(strategy, dataset, variables, step, loss_names, batch_size,
   return inner_loop.Trainer(
       strategy=strategy, variables=variables,
       optimizer=compute_lib.optimizer(), step=step, loss_names=loss_names,
-      dataset=strategy.distribute_datasets_from_function(lambda _: dataset),
+      dataset=strategies.distribute(strategy, lambda _: dataset),
       global_batch_size=batch_size, seed=0, prepare=prepare,
       jit_compile=compilation.choose(compute.jit_compile, strategy),
       global_step=tf.Variable(

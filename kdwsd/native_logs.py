@@ -6,8 +6,8 @@ before absl::InitializeLog() is called are written to STDERR", then notes of
 level I, such as which GPU was found, and of level E, such as "Unable to
 register cuDNN factory", which mean nothing to a user. TensorFlow 2.20 uses it
 in most places, and `follow` gives it the same level. TensorFlow 2.15 uses it in
-few, and does not let its level be set; `compile_quietly` is for the note that
-matters there.
+few, and does not let its level be set; `compile_quietly` is for the notes that
+matter there.
 """
 
 import ctypes
@@ -15,11 +15,16 @@ import importlib.util
 import os
 import sys
 
+from kdwsd import legacy_keras
 from kdwsd import quiet
 
 VARIABLE = "TF_CPP_MIN_LOG_LEVEL"
 
 _LIBRARY = "libtensorflow_framework.so.2"
+# XLA of TensorFlow 2.15 tries to launch kernels in groups, and warns of each
+# group for which that is impossible.
+_XLA_VARIABLE = "XLA_FLAGS"
+_GROUPS = "--xla_gpu_graph_level"
 # absl::SetMinLogLevel, which has absl's version in its name: that of TensorFlow
 # 2.20. With another version of TensorFlow its notes are shown.
 _FUNCTION = "_ZN4absl12lts_2025012714SetMinLogLevelENS0_18LogSeverityAtLeastE"
@@ -72,10 +77,16 @@ def set_level():
 def compile_quietly():
   """Has XLA compile something, and hides what it notes once in a process.
 
-  Call it before the first function with `jit_compile`.
+  Call it before the first function with `jit_compile`: XLA reads its variable
+  then.
   """
   if os.environ.get(VARIABLE, "0") == "0" or set_level():
     return
+  given = os.environ.get(_XLA_VARIABLE, "")
+  # Another TensorFlow may not know it, and would stop.
+  if (legacy_keras.tensorflow_version().startswith("2.15.")
+      and _GROUPS not in given):
+    os.environ[_XLA_VARIABLE] = f"{given} {_GROUPS}=0".lstrip()
   import tensorflow as tf  # pylint: disable=import-outside-toplevel
   with quiet.everything(), tf.device("CPU:0"):
     compiled = tf.function(tf.negative, jit_compile=True, autograph=False)

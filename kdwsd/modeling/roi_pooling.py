@@ -3,14 +3,14 @@
 Each kind is a function of a feature map and of proposals. What computes it is
 decided when a graph is built:
 
-| kind | on CPUs, and within `portable` | on GPUs; compiled by XLA |
-|---|---|---|
-| crop_and_resize | `roi_sampling.by_op`, the reference | `by_products` |
-| max | `roi_maxima.max_pool`, tables sized by RoIs | by the map |
-| result | float32 | type of the features |
+| kind | on CPUs, and within `portable` | on GPUs | compiled by XLA |
+|---|---|---|---|
+| crop_and_resize | `roi_sampling.by_op` | as on CPUs | `by_gathers` |
+| max | `roi_maxima.max_pool`, tables sized by RoIs | by the map | by the map |
+| result | float32 | type of the features | type of the features |
 
-The operations of the last column can be compiled by XLA, and none of them waits
-for values that a GPU computes.
+The first column is the reference. The operations of the others do not wait for
+values that a GPU computes.
 """
 
 import contextlib
@@ -73,10 +73,10 @@ def pool(kind, features, rois, factor, *, image_size, stride):
         features, rois, SIDE, image_size=image_size, stride=stride,
         dtype=dtype, bounded=place != _ANYWHERE,
         integers=tf.int64 if place == _GPU else tf.int32)
-  elif place == _ANYWHERE:
-    pooled = roi_sampling.by_op(features, rois, SIDE)
+  elif place == _XLA:
+    pooled = roi_sampling.by_gathers(features, rois, SIDE)
   else:
-    pooled = roi_sampling.by_products(features, rois, SIDE)
+    pooled = roi_sampling.by_op(features, rois, SIDE)
   # In float32, which has room for any factor.
   pooled = tf.cast(pooled, tf.float32) * tf.reshape(factor, [-1, 1, 1, 1])
   count, channels = tf.shape(rois)[1], features.shape[-1]

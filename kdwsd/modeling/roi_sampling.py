@@ -7,9 +7,8 @@ lies at a + (i + 1/2) (b - a) / 2 n. Samples less than half a cell from the
 border have the border's value. The gradient goes to the largest of the 2 x 2
 samples, to the first one in row-major order among equals.
 
-`by_op` is the reference. `by_products` computes the same for GPUs, where the
-op's gradient adds single values to memory in random order, and samples are four
-times as many numbers as their maxima, in float32.
+`by_op` is the reference. `by_gathers` computes the same where XLA compiles it:
+the op has no kernel there.
 """
 
 import numpy as np
@@ -54,12 +53,14 @@ def by_op(features, rois, side):
   return tf.nn.max_pool2d(crops, 2, 2, "VALID")             # [B R, n, n, C]
 
 
-def by_products(features, rois, side):
-  """Samples by matrix products: rows of samples first, then their columns.
+def by_gathers(features, rois, side):
+  """Samples by gathering the four cells around each; for XLA.
 
-  Both products, their gradients and the maxima are in the type of the features.
-  The largest tensor is the product with the rows, [B, 2 n R, W, C]. The
-  backward pass does not read it again, but makes its gradient.
+  XLA makes the samples and their maxima in one kernel, which reads cells from
+  the GPU's cache and writes the maxima alone. The gradient of the samples
+  becomes that of the map by two matrix products, with columns and with rows of
+  weights: unlike the op's, it is added up in the same order each time. Its
+  largest tensor is [B, 2 n R, W, C].
 
   Args:
     features: [B, H, W, C] float of any precision.
@@ -69,82 +70,156 @@ def by_products(features, rois, side):
   Returns:
     [B * R, n, n, C] of the type of the features, RoIs of the first image first.
   """
+  rois = tf.stop_gradient(rois)
+
+  @tf.custom_gradient
+  def pool(features):
+    maxima, which = _largest_samples(features, rois, side)
+
+    def gradient(upstream):
+      return _gradient(features, rois, which, upstream)
+
+    return maxima, gradient
+
+  return pool(features)
+
+
+def _largest_samples(features, rois, side):
+  """The largest of 2 x 2 samples, and which of them it is.
+
+  Returns:
+    [B * R, n, n, C] of the type of the features, and int8 from 0 to 3.
+  """
   batch, height, width, channels = (_size(features, i) for i in range(4))
-  count, points = _size(rois, 1), 2 * side
+  cells = tf.reshape(features, [batch * height * width, channels])
+  first = tf.reshape(
+      tf.range(batch) * (height * width), [batch, 1, 1, 1])   # of each image
+  rows = _neighbours(rois[..., 0], rois[..., 2], height, side)
+  columns = _neighbours(rois[..., 1], rois[..., 3], width, side)
+
+  def sample(i, j):
+    """[B, R, n, n, C] float32, of row i and column j of the 2 x 2."""
+    above, below, down = (part[:, :, i, :, tf.newaxis] for part in rows)
+    left, right, along = (part[:, :, j, tf.newaxis, :] for part in columns)
+    down, along = down[..., tf.newaxis], along[..., tf.newaxis]
+
+    def between(row):
+      one, other = (tf.cast(
+          tf.gather(cells, first + row * width + column), tf.float32)
+                    for column in (left, right))
+      return one * (1.0 - along) + other * along
+    return between(above) * (1.0 - down) + between(below) * down
+
+  best = sample(0, 0)
+  which = tf.zeros_like(best, tf.int32)
+  for number, (i, j) in enumerate([(0, 1), (1, 0), (1, 1)], 1):
+    other = sample(i, j)
+    larger = other > best
+    best = tf.where(larger, other, best)
+    which = tf.where(larger, number, which)
+  shape = [batch * _size(rois, 1), side, side, channels]
+  return (tf.reshape(tf.cast(best, features.dtype), shape),
+          tf.reshape(tf.cast(which, tf.int8), shape))
+
+
+def _gradient(features, rois, which, upstream):
+  """Gradient of the map, from that of the maxima.
+
+  Args:
+    features: [B, H, W, C].
+    rois: [B, R, 4].
+    which: [B * R, n, n, C] int8 from 0 to 3.
+    upstream: [B * R, n, n, C] of the type of the features.
+  """
+  batch, height, width, channels = (_size(features, i) for i in range(4))
+  count, side = _size(rois, 1), upstream.shape[1]
+  points = 2 * side
+  order = tf.reshape(tf.constant([0, 1, 2, 3], tf.int8), [1, 2, 1, 2, 1, 1])
+  samples = tf.where(                                     # [B R, 2, n, 2, n, C]
+      which[:, tf.newaxis, :, tf.newaxis] == order,
+      upstream[:, tf.newaxis, :, tf.newaxis], tf.zeros([], upstream.dtype))
   # Sides of a multiple of 8, for the tensor cores of GPUs. No sample has a
   # weight for a cell outside the map.
-  spare_rows, spare_columns = -height % 8, -width % 8
-  features = tf.pad(
-      features, [[0, 0], [0, spare_rows], [0, spare_columns], [0, 0]])
-  tall, wide = height + spare_rows, width + spare_columns    # H', W'
+  tall, wide = height + -height % 8, width + -width % 8   # H', W'
   rows = _weights(rois[..., 0], rois[..., 2], height, tall, side,
-                  features.dtype)                            # [B, R, 2n, H']
+                  features.dtype)                         # [B, R, 2n, H']
   columns = _weights(rois[..., 1], rois[..., 3], width, wide, side,
-                     features.dtype)                         # [B, R, 2n, W']
-  bands = tf.matmul(
-      tf.reshape(rows, [batch, count * points, tall]),
-      tf.reshape(features, [batch, tall, wide * channels]))  # [B, R 2n, W' C]
+                     features.dtype)                      # [B, R, 2n, W']
   columns = tf.repeat(
       tf.reshape(columns, [batch * count, points, wide]), points, axis=0)
-  samples = tf.matmul(columns, tf.reshape(
-      bands, [batch * count * points, wide, channels]))      # [B R 2n, 2n, C]
-  return _maxima(tf.reshape(
-      samples, [batch * count, 2, side, 2, side, channels]))
+  bands = tf.matmul(
+      columns, tf.reshape(samples, [batch * count * points, points, channels]),
+      transpose_a=True)                                   # [B R 2n, W', C]
+  cells = tf.matmul(
+      tf.reshape(rows, [batch, count * points, tall]),
+      tf.reshape(bands, [batch, count * points, wide * channels]),
+      transpose_a=True)                                   # [B, H', W' C]
+  cells = tf.reshape(cells, [batch, tall, wide, channels])
+  return cells[:, :height, :width]
+
+
+def _places(start, end, cells, side):
+  """Places of samples along one axis, counted from the first cell's centre.
+
+  Args:
+    start: [B, R] float32, fraction at which a RoI starts.
+    end: [B, R] float32, fraction at which it ends.
+    cells: of the map.
+    side: n.
+
+  Returns:
+    [B, R, 2, n] float32: first and second samples of each bin.
+  """
+  order = np.arange(2 * side).reshape(side, 2).T                  # [2, n]
+  share = tf.constant((order + 0.5) / (2 * side), tf.float32)
+  start, end = (
+      tf.clip_by_value(edge, 0.0, 1.0)[..., tf.newaxis, tf.newaxis]
+      for edge in (start, end))                                   # [B, R, 1, 1]
+  last = tf.cast(cells, tf.float32) - 1.0
+  places = (start + share * (end - start)) * (last + 1.0) - 0.5
+  return tf.clip_by_value(places, 0.0, last)
+
+
+def _neighbours(start, end, cells, side):
+  """The two cells around each sample along one axis.
+
+  Args:
+    start: as in `_places`.
+    end: as in `_places`.
+    cells: as in `_places`.
+    side: as in `_places`.
+
+  Returns:
+    [B, R, 2, n] each: the cell before and the one after, int32, and the weight
+    of the latter, float32.
+  """
+  places = _places(start, end, cells, side)
+  before = tf.floor(places)
+  after = tf.minimum(before + 1.0, tf.cast(cells, tf.float32) - 1.0)
+  return tf.cast(before, tf.int32), tf.cast(after, tf.int32), places - before
 
 
 def _weights(start, end, cells, padded, side, dtype):
   """Weights of cells in the samples along one axis.
 
   Args:
-    start: [B, R] float32, fraction at which a RoI starts.
-    end: [B, R] float32, fraction at which it ends.
-    cells: of the map.
+    start: as in `_places`.
+    end: as in `_places`.
+    cells: as in `_places`.
     padded: cells of the padded map.
-    side: n.
+    side: as in `_places`.
     dtype: of the result.
 
   Returns:
-    [B, R, 2 n, padded], without gradient; the n even samples come first, so
-    that the first and second samples of all bins are contiguous.
+    [B, R, 2 n, padded].
   """
-  order = np.arange(2 * side).reshape(side, 2).T.ravel()
-  share = tf.constant((order + 0.5) / (2 * side), tf.float32)     # [2n]
-  start, end = (tf.clip_by_value(edge, 0.0, 1.0)[..., tf.newaxis]
-                for edge in (start, end))                         # [B, R, 1]
-  last = tf.cast(cells, tf.float32) - 1.0
-  places = (start + share * (end - start)) * (last + 1.0) - 0.5   # [B, R, 2n]
-  places = tf.clip_by_value(places, 0.0, last)
+  places = _places(start, end, cells, side)
   if dtype in _STEPS:
     # So that the weights of a sample add up to 1 after the cast.
     places = tf.round(places * _STEPS[dtype]) / _STEPS[dtype]
-  distances = tf.abs(places[..., tf.newaxis]
-                     - tf.cast(tf.range(padded), tf.float32))
-  return tf.stop_gradient(tf.cast(tf.maximum(1.0 - distances, 0.0), dtype))
-
-
-@tf.custom_gradient
-def _maxima(samples):
-  """Maxima of 2 x 2 samples: [N, 2, n, 2, n, C] to [N, n, n, C].
-
-  Its own gradient remembers which sample was largest, and not the samples.
-  """
-  left, right = tf.unstack(samples, axis=3)                # [N, 2, n, n, C]
-  at_left = left >= right
-  upper, lower = tf.unstack(tf.maximum(left, right), axis=1)
-  at_top = upper >= lower                                  # [N, n, n, C]
-
-  def gradient(upstream):
-    rows = _choose(at_top, upstream, axis=1)               # [N, 2, n, n, C]
-    return _choose(at_left, rows, axis=3)
-
-  return tf.maximum(upper, lower), gradient
-
-
-def _choose(first, values, axis):
-  """Stacks values where `first` holds, and values where it does not."""
-  zero = tf.zeros([], values.dtype)
-  return tf.stack(
-      [tf.where(first, values, zero), tf.where(first, zero, values)], axis)
+  places = tf.reshape(places, [_size(start, 0), _size(start, 1), 2 * side, 1])
+  distances = tf.abs(places - tf.cast(tf.range(padded), tf.float32))
+  return tf.cast(tf.maximum(1.0 - distances, 0.0), dtype)
 
 
 def _size(tensor, axis):

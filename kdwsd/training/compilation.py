@@ -9,6 +9,7 @@ import tensorflow as tf
 from kdwsd import native_logs
 from kdwsd.modeling import dropout
 from kdwsd.modeling import roi_pooling
+from kdwsd.training import strategies
 
 SETTINGS = ("auto", "on", "off")
 
@@ -36,21 +37,12 @@ def choose(setting, strategy):
     if setting == "on":
       native_logs.compile_quietly()
     return setting
-  if _on_gpus(strategy):
+  if strategies.on_gpus(strategy):
     logging.info("Compilation by XLA: on, because GPUs train.")
     native_logs.compile_quietly()
     return "auto"
   logging.info("Compilation by XLA: off, because no GPU trains.")
   return "off"
-
-
-def _on_gpus(strategy):
-  """Whether all replicas are GPUs."""
-  try:
-    devices = strategy.extended.worker_devices
-  except RuntimeError:  # The default strategy, which uses one if there is one.
-    return bool(tf.config.list_logical_devices("GPU"))
-  return all("GPU" in device for device in devices)
 
 
 def compiled(function):
@@ -64,6 +56,20 @@ def compiled(function):
     with within():
       return function(*args)
   return tf.function(compilable, jit_compile=True, autograph=False)
+
+
+def reproducible(function):
+  """A function, not compiled, whose gradients are the same each time on GPUs.
+
+  TensorFlow has no such gradient of `tf.image.crop_and_resize` there.
+
+  Args:
+    function: as in `compiled`.
+  """
+  def run(*args):
+    with roi_pooling.compilable():
+      return function(*args)
+  return run
 
 
 @contextlib.contextmanager

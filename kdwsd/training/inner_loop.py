@@ -27,7 +27,8 @@ class Trainer(orbit.StandardTrainer):
 
   def __init__(self, *, strategy, variables, optimizer, step, loss_names,
                dataset, global_batch_size, seed, global_step, prepare=None,
-               jit_compile="off", side=None, profile=None):
+               jit_compile="off", deterministic=False, side=None,
+               profile=None):
     """Makes the inner loop.
 
     Args:
@@ -46,6 +47,7 @@ class Trainer(orbit.StandardTrainer):
         runs on the replica and is never compiled with the step, because its
         input may have another shape in every step. None if they are the same.
       jit_compile: what `compilation.choose` returned.
+      deterministic: whether GPUs must compute the same gradients each time.
       side: function of a step, counted from 0, to the side of its images in
         pixels, for the log of compilations; None if it is not known.
       profile: `profiling.Profile`; None for no profile.
@@ -62,6 +64,7 @@ class Trainer(orbit.StandardTrainer):
     self._seed = seed
     self._global_step = global_step
     self._jit_compile = jit_compile
+    self._deterministic = deterministic
     self._side = side
     self._profile = profile or profiling.Profile(None, ())
     self._first_step = 0
@@ -82,8 +85,13 @@ class Trainer(orbit.StandardTrainer):
 
   def _make_functions(self):
     """Makes the functions of a step, compiled or not."""
-    wrap = (compilation.compiled if self._jit_compile != "off"
-            else lambda function: function)
+    def wrap(function):
+      if self._jit_compile != "off":
+        return compilation.compiled(function)
+      if self._deterministic:
+        return compilation.reproducible(function)
+      return function
+
     # A reduction over replicas cannot be inside of a compiled function.
     self._whole = wrap(
         lambda batch: self._update(*self._differentiate(batch)))

@@ -173,9 +173,11 @@ def _run(folder, strategy, train_set, eval_set, values):
     return inner_loop.Trainer(
         strategy=strategy, variables=stage.variables, optimizer=optimizer,
         step=stage.step, loss_names=stage.loss_names,
-        dataset=strategy.distribute_datasets_from_function(batches),
+        dataset=strategies.distribute(strategy, batches),
         global_batch_size=config.global_batch_size, seed=config.seed,
         global_step=global_step, jit_compile=jit_compile,
+        deterministic=(
+            config.deterministic and strategies.on_gpus(strategy)),
         prepare=stage.warp_and_prepare if config.resize_on_device else None,
         side=functools.partial(
             input_pipeline.training_side, config.seed, stage.sizes),

@@ -9,6 +9,9 @@ from kdwsd import errors
 from kdwsd import interruption
 from kdwsd.training import cluster as cluster_lib
 
+# That wait on each GPU for their step.
+_BATCHES_ON_GPU = 3
+
 NAMES = ("one_device", "mirrored", "multi_worker_mirrored", "tpu")
 
 
@@ -51,6 +54,35 @@ def make(name, num_replicas=0):
     return _join(cluster)
   return distribute_utils.get_distribution_strategy(
       distribution_strategy=name, num_gpus=num_gpus, tpu_address="")
+
+
+def distribute(strategy, batches):
+  """Distributes batches, and has them copied to GPUs ahead of their steps.
+
+  A copy starts when the GPU has finished the steps that are enqueued at that
+  moment. With TensorFlow's own buffer of one batch the next step waits for it.
+
+  Args:
+    strategy: `tf.distribute.Strategy`.
+    batches: function of a `tf.distribute.InputContext` to a dataset.
+
+  Returns:
+    `tf.distribute.DistributedDataset`.
+  """
+  options = None
+  if on_gpus(strategy):
+    options = tf.distribute.InputOptions(
+        experimental_per_replica_buffer_size=_BATCHES_ON_GPU)
+  return strategy.distribute_datasets_from_function(batches, options)
+
+
+def on_gpus(strategy):
+  """Whether all replicas are GPUs."""
+  try:
+    devices = strategy.extended.worker_devices
+  except RuntimeError:  # The default strategy, which uses one if there is one.
+    return bool(tf.config.list_logical_devices("GPU"))
+  return all("GPU" in device for device in devices)
 
 
 def is_chief(strategy):

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kdwsd.modeling import roi_pooling
 from tests.gpu import case
+from tests.modeling import numpy_pooling
 
 # Of the largest value: rounding of two products of 16 bits.
 _TOLERANCES = {tf.float32: 1e-4, tf.float16: 4e-3, tf.bfloat16: 3e-2}
@@ -16,7 +17,7 @@ _TOLERANCES = {tf.float32: 1e-4, tf.float16: 4e-3, tf.bfloat16: 3e-2}
 def _inputs(dtype, batch=2, count=50, cells=42, channels=16):
   """(features, rois, factor, upstream gradient): arrays."""
   random = np.random.default_rng(0)
-  features = np.maximum(random.normal(size=[batch, cells, cells, channels]), 0)
+  features = random.normal(size=[batch, cells, cells, channels])
   corners = np.sort(random.uniform(size=[batch, count, 2, 2]), axis=2)
   return (features.astype(dtype.as_numpy_dtype),
           np.float32(corners.reshape(batch, count, 4)),
@@ -50,9 +51,7 @@ class RoiPoolingTest(case.GpuTestCase):
       compiled=(False, True))
   def test_equals_the_cpu(self, kind, dtype, compiled):
     inputs = _inputs(dtype)
-    # Without XLA, the operations that a GPU gets; it may choose them itself.
-    context = (roi_pooling.compilable if compiled or case.rehearses()
-               else contextlib.nullcontext)
+    context = roi_pooling.compilable if compiled else contextlib.nullcontext
     value, gradient = _run(kind, case.gpu(), inputs, compiled=compiled,
                            context=context)
     expected, expected_gradient = _run(
@@ -65,18 +64,23 @@ class RoiPoolingTest(case.GpuTestCase):
         tolerance * np.max(np.abs(expected_gradient)))
     self.assertLess(np.mean(wrong), 0.01)
 
-  def test_the_gradient_of_products_repeats_bit_for_bit(self):
+  def test_the_compiled_gradient_repeats_bit_for_bit(self):
     inputs = _inputs(tf.float16)
     first, second = (
-        _run("crop_and_resize", case.gpu(), inputs,
+        _run("crop_and_resize", case.gpu(), inputs, compiled=True,
              context=roi_pooling.compilable) for _ in range(2))
     self.assertAllEqual(first[1], second[1])
 
-  def test_is_chosen_where_there_is_a_gpu(self):
-    if case.rehearses():
-      self.skipTest("no GPU")
-    inputs = _inputs(tf.float16, batch=1, count=3)
-    (value, _), (expected, _) = (
-        _run("crop_and_resize", case.gpu(), inputs, context=context)
-        for context in (contextlib.nullcontext, roi_pooling.compilable))
-    self.assertAllEqual(expected, value)
+  @parameterized.parameters(
+      (case.CPU, False), ("", False), (case.CPU, True), ("", True))
+  def test_the_first_of_equal_samples_gets_the_gradient(self, device, compiled):
+    features, rois, factor, upstream = _inputs(
+        tf.float32, batch=1, count=20, cells=14, channels=3)
+    features, factor = 0 * features, np.ones_like(factor)
+    context = roi_pooling.compilable if compiled else contextlib.nullcontext
+    _, gradient = _run(
+        "crop_and_resize", device or case.gpu(),
+        (features, rois, factor, upstream), context=context, compiled=compiled)
+    _, expected = numpy_pooling.crop_and_resize(features, rois)
+    self.assertAllClose(
+        expected(upstream.reshape(-1, 7, 7, 3)), gradient, atol=1e-4)

@@ -12,6 +12,7 @@ from kdwsd.training import inner_loop
 from kdwsd.training import loss_scaling
 from kdwsd.training import optimizers
 from kdwsd.training import schedules
+from kdwsd.training import strategies
 from kdwsd.training import teacher as teacher_lib
 from kdwsd.training import trainee as trainee_lib
 from kdwsd.training.stages import cls
@@ -110,7 +111,7 @@ def make(stage, *, strategy=None, jit_compile="off", optimizer="sgd",
   trainer = inner_loop.Trainer(
       strategy=strategy, variables=variables, optimizer=made, step=step,
       loss_names=names,
-      dataset=strategy.distribute_datasets_from_function(batches),
+      dataset=strategies.distribute(strategy, batches),
       global_batch_size=batch_size, seed=7, global_step=global_step,
       jit_compile=jit_compile, **trainer_options)
   return Run(trainer, model, variables, made, tf.train.Checkpoint(
