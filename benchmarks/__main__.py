@@ -75,6 +75,9 @@ flags.DEFINE_enum("roi_pooling", "crop_and_resize", ["crop_and_resize", "max"],
                   "As of kdwsd.train.")
 flags.DEFINE_enum("jit_compile", "auto", ["auto", "on", "off"],
                   "As of kdwsd.train.")
+flags.DEFINE_string("profile", "", "Parts step, training and cached: folder to "
+                    "write a profile to, and kernels.txt, a list of what the "
+                    "GPU did.")
 flags.DEFINE_string("backbone", "vgg16", "Backbone of the teacher, also "
                     "NAME:WIDTH, such as mobilenet_v2:0.35.")
 flags.DEFINE_list("students", ["vgg16", "mobilenet_v2:0.35"], "Backbones of "
@@ -213,7 +216,7 @@ def _models(work):
   """Rows of the parts that run models."""
   compute = compute_lib.Compute(
       FLAGS.device, FLAGS.mixed_precision, FLAGS.roi_pooling,
-      FLAGS.jit_compile)
+      FLAGS.jit_compile, FLAGS.profile)
   model = model_parts.Model(
       FLAGS.size, FLAGS.num_proposals, FLAGS.fc_units, FLAGS.backbone)
   batch_size, steps, rows = FLAGS.batch_size or 1, FLAGS.steps, []

@@ -15,15 +15,21 @@ from kdwsd import devices
 BACKBONE = r"(\w+?)(?::(\d+(?:\.\d+)?))?"
 
 _WARM_UP = 5  # Steps on a GPU, after the first one.
+_PROFILED = 4  # Steps.
 
 
 @dataclasses.dataclass(frozen=True)
 class Compute:
-  """What models compute with; the names are those of the flags of training."""
+  """What models compute with; the names are those of the flags of training.
+
+  Attributes:
+    profile: folder to write profiles of steps to; empty for none.
+  """
   device: str = "auto"
   mixed_precision: str = "float32"
   roi_pooling: str = "crop_and_resize"
   jit_compile: str = "auto"
+  profile: str = ""
 
   def begin(self):
     """Applies it to this process; returns the device in words.
@@ -41,7 +47,8 @@ class Compute:
     return "".join(
         f", {value}" if field.name == "mixed_precision"
         else f", {field.name} {value}"
-        for field in dataclasses.fields(self) if field.name != "device"
+        for field in dataclasses.fields(self)
+        if field.name not in ("device", "profile")
         and (value := getattr(self, field.name)) != field.default)
 
 
@@ -116,3 +123,19 @@ def seconds_per_step(train, steps):
   start = time.perf_counter()
   train(steps)
   return (time.perf_counter() - start) / steps
+
+
+def write_profile(folder, train):
+  """Profiles a few steps, which `benchmarks.kernels` lists.
+
+  Args:
+    folder: where to.
+    train: as in `seconds_per_step`.
+
+  Returns:
+    How many steps.
+  """
+  import tensorflow as tf  # pylint: disable=import-outside-toplevel
+  with tf.profiler.experimental.Profile(folder):
+    train(_PROFILED)
+  return _PROFILED

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import statistics
 import time
 from typing import Optional
@@ -11,6 +12,8 @@ import tensorflow as tf
 
 from benchmarks import compute as compute_lib
 from benchmarks import flops
+from benchmarks import kernels
+from kdwsd import files
 from kdwsd.data import device_resize
 from kdwsd.data import input_pipeline
 from kdwsd.data import record_files
@@ -89,7 +92,7 @@ def train_teacher(compute, batch_size, steps, records=None, cache="memory",
       prepare=prepare, **model)
   one = _specs(random_batch(model["size"], model["num_proposals"], 1))
   return _measure(device, trainer, steps,
-                  batch_size * flops.of_step(network, one))
+                  batch_size * flops.of_step(network, one), compute.profile)
 
 
 def teacher(size, num_proposals, fc_units, batch_size, backbone="vgg16",
@@ -134,8 +137,9 @@ def train_cached_student(compute, batch_size, steps, changes):
   trainee, (trainer,) = _stage_2(
       compute, batch_size, changes, {"cached": None})
   side = trainee.student.config.image_size
-  return _measure(device, trainer, steps, batch_size * flops.of_step(
-      trainee.student, tf.TensorSpec([1, side, side, 3])))
+  step_flops = batch_size * flops.of_step(
+      trainee.student, tf.TensorSpec([1, side, side, 3]))
+  return _measure(device, trainer, steps, step_flops, compute.profile)
 
 
 def train_student(compute, size, num_proposals, fc_units, batch_size, steps,
@@ -226,13 +230,17 @@ def _trainer(strategy, dataset, variables, step, loss_names, batch_size,
           aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA))
 
 
-def _measure(device, trainer, steps, step_flops):
+def _measure(device, trainer, steps, step_flops, profile):
   def train(count):
     trainer.train(tf.constant(count))
 
   first = compute_lib.first_step(train)
   peak_flops = flops.of_device()
   seconds = compute_lib.seconds_per_step(train, steps)
+  if profile:
+    profiled = compute_lib.write_profile(profile, train)
+    files.write_text(os.path.join(profile, "kernels.txt"),
+                     kernels.table(profile, steps=profiled) + "\n")
   return Steps(device, first, seconds, step_flops,
                max(peak_flops, flops.of_device()), compute_lib.gpu_mib())
 
