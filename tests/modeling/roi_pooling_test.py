@@ -142,9 +142,9 @@ class ChoiceTest(tf.test.TestCase, parameterized.TestCase):
     self.assertEqual(short, bool(found), found)
 
   def test_the_place_of_the_features_decides_where_it_is_known(self):
-    self._add_device("GPU")
+    self._add_device("TPU")
     self.assertIn("CropAndResize", _types("CPU:0"))
-    self.assertNotIn("CropAndResize", _types("GPU:0"))
+    self.assertNotIn("CropAndResize", _types("TPU:0"))
 
   def test_contexts_decide_before_devices(self):
     with roi_pooling.compilable():
@@ -153,7 +153,7 @@ class ChoiceTest(tf.test.TestCase, parameterized.TestCase):
         self.assertIn("CropAndResize", _types())
       self.assertNotIn("CropAndResize", _types())
     self.assertIn("CropAndResize", _types())
-    self._add_device("GPU")
+    self._add_device("TPU")
     with roi_pooling.portable():
       self.assertIn("CropAndResize", _types())
 
