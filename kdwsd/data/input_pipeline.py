@@ -79,7 +79,8 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
     With several replicas, consecutive elements are the parts of one batch.
 
   Raises:
-    errors.InputError: the batch cannot be divided, or there are no images.
+    errors.InputError: the batch cannot be divided, there are no images, or the
+      cache has no room.
   """
   num_workers, worker = 1, 0
   if input_context is not None:
@@ -107,8 +108,12 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
   dataset = tf.data.TFRecordDataset(list(record_set.paths))
   if decoded:
     dataset = dataset.map(decode, tf.data.AUTOTUNE)
-    dataset = dataset.cache("" if cache == "memory" else decoded_cache.prefix(
-        cache_directory, record_set.split, fingerprint(record_set), worker))
+    if cache == "memory":
+      decoded_cache.check_memory(record_set)
+      dataset = dataset.cache()
+    else:
+      dataset = dataset.cache(decoded_cache.prefix(
+          cache_directory, record_set, fingerprint(record_set), worker))
   # After the cache, which holds the records in order without their positions.
   dataset = dataset.enumerate()
 

@@ -122,6 +122,16 @@ def open_split(directory, split):
   return RecordSet(directory, split, tuple(paths), card)
 
 
+def first_record(path):
+  """Bytes of the first record of a shard, unchecked; none if it is empty."""
+  with open(path, "rb") as file:
+    header = file.read(_HEADER.size)
+    if len(header) < _HEADER.size:
+      return b""
+    length, _ = _HEADER.unpack(header)
+    return file.read(min(length, os.fstat(file.fileno()).st_size))
+
+
 def count(path):
   """Counts the records of a shard file by the lengths of its frames.
 
@@ -269,9 +279,7 @@ def _check_shards(path, card, paths):
         f"{', ...' if len(paths) > 8 else ''}; a shard was truncated or is of "
         "another conversion; convert the data again.")
   for path in paths:  # The first record only: all have the same keys.
-    with open(path, "rb") as file:
-      header = file.read(_HEADER.size)
-      data = header and file.read(_HEADER.unpack(header)[0])
+    data = first_record(path)
     try:
       odd = data and records.odd_key(
           tf.train.Example.FromString(data), records.TRAINING_FEATURES)

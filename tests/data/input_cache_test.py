@@ -1,6 +1,7 @@
 """Decoded images kept in memory or on disk: `input_pipeline`'s `cache`."""
 
 import os
+from unittest import mock
 
 from absl.testing import parameterized
 import tensorflow as tf
@@ -9,6 +10,7 @@ from kdwsd import errors
 from kdwsd import files
 from kdwsd.data import decoded_cache
 from kdwsd.data import record_files
+from kdwsd.data import records
 from tests.data import input_pipeline_case as case
 from tests.data import marked_records
 
@@ -37,6 +39,24 @@ class InputCacheTest(case.InputPipelineCase):
       os.remove(path)
     seen += [next(iterator) for _ in range(10)]
     self._assert_same(plain, seen)
+
+  @mock.patch.object(decoded_cache, "num_bytes", return_value=10 ** 18)
+  def test_images_that_do_not_fit_are_refused_at_once(self, _):
+    with self.assertRaisesRegex(
+        errors.InputError, r"--cache=memory: .*about 1e\+09 GB. Received: a"):
+      _train(self.record_set, cache="memory")
+    with self.assertRaisesRegex(
+        errors.InputError, r"--cache=disk: .*about 1e\+09 GB. Received: "):
+      _train(self.record_set, cache="disk", cache_directory=self.directory)
+
+  def test_their_size_is_that_of_the_pixels(self):
+    images = records.read_labelled_images(list(self.record_set.paths))
+    sizes = [3 * image.height * image.width for image in images]
+    size = decoded_cache.num_bytes(self.record_set)
+    self.assertBetween(size, len(sizes) * min(sizes), len(sizes) * max(sizes))
+    for path in self.record_set.paths:
+      os.truncate(path, 0)
+    self.assertEqual(decoded_cache.num_bytes(self.record_set), 0)
 
   def test_half_written_disk_cache_is_no_hindrance(self):
     cache = os.path.join(self.directory, "cache")

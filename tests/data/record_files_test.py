@@ -70,6 +70,19 @@ def test_where_the_card_has_the_sizes_no_record_is_looked_for(
     record_files.open_split(str(tmp_path), "train")
 
 
+def test_a_damaged_length_is_left_to_reading(tmp_path):
+  fake_records.write(str(tmp_path), "train", 3)
+  path = record_files.shard_path(str(tmp_path), "train", 0, 1)
+  _change_card(str(tmp_path), shard_bytes=[os.path.getsize(path)])
+  with open(path, "rb+") as file:
+    file.write(b"\xff" * 8)
+  record_set = record_files.open_split(str(tmp_path), "train")
+  with pytest.raises(
+      errors.InputError, match=r"record 0 .*fit their checksum"
+  ), record_files.naming_faults(record_set):
+    list(tf.data.TFRecordDataset(list(record_set.paths)))
+
+
 @pytest.mark.parametrize("changes, message", [
     ({"num_images": 4}, "expected 4 images in its 1 shards. Received: 3, 3 in"),
     ({"shard_bytes": [17]}, "expected the shard of 17 bytes"),
