@@ -1,15 +1,17 @@
 """The outer loop, on Orbit: checkpoints, validation and log of any stage.
 
 Log lines are written and checkpoints saved at multiples of their intervals, for
-resumed runs, too. An interrupted run saves after the current step. While a
-validation is due or in progress, which may take longer than the steps before
-it, the state is in `unvalidated/`; a run that ends then resumes with it.
+resumed runs, too, and checkpoints at a log line where steps are slow. An
+interrupted run saves after the current step. While a validation is due or in
+progress, which may take longer than the steps before it, the state is in
+`unvalidated/`; a run that ends then resumes with it.
 """
 
 import contextlib
 import dataclasses
 import os
 import shutil
+import time
 
 from absl import logging
 import orbit
@@ -24,6 +26,10 @@ from kdwsd.training import optimizers
 from kdwsd.training import run_folder
 from kdwsd.training import strategies
 from kdwsd.training import workers
+
+# Seconds. A preemptible machine does not wait for a step of a minute, so slow
+# steps may not be all lost that a checkpoint interval has.
+_LONGEST_UNSAVED = 600.0
 
 _UNVALIDATED = ", before it was validated,"
 
@@ -90,7 +96,7 @@ class OuterLoop:
     self._best_figure = best_figure
     self._plateau = plateau
     self._validation_is_pending = False
-    self._saved_step = -1
+    self._saved_step, self._saved_at = -1, time.monotonic()
 
   def run(self):
     """Trains, validates and saves until the last step.
@@ -227,12 +233,17 @@ class OuterLoop:
     """
     if self._step < self._stop and (
         self._step % self._checkpoint_interval == 0
-        or self._trainer.interrupted):
+        or self._trainer.interrupted or self._is_overdue()):
       self._save()
+
+  def _is_overdue(self):
+    """Whether nothing was saved for long, by the clock of the chief."""
+    late = time.monotonic() - self._saved_at > _LONGEST_UNSAVED
+    return bool(workers.gather(self._strategy, [late])[0, 0])
 
   def _save(self):
     self._manager.save(checkpoint_number=self._step)
-    self._saved_step = self._step
+    self._saved_step, self._saved_at = self._step, time.monotonic()
     if self._validation_is_pending:
       self._validation_is_pending = False
       if self._chief:

@@ -96,7 +96,20 @@ FAULTS = {
          "with dropout.compilable():",
          "tests/training/compilation_test.py"),
     ],
+    "kdwsd/training/cluster.py": [
+        ("return _read(connection) != _WAITS", "return True"),
+        ("others - (found & found_by)", "others - found_by"),
+        ("if _read(connection) == _WAITS", "if _read(connection)"),
+    ],
+    "kdwsd/training/workers.py": [
+        ("if self._taken < self._interval", "if False"),
+        ("[wish])[0, 0])", "[wish])[-1, 0])"),
+    ],
     "kdwsd/training/loop.py": [
+        ("if self._saved_step != self._step", "if False"),
+        ("if not self._validation_is_pending:\n      self._save_unvalidated()",
+         "if False:\n      self._save_unvalidated()"),
+        ("or self._is_overdue()", ""),
         ("condition=new_best.test", "condition=lambda _: True"),
         ("as_default(step=step), self._averaged():", "as_default(step=step):"),
         ("    with self._averaged():\n", "    if True:\n"),

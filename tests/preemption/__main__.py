@@ -7,6 +7,7 @@ longer. A temporary file that it leaves is removed when it is started again.
 """
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -24,8 +25,9 @@ _QUICK = flags.DEFINE_bool(
     "quick", False, "Small models and images, to try it out.")
 _PHOTOGRAPHS = flags.DEFINE_string(
     "photographs", None, "VOCdevkit to convert; drawn images if left out.")
-_ONLY = flags.DEFINE_list(
-    "only", [], "Names of programs; all if left out.")
+_ONLY = flags.DEFINE_string(
+    "only", "", "Regular expression of programs and moments, such as "
+    "'train: .*step|serve'; all if left out.")
 _PLACE = flags.DEFINE_string(
     "place", None, "Folder to work in, 8 GB; a temporary one if left out. What "
     "was prepared there before is used again.")
@@ -79,7 +81,7 @@ def _programs(place):
         "its last line | the same command |\n|---|---|---|---|---|---|")
   late = 0
   for case in made.all():
-    if _ONLY.value and case.name not in _ONLY.value:
+    if not re.search(_ONLY.value, f"{case.name}: {case.moment}"):
       continue
     made.clean()
     outcome = notices.give(case, folder)

@@ -203,7 +203,7 @@ class Cases:
     shard = notices.appears(self.folder, r"teacher_cache/.*/shard-00000")
     student = {"teacher": "run/wsd", "eval_split": "", "teacher_cache": "on"}
     feature = self._train("kd_feature", "run/new", **{
-        **student, "eval_split": "test"})
+        **student, "eval_split": "test", "top_k_rois": 20})
     prediction = self._train("kd_prediction", "run/new", **student)
     plain = self._train("cls", "run/new", eval_split="")
     chain = self._chain(workdir="run/new", train_steps=30)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import interruption
+from kdwsd.training import checkpoints
 from kdwsd.training import inner_loop
 from kdwsd.training import loop
 from kdwsd.training import loop_log
@@ -50,7 +51,7 @@ class _Plateau:
 
 def _run(workdir, *, stop_in_step=None, stop_in_validation=None,
          eval_interval=0, validated=True, plateau=None, figures=None,
-         ema_decay=None, train_steps=_STEPS):
+         ema_decay=None, train_steps=_STEPS, checkpoint_interval=4):
   """Trains one weight, by momentum, on numbers; returns it.
 
   `figures` are those of every validation, or a function of the step to them;
@@ -94,9 +95,10 @@ def _run(workdir, *, stop_in_step=None, stop_in_validation=None,
       model=tf.train.Checkpoint(weight=weight), variables=[weight],
       optimizer=optimizer, global_step=global_step,
       folder=run_folder.RunFolder(workdir),
-      train_steps=train_steps, steps_per_loop=4, checkpoint_interval=4,
-      eval_interval=eval_interval, keep_checkpoints=10, best_figure="figure",
-      global_batch_size=_BATCH, initialize=lambda: None,
+      train_steps=train_steps, steps_per_loop=4,
+      checkpoint_interval=checkpoint_interval, eval_interval=eval_interval,
+      keep_checkpoints=10, best_figure="figure", global_batch_size=_BATCH,
+      initialize=lambda: None,
       evaluate=evaluate if validated else None, plateau=plateau).run()
   return weight.numpy()
 
@@ -132,6 +134,48 @@ def test_stops_after_the_step_and_goes_on_in_the_old_rhythm(
   assert _logged(tmp_path / "undisturbed") == [4, 8, 12]
   assert _logged(tmp_path / "stopped") == logged
   assert _saved(tmp_path / "stopped") == saved
+
+
+def test_slow_steps_are_saved_at_every_log_line(tmp_path, monkeypatch, reset):
+  _run(tmp_path / "fast", checkpoint_interval=12)
+  assert _saved(tmp_path / "fast") == [0, 12]
+  reset()
+  monkeypatch.setattr(loop, "_LONGEST_UNSAVED", 0.0)
+  _run(tmp_path / "slow", checkpoint_interval=12)
+  assert _saved(tmp_path / "slow") == [0, 4, 8, 12]
+
+
+def test_a_signal_during_a_save_is_noticed_before_the_next_step(
+    tmp_path, monkeypatch):
+  save = checkpoints._Manager.save
+
+  def interrupted(manager, checkpoint_number=None, **rest):
+    path = save(manager, checkpoint_number, **rest)
+    if checkpoint_number == 4:
+      _stop()
+    return path
+
+  monkeypatch.setattr(checkpoints._Manager, "save", interrupted)
+  with pytest.raises(interruption.Interrupted, match="143") as stopped:
+    _run(tmp_path)
+  assert stopped.value.message.startswith("Stopped at step 4 by SIGTERM;")
+  assert _saved(tmp_path) == [0, 4]
+
+
+def test_a_killed_validation_has_lost_nothing(tmp_path, reset):
+  def killed(step):
+    assert _saved(tmp_path / "killed", "unvalidated") == [step]
+    if step == 6:
+      raise KeyboardInterrupt  # Which nothing handles.
+    return {"figure": 0.0}
+
+  expected = _run(tmp_path / "undisturbed", eval_interval=6)
+  with pytest.raises(KeyboardInterrupt):
+    _run(tmp_path / "killed", eval_interval=6, figures=killed)
+  reset()
+  np.testing.assert_array_equal(
+      _run(tmp_path / "killed", eval_interval=6), expected)
+  assert _logged(tmp_path / "killed") == [4, 6, 8, 12]
 
 
 def test_the_first_step_is_not_waited_for(tmp_path):

@@ -105,7 +105,8 @@ class Progress:
       50, "Steps between log lines and lines of history.jsonl.", lower=1)
   checkpoint_interval: int = setting.declare(
       500, "Steps between checkpoints, a multiple of --steps_per_loop. A run "
-      "that crashes loses at most this many steps.", lower=1)
+      "that crashes loses at most this many steps. Where they take more than "
+      "10 minutes, there is also a checkpoint at the next log line.", lower=1)
   eval_interval: int = setting.declare(
       2500, "Steps between validations; 0 validates only at the end.",
       stages=setting.LABELLED, lower=0)
