@@ -1,6 +1,6 @@
 """Computes the throughput of many GPUs: python -m benchmarks.scaling.
 
-    python -m benchmarks.scaling --rates=4:99.4,8:120.5
+    python -m benchmarks.scaling --rates=4:223.2,8:265.6
 
 Nothing is measured here. From the images/s of one GPU, for each number of
 images in its step, it computes those of 8 and of 64 in machines of 8; docs/
@@ -77,7 +77,7 @@ def throughput(rate, batch_size, num_gpus, network=None, *, core_rate):
 
 
 def _define_flags():
-  flags.DEFINE_list("rates", ["4:99.4", "8:120.5"], "Images per step of a GPU "
+  flags.DEFINE_list("rates", ["4:223.2", "8:265.6"], "Images per step of a GPU "
                     "and its images/s.")
   flags.DEFINE_float("core_rate", 225, "Images/s that a core decodes.",
                      lower_bound=1)
