@@ -12,6 +12,10 @@ A server is started by `<!-- run by CI in the background -->` above a block of
 one command; the following blocks wait until it listens. Commands elsewhere, in
 blocks of another kind or indented, are an error. The argument is the work
 directory of the shortened demo.
+
+`python -m kdwsd.PROGRAM` is forked from a process that has loaded TensorFlow,
+by tests/programs.py. The server in the background, `kdwsd` and scripts are
+processes of their own.
 """
 
 import concurrent.futures
@@ -47,13 +51,16 @@ wait_for_server() {
 }
 python() {
   case "$*" in
-    *kdwsd.train*) command python "$@" --backbone_weights=none \\
+    "-m kdwsd.train "*) fork "${@:2}" --backbone_weights=none \\
       --train_steps=2 --steps_per_loop=1 --checkpoint_interval=2 \\
       --eval_interval=0 --warmup_steps=0 --global_batch_size=2 \\
       --num_proposals=16 --train_sizes=64 --eval_size=64 --student_size=64 ;;
+    "-m kdwsd."*) fork "${@:2}" ;;
+    *kdwsd.train*) echo "expected python -m kdwsd.train" >&2; return 1 ;;
     *) command python "$@" ;;
   esac
 }
+fork() { command python -S -m tests.programs "$PROGRAMS" "$@"; }
 """
 
 
@@ -112,7 +119,7 @@ def blocks(text, name):
   return found
 
 
-def _run(name, commands, demo, work):
+def _run(name, commands, demo, work, server):
   """Runs the commands of a page.
 
   Args:
@@ -120,6 +127,7 @@ def _run(name, commands, demo, work):
     commands: list of texts for bash.
     demo: work directory of the shortened demo.
     work: empty folder to run them in.
+    server: socket of `programs.start_server`.
 
   Returns:
     (name, seconds, exit status, output).
@@ -139,7 +147,9 @@ def _run(name, commands, demo, work):
   done = subprocess.run(
       ["bash", "-c", script], cwd=work, stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT, text=True, check=False, errors="replace",
-      env={**os.environ, "PYTHONPATH": str(_ROOT)})
+      pass_fds=[server.fileno()],
+      env={**os.environ, "PYTHONPATH": str(_ROOT),
+           "PROGRAMS": str(server.fileno())})
   return name, time.monotonic() - started, done.returncode, done.stdout
 
 
@@ -154,6 +164,9 @@ def main(argv):
         left_out.append(f"{name}:{number}: {reason}")
       else:
         wanted.setdefault(name, []).append(commands)
+  sys.path.insert(0, str(_ROOT))
+  from tests import programs  # pylint: disable=import-outside-toplevel
+  server = programs.start_server()
   failed = []
   with tempfile.TemporaryDirectory() as folder, (
       concurrent.futures.ThreadPoolExecutor(2)) as pool:
@@ -161,7 +174,7 @@ def main(argv):
     for name, commands in wanted.items():
       work = pathlib.Path(folder) / name.replace("/", "_")
       docs_data.write(demo / "scenes", work)
-      waiting.append(pool.submit(_run, name, commands, demo, work))
+      waiting.append(pool.submit(_run, name, commands, demo, work, server))
     for future in concurrent.futures.as_completed(waiting):
       name, seconds, status, output = future.result()
       print(f"{name}: {len(wanted[name])} blocks, {seconds:.0f} s, exit status "

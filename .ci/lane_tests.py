@@ -3,10 +3,11 @@
     .venv/bin/python .ci/lane_tests.py > runs/lane_tests.txt
     make test LANE=modern TESTS=@runs/lane_tests.txt
 
-CI runs all tests in one lane and these in the other. A test file is among them
-if it, a module of tests/ that it imports, or a module that one of these imports
-or runs, imports a package of which the lanes have different versions. What
-modules import in turn is left to the tests of the modules imported.
+CI runs all tests in one lane and these in the other, but for those marked
+`one_lane`. A test file is among them if it, a module of tests/ that it imports,
+or a module that one of these imports or runs, imports a package of which the
+lanes have different versions. What modules import in turn is left to the tests
+of the modules imported.
 """
 
 import ast

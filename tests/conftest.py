@@ -16,11 +16,13 @@ def pytest_configure(config):
   """Hides GPUs from all tests but those of tests/gpu.
 
   The others compare bits, which only a CPU repeats, and several processes run
-  them, of which each would take all memory of a GPU.
+  them, of which each would take all memory of a GPU. XLA compiles what these
+  tests run once or twice, so its machine code need not be fast.
   """
   marks = config.getoption("markexpr")
   if "gpu" not in marks.replace("not gpu", ""):
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,9 +36,20 @@ def fixture_temporary_folder(tmp_path_factory):
 
 
 def pytest_collection_modifyitems(items):
-  """Whole runs first, so that no long test is left for one process alone."""
+  """Long files first, so that none is left for one process alone.
+
+  Whole runs are the files of this folder itself.
+  """
   here = os.path.dirname(os.path.abspath(__file__))
-  items.sort(key=lambda item: os.path.dirname(str(item.path)) != here)
+  order = ("", "lanes", "training", "export_kit", "benchmarks", "data",
+           "serving", "modeling")
+
+  def place(item):
+    folder = os.path.dirname(os.path.relpath(item.path, here))
+    top = folder.split(os.sep)[0]
+    return order.index(top) if top in order else len(order)
+
+  items.sort(key=place)
 
 
 def pytest_collection_finish(session):

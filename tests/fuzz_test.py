@@ -49,6 +49,7 @@ def _said(failures):
       for one in failures)
 
 
+@pytest.mark.one_lane
 @pytest.mark.parametrize("target", _MANY, ids=_short_name)
 def test_bad_input_is_read_or_refused_in_words(target, tmp_path):
   counts, failures = running.run(
@@ -83,6 +84,7 @@ def _run(target, tmp_path, num_inputs=150):
   return running.run(target, num_inputs, 0, str(tmp_path / "case"))
 
 
+@pytest.mark.one_lane
 def test_an_error_of_another_class_is_found_and_made_small(tmp_path):
   def raises(*_):
     raise KeyError("planted")
@@ -96,6 +98,7 @@ def test_an_error_of_another_class_is_found_and_made_small(tmp_path):
   assert len(failures[0].case["labels.csv"]) < 25, failures[0].case
 
 
+@pytest.mark.one_lane
 def test_a_line_that_is_dropped_is_found(tmp_path):
   lines = datalist_parser._lines  # pylint: disable=protected-access
 
@@ -154,6 +157,7 @@ def test_what_takes_too_much_memory_is_found_each_time(tmp_path):
     assert (verdict.outcome, verdict.signature) == (outcome, signature)
 
 
+@pytest.mark.one_lane
 def test_a_crash_and_a_hang_are_found_and_kept_and_the_rest_goes_on(tmp_path):
   runner = supervisor.Supervisor(str(tmp_path), 0, silence_seconds=8)
   counts, found = runner.run("tests.fuzz.planted", 6)

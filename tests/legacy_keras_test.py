@@ -199,7 +199,9 @@ def test_the_command_says_it_in_one_line(fakes):
   assert _run(str(script), "--version", folder=folder).returncode == 0
 
 
-@pytest.mark.parametrize("first", ["kdwsd", "tensorflow", "keras"])
+@pytest.mark.parametrize("first", [
+    "keras", *(pytest.param(first, marks=pytest.mark.slow)
+               for first in ("kdwsd", "tensorflow"))])
 def test_the_real_ones_in_each_order(first):
   told = _python(
       f"import {first}\nimport kdwsd\nimport tensorflow as tf\n"

@@ -32,6 +32,7 @@ def _run(code, level):
   return done.stderr
 
 
+@pytest.mark.slow
 def test_absls_log_is_shown_without_us():
   assert "absl::InitializeLog()" in _run(_NOTED_BY_ABSL.format(""), "3")
 

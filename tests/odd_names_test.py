@@ -35,6 +35,7 @@ def _run(program, encoding, *flags):
   return done.stdout.decode(encoding), done.stderr.decode(encoding)
 
 
+@pytest.mark.one_lane
 def test_run_ends_well_in_any_encoding(data, tmp_path):
   out, err = _run(
       "train", "cp1252", f"--data={data}", f"--workdir={tmp_path}",

@@ -175,9 +175,8 @@ def test_content_counts_and_not_the_ending(place):
           atol=0.05 if name[:3] in ("gif", "bmp") else 1e-6)
 
 
-@pytest.mark.parametrize("encoding, by_list", [
-    ("utf-8", False), ("ascii", True)])
-def test_odd_paths_survive(place, encoding, by_list):
+@pytest.mark.parametrize("by_list", [False, True])
+def test_odd_paths_survive(place, by_list):
   folder = "odd [v1] *?"
   names = ["a [1].jpg", "*.jpg", "50%.jpg", "#1.jpg", "é 名.jpg", "$x$.jpg",
            "a\u2028b.jpg", os.fsdecode(b"caf\xe9.jpg")]
@@ -186,16 +185,20 @@ def test_odd_paths_survive(place, encoding, by_list):
     (place / folder / "sub é" / name).write_bytes(
         (place / "photos" / "a.jpg").read_bytes())
   expected = sorted(f"{folder}/sub é/{name}" for name in names)
-  done = subprocess.run(
-      [sys.executable, "-m", "kdwsd.predict", "--model=link", "--json",
-       "--output_dir=seen [é] %", "-" if by_list else folder + "/"],
-      input=os.fsencode("".join(path + "\n" for path in expected)),
-      timeout=300, check=False, capture_output=True, cwd=place, env={
-          **os.environ, "PYTHONPATH": os.getcwd(),
-          "PYTHONIOENCODING": encoding})
+  arguments = ["--model=link", "--json", "--output_dir=seen [é] %"]
+  if by_list:
+    done = subprocess.run(
+        [sys.executable, "-m", "kdwsd.predict", *arguments, "-"],
+        input=os.fsencode("".join(path + "\n" for path in expected)),
+        timeout=300, check=False, capture_output=True, cwd=place, env={
+            **os.environ, "PYTHONPATH": os.getcwd(),
+            "PYTHONIOENCODING": "ascii"})
+    lines = done.stdout.decode("ascii")
+  else:
+    done = _predict(place, *arguments, folder + "/")
+    lines = done.stdout
   assert done.returncode == 0, done.stderr
-  answers = [json.loads(line.decode(encoding))
-             for line in done.stdout.splitlines()]
+  answers = list(map(json.loads, lines.removesuffix("\n").split("\n")))
   assert sorted(answer["image"] for answer in answers) == expected
   for answer in answers:
     with Image.open(place / answer["picture"]) as picture:

@@ -4,6 +4,10 @@ Loading it takes 4 to 5 seconds of CPU, more than most runs of the tests take
 after it. `tests/program_server.py` loads it once for each process of pytest and
 forks; the fork runs the program as `python -m` would. A test of what comes
 before, such as the interpreter's options or encodings, starts a process itself.
+
+A script of bash has them, too, with the number of a socket of `start_server`:
+
+    python -S -m tests.programs NUMBER MODULE ARGUMENTS
 """
 
 import atexit
@@ -32,7 +36,8 @@ class Program:
     stdin, stdout, stderr: text pipes.
   """
 
-  def __init__(self, module, *arguments, cwd=None, environment=None):
+  def __init__(self, module, *arguments, cwd=None, environment=None,
+               server=None):
     """Starts it.
 
     Args:
@@ -40,21 +45,20 @@ class Program:
       *arguments: converted to text.
       cwd: its working directory, by default that of this process.
       environment: dict of variables beside those of this process.
+      server: socket of `start_server`, by default of this Python.
     """
     self.args = ["-m", module, *map(str, arguments)]
     self.returncode = None
-    self._status, theirs = socket.socketpair()
     (stdin, self.stdin), (self.stdout, stdout), (self.stderr, stderr) = (
         _pipe() for _ in range(3))
-    socket.send_fds(_connection(), [b"1"], [
-        theirs.fileno(), *(end.fileno() for end in (stdin, stdout, stderr))])
-    for end in (theirs, stdin, stdout, stderr):
+    ends = (stdin, stdout, stderr)
+    self._status = _ask(
+        server or _connection(), (end.fileno() for end in ends),
+        {"module": module, "arguments": self.args[2:],
+         "cwd": os.path.abspath(cwd or os.getcwd()),
+         "environment": {**os.environ, **(environment or {})}})
+    for end in ends:
       end.close()
-    self._status.sendall(json.dumps({
-        "module": module, "arguments": self.args[2:],
-        "cwd": os.path.abspath(cwd or os.getcwd()),
-        "environment": {**os.environ, **(environment or {})}}).encode())
-    self._status.shutdown(socket.SHUT_WR)
     self.pid = self._answer()
 
   def __enter__(self):
@@ -83,10 +87,7 @@ class Program:
 
   def _answer(self):
     """The next number that the server has for this program."""
-    answer = self._status.recv(4, socket.MSG_WAITALL)
-    if len(answer) != 4:
-      raise RuntimeError(f"tests.program_server has ended: {self.args}")
-    return int.from_bytes(answer, "big")
+    return _answer(self._status)
 
   def communicate(self, text=None, timeout=None):
     """Writes to it, and gives all that it writes: standard output, error."""
@@ -126,7 +127,7 @@ def run(module, *arguments, text=None, timeout=600, **where):
     *arguments: converted to text.
     text: standard input.
     timeout: seconds after which it is killed.
-    **where: `cwd` and `environment`, as `Program` takes them.
+    **where: `cwd` and more, as `Program` takes them.
 
   Returns:
     `subprocess.CompletedProcess` with text.
@@ -140,6 +141,54 @@ def run(module, *arguments, text=None, timeout=600, **where):
       program.args, program.returncode, out, err)
 
 
+def start_server(python=sys.executable, environment=None):
+  """Starts a process that has loaded TensorFlow; it ends with this one.
+
+  Args:
+    python: of which environment.
+    environment: dict of variables beside those of this process.
+
+  Returns:
+    A socket, to ask it for programs.
+  """
+  connection, theirs = socket.socketpair()
+  with theirs:
+    # Its streams are pipes, as those of the programs are.
+    process = subprocess.Popen(
+        [python, "-m", "tests.program_server", str(theirs.fileno())],
+        cwd=_ROOT, pass_fds=[theirs.fileno()], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, **(environment or {})})
+  atexit.register(_stop, process, connection)
+  return connection
+
+
+def _stop(process, connection):
+  """Lets a server end; shows what it has to complain of."""
+  connection.close()
+  _, err = process.communicate()
+  if process.returncode:
+    sys.stderr.write(err)
+
+
+def _ask(connection, streams, request):
+  """Asks a server for a program; returns the socket of its two answers."""
+  status, theirs = socket.socketpair()
+  with theirs:
+    socket.send_fds(connection, [b"1"], [theirs.fileno(), *streams])
+  status.sendall(json.dumps(request).encode())
+  status.shutdown(socket.SHUT_WR)
+  return status
+
+
+def _answer(status):
+  """The next number that the server has for a program: its own, its status."""
+  answer = status.recv(4, socket.MSG_WAITALL)
+  if len(answer) != 4:
+    raise RuntimeError("tests.program_server has ended.")
+  return int.from_bytes(answer, "big")
+
+
 def _pipe():
   """A pipe's ends, to read and to write text."""
   reading, writing = os.pipe()
@@ -151,21 +200,21 @@ def _connection():
   """The socket of this process's server, which is started at first."""
   global _server
   if _server is None:
-    _server, theirs = socket.socketpair()
-    with theirs:
-      # It ends with this process, which closes the socket. Its streams are
-      # pipes, as those of the programs are.
-      process = subprocess.Popen(
-          [sys.executable, "-m", "tests.program_server", str(theirs.fileno())],
-          cwd=_ROOT, pass_fds=[theirs.fileno()], stdin=subprocess.PIPE,
-          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    atexit.register(_stop, process)
+    _server = start_server()
   return _server
 
 
-def _stop(process):
-  """Lets the server end; shows what it has to complain of."""
-  _server.close()
-  _, err = process.communicate()
-  if process.returncode:
-    sys.stderr.write(err)
+def _main(number, module, *arguments):
+  """Runs a program in this process's place; returns its exit status."""
+  with socket.socket(fileno=int(number)) as connection:
+    status = _ask(connection, range(3), {
+        "module": module, "arguments": arguments, "cwd": os.getcwd(),
+        "environment": {**os.environ}})
+  _answer(status)
+  # As a shell says it, of one that a signal ends.
+  ended = os.waitstatus_to_exitcode(_answer(status))
+  return ended if ended >= 0 else 128 - ended
+
+
+if __name__ == "__main__":
+  sys.exit(_main(*sys.argv[1:]))

@@ -10,6 +10,8 @@ import pytest
 
 from tests import programs
 
+pytestmark = pytest.mark.one_lane
+
 
 @pytest.fixture(name="start")
 def fixture_start(tmp_path):

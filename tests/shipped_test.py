@@ -12,6 +12,7 @@ import pytest
 from kdwsd import errors
 from kdwsd import shipped
 from kdwsd.training.settings import flag
+from tests import programs
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _FOLDERS = ("docs", "export", "flags")
@@ -21,6 +22,7 @@ _FOLDERS = ("docs", "export", "flags")
 def _package(tmp_path, monkeypatch):
   """The package as a wheel installs it, and an empty folder to be in."""
   share = tmp_path / "site" / "kdwsd" / "share"
+  site = str(share.parent.parent)
   shutil.copytree(_ROOT / "kdwsd", share.parent)
   for folder in _FOLDERS:
     shutil.copytree(_ROOT / folder, share / folder)
@@ -32,8 +34,14 @@ def _package(tmp_path, monkeypatch):
     return subprocess.run(
         [sys.executable, "-m", *arguments], capture_output=True, text=True,
         timeout=600, check=False,
-        env={**os.environ, "PYTHONPATH": str(share.parent.parent)})
+        env={**os.environ, "PYTHONPATH": site})
 
+  def train(*arguments):
+    return programs.run(
+        "kdwsd.train", "--stage=all", "--workdir=run", "--data=none",
+        *arguments, environment={"PYTHONPATH": site})
+
+  run.train = train
   return run
 
 
@@ -173,8 +181,7 @@ def test_training_finds_the_recipes_of_a_wheel(package, arguments):
 
 
 def test_a_recipe_of_the_package_is_logged(package):
-  done = package("kdwsd.train", "--stage=all", "--recipe=flags/voc07",
-                 "--workdir=run", "--data=none", "--caffe_parity")
+  done = package.train("--recipe=flags/voc07", "--caffe_parity")
   assert done.returncode == 2
   logged, = (line for line in done.stderr.splitlines()
              if "taken from the package: " in line)
@@ -183,8 +190,7 @@ def test_a_recipe_of_the_package_is_logged(package):
 
 
 def test_a_recipe_that_nobody_has_is_told(package):
-  done = package("kdwsd.train", "--stage=all", "--recipe=flags/voc12",
-                 "--workdir=run", "--data=none")
+  done = package.train("--recipe=flags/voc12")
   assert done.returncode == 2
   assert done.stderr.splitlines()[-1] == (
       "error: --recipe: expected a flagfile for each stage. Received: no "

@@ -43,6 +43,7 @@ def _finish(process, code=0):
   return out, err
 
 
+@pytest.mark.one_lane  # The shortened demo of CI is one, too, in each lane.
 def test_chain_leaves_models_table_and_report(undisturbed):
   workdir, said = undisturbed
   for name in ("S-Cls without KD", "T-WDet", "S-Cls with KD",
@@ -112,6 +113,7 @@ def test_recipe_has_settings_for_each_stage(data, tmp_path):
   assert "kd_prediction.flags" in err
 
 
+@pytest.mark.one_lane
 def test_unfit_teacher_is_told_before_a_stage_is_trained(
     data, undisturbed, tmp_path):
   teacher, work = tmp_path / "teacher", tmp_path / "work"

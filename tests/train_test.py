@@ -87,6 +87,7 @@ def test_killed_run_ends_with_the_same_weights(data, undisturbed, tmp_path):
   assert steps == list(range(2, 25, 2))
 
 
+@pytest.mark.one_lane
 def test_run_that_is_told_to_stop_ends_with_the_same_weights(
     data, undisturbed, tmp_path):
   workdir = str(tmp_path)

@@ -20,6 +20,7 @@ from benchmarks import flops
 from benchmarks import processes
 from benchmarks import rows
 from kdwsd import errors
+from tests.benchmarks import refusal
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
@@ -68,13 +69,9 @@ def test_the_settings_that_differ_are_in_the_name():
           ", mixed_float16, roi_pooling max")
 
 
-def _refuse():
-  raise errors.InputError("x: expected a. Received: b.")
-
-
 def test_an_error_of_the_measuring_process_is_ours():
   with pytest.raises(errors.InputError, match="x: expected a. Received: b."):
-    processes.measure(_refuse)
+    processes.measure(refusal.refuse)
 
 
 def test_peak_memory_counts_children(tmp_path):

@@ -6,6 +6,7 @@ from benchmarks import pooling_rates
 from kdwsd.modeling import roi_pooling
 
 
+@pytest.mark.one_lane
 @pytest.mark.parametrize("kind", roi_pooling.NAMES)
 def test_each_way_is_timed(kind):
   seconds = pooling_rates.measure(

@@ -10,6 +10,8 @@ from kdwsd.modeling import wsddn
 from kdwsd.serving import saved_model
 from kdwsd.serving import signatures
 
+pytestmark = pytest.mark.one_lane
+
 _CLASSES = ("cat", "dog", "emu")
 
 

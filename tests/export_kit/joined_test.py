@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from tests.export_kit import joining
 from tests.export_kit import kit
 from tests.serving import fakes
 from tests.serving.server import clients
+
+pytestmark = pytest.mark.one_lane
 
 _COUNT = 60
 _BAD = frozenset(range(0, _COUNT, 6))
@@ -57,8 +60,16 @@ def fixture_photos(tmp_path_factory):
   return folder
 
 
+@pytest.fixture(scope="module", name="servers")
+def fixture_servers(exports):
+  """{whether it has `per_image`: (server, batcher)}, as long as the tests."""
+  with contextlib.ExitStack() as stack:
+    yield {new: stack.enter_context(_serving(path))
+           for new, path in exports.items()}
+
+
 @contextlib.contextmanager
-def _serving(base_path, monkeypatch, **settings):
+def _serving(base_path, **settings):
   """A server that joins as TensorFlow Serving does, and its batcher."""
   made = []
 
@@ -66,12 +77,12 @@ def _serving(base_path, monkeypatch, **settings):
     made.append(joining.Batcher(**settings))
     return made[-1]
 
-  with monkeypatch.context() as patch:
-    patch.setattr(local_server.batching, "Batcher", make)
-    with local_server.LocalServer(options.Options(
+  with mock.patch.object(local_server.batching, "Batcher", make):
+    server = local_server.LocalServer(options.Options(
         "student", str(base_path), port=0, rest_api_port=0,
-        rest_api_timeout_in_ms=1000 * _PATIENCE)) as server:
-      yield server, made[0]
+        rest_api_timeout_in_ms=1000 * _PATIENCE))
+  with server:
+    yield server, made[0]
 
 
 def _ask(server, photos, *arguments):
@@ -98,17 +109,20 @@ def _check(status, lines, error):
     (1, 8), (4, 8), (4, 1), (16, 1), (16, 3)])
 @pytest.mark.parametrize("new", [True, False])
 def test_good_images_are_answered_and_bad_ones_are_not(
-    exports, photos, monkeypatch, new, concurrency, batch_size):
-  with _serving(exports[new], monkeypatch) as (server, batcher):
-    _check(*_ask(server, photos, f"--concurrency={concurrency}",
-                 f"--batch_size={batch_size}"))
+    servers, photos, new, concurrency, batch_size):
+  server, batcher = servers[new]
+  batcher.joined.clear()
+  _check(*_ask(server, photos, f"--concurrency={concurrency}",
+               f"--batch_size={batch_size}"))
   if concurrency > 1:
     assert max(batcher.joined) > 1  # Else nothing is proven.
 
 
-@pytest.mark.parametrize("concurrency", ["1", "4", "16"])
-def test_two_clients_at_once(exports, photos, monkeypatch, concurrency):
-  with _serving(exports[True], monkeypatch) as (server, batcher):
+@pytest.mark.parametrize("concurrency", [
+    "1", *(pytest.param(more, marks=pytest.mark.slow) for more in ("4", "16"))])
+def test_two_clients_at_once(exports, photos, concurrency):
+  # A new server: its first answer takes long enough for both to come.
+  with _serving(exports[True]) as (server, batcher):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
       for found in pool.map(
           lambda _: _ask(server, photos, "--concurrency", concurrency,
@@ -118,30 +132,30 @@ def test_two_clients_at_once(exports, photos, monkeypatch, concurrency):
 
 
 def test_two_clients_of_an_older_export_answer_no_bad_image(
-    exports, photos, monkeypatch):
+    servers, photos):
   # README.md: here a good image may still be refused, for the other's sake.
-  with _serving(exports[False], monkeypatch) as (server, _):
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-      for _, lines, _ in pool.map(
-          lambda _: _ask(server, photos, "--batch_size=3"), range(2)):
-        refused = {n for n, line in enumerate(lines) if "error" in line}
-        assert _BAD <= refused
-        assert len(refused) < _COUNT // 2
+  server, _ = servers[False]
+  with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    for _, lines, _ in pool.map(
+        lambda _: _ask(server, photos, "--batch_size=3"), range(2)):
+      refused = {n for n, line in enumerate(lines) if "error" in line}
+      assert _BAD <= refused
+      assert len(refused) < _COUNT // 2
 
 
 @pytest.mark.parametrize("new", [True, False])
-def test_grpc_too(exports, photos, monkeypatch, capsys, new):
-  with _serving(exports[new], monkeypatch) as (server, _):
-    status = kit.client().main([
-        str(photos), f"--grpc=127.0.0.1:{server.grpc_port}", "--batch_size=5",
-        f"--timeout={_PATIENCE}"])
+def test_grpc_too(servers, photos, capsys, new):
+  server, _ = servers[new]
+  status = kit.client().main([
+      str(photos), f"--grpc=127.0.0.1:{server.grpc_port}", "--batch_size=5",
+      f"--timeout={_PATIENCE}"])
   captured = capsys.readouterr()
   _check(status, [json.loads(line) for line in captured.out.splitlines()],
          captured.err)
 
 
 def test_a_teachers_proposals_are_padded_and_every_image_gets_its_own_scores(
-    tmp_path, monkeypatch):
+    tmp_path):
   # Without padding those that are joined fail, as the second part shows.
   saved_model.write(fakes.servable_teacher(), str(tmp_path / "1"))
   requests = [_of_teacher(seed, count) for seed, count in enumerate(
@@ -162,7 +176,7 @@ def test_a_teachers_proposals_are_padded_and_every_image_gets_its_own_scores(
         "proposals": [request["proposals"]],
         "objectness": [request["objectness"]]})
              for seed, request in enumerate(requests)]
-  with _serving(tmp_path, monkeypatch, pad=True) as (server, batcher):
+  with _serving(tmp_path, pad=True) as (server, batcher):
     answers = ask_all(server)
   assert max(batcher.joined) > 1
   longer = 0
@@ -182,7 +196,7 @@ def test_a_teachers_proposals_are_padded_and_every_image_gets_its_own_scores(
         scores[:count], alone[number]["proposal_scores"][0], atol=1e-5)
     assert (scores[count:] == 0).all()
   assert longer
-  with _serving(tmp_path, monkeypatch, pad=False) as (server, _):
+  with _serving(tmp_path, pad=False) as (server, _):
     failed = [answer for status, answer in ask_all(server) if status != 200]
   assert failed
   assert "padding is turned off" in failed[0]["error"]

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import signal
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def _server(name, models):
     assert found, line + process.stderr.read()
     yield found.group(1)
   finally:
-    process.terminate()
+    process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
 
 

@@ -1,14 +1,17 @@
 """The other lane: programs run with its Python, on this checkout's code.
 
 KDWSD_OTHER_LANE names the Python of an environment of the other lane, in which
-the package's requirements are installed.
+the package's requirements are installed. Programs are forked from a process of
+each lane that has loaded TensorFlow, see `tests/programs.py`.
 """
 
+import functools
 import os
-import subprocess
 import sys
 
 import pytest
+
+from tests import programs
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
@@ -36,18 +39,21 @@ def python(lane):
   return path
 
 
-def start(lane, *arguments):
-  """Starts `python -m` with some arguments in a lane; text pipes.
+@functools.cache
+def _server(executable):
+  """Socket of a process with TensorFlow of a lane.
 
   Without oneDNN, of which each TensorFlow has another version: what differs
   then is not due to rounding.
   """
-  paths = [_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
-  return subprocess.Popen(
-      [python(lane), "-m", *map(str, arguments)], text=True,
-      stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=_ROOT,
-      env={**os.environ, "PYTHONPATH": os.pathsep.join(paths),
-           "TF_ENABLE_ONEDNN_OPTS": "0"})
+  return programs.start_server(executable, {"TF_ENABLE_ONEDNN_OPTS": "0"})
+
+
+def start(lane, *arguments):
+  """Starts `python -m` with some arguments in a lane: a `programs.Program`."""
+  return programs.Program(
+      *arguments, cwd=_ROOT, server=_server(python(lane)),
+      environment={"TF_ENABLE_ONEDNN_OPTS": "0"})
 
 
 def run(lane, *arguments, timeout=1200):

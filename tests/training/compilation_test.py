@@ -30,7 +30,7 @@ def _assert_close(found, expected, rtol=1e-4, atol=1e-5):
 
 
 @pytest.mark.parametrize("stage", [
-    "wsd", "wsd_max", "kd_prediction",
+    "wsd", pytest.param("wsd_max", marks=pytest.mark.one_lane), "kd_prediction",
     *(pytest.param(stage, marks=pytest.mark.slow)
       for stage in ("cls", "kd_feature"))])
 def test_compiled_step_of_every_stage_equals_the_uncompiled(stage):
@@ -131,6 +131,7 @@ def _lines(caplog):
           if record.pathname.endswith(("inner_loop.py", "compilation.py"))]
 
 
+@pytest.mark.one_lane
 def test_every_side_is_compiled_once_and_told(caplog):
   caplog.set_level(logging.INFO, logger="absl")
   logging.getLogger("absl").propagate = True
