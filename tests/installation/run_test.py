@@ -10,7 +10,7 @@ from tests.installation import loading
 _MAKE = """#!/bin/sh
 echo "make $* ($VENV)${{KDWSD_OTHER_LANE:+ beside $KDWSD_OTHER_LANE}}" >> calls
 case "$*" in
-  venv) mkdir -p "$VENV"; echo "{lane} 1 2" > "$VENV/.kdwsd-installed" ;;
+  venv) echo "lane {lane}: of a test"; [ ! -e no_venv ] ;;
   test*) [ ! -e fails ] ;;
 esac
 """
@@ -56,9 +56,11 @@ def test_the_other_lane_runs_what_may_differ_and_the_demo(
   done, calls = _run(tmp_path, lane, PYTHON="python3.11")
   assert done.returncode == 0, done.stderr
   there = f"LANE={other} VENV=.venv-{other} PYTHON="
-  assert calls == [
-      "make venv (.venv)",
-      f"make-venv {other} (.venv-{other}) ",
+  assert f"lane {lane}: of a test" in done.stdout
+  # At once.
+  assert set(calls[:2]) == {
+      "make venv (.venv)", f"make-venv {other} (.venv-{other}) "}
+  assert calls[2:] == [
       "make lint (.venv)",
       f"make test (.venv) beside .venv-{other}/bin/python",
       "make demo FLAGFILE=flags/demo/quick.flags (.venv)",
@@ -81,6 +83,14 @@ def test_a_lane_that_cannot_be_installed_is_an_error(tmp_path):
   done, calls = _run(tmp_path, status=2)
   assert done.returncode == 2
   assert not [call for call in calls if call.startswith("make test")]
+
+
+def test_an_environment_that_cannot_be_made_is_an_error(tmp_path):
+  (tmp_path / "no_venv").touch()
+  done, calls = _run(tmp_path)
+  assert done.returncode != 0
+  assert "lane classic: of a test" in done.stdout
+  assert "make lint (.venv)" not in calls
 
 
 def test_a_test_that_fails_is_an_error(tmp_path):
