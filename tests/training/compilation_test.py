@@ -93,6 +93,7 @@ def test_compiled_step_in_16_bits_equals_the_uncompiled(policy, tolerance):
     assert variable.dtype == tf.float32
 
 
+@pytest.mark.one_lane
 @pytest.mark.parametrize("stage, policy", [
     ("wsd", "float32"),
     pytest.param("cls", "mixed_float16", marks=pytest.mark.slow)])
