@@ -4,6 +4,9 @@ Every output is written under a temporary name in the same directory, synced
 and renamed, so that a reader sees the old file, the new one, or none. The
 temporary file is locked while it is written; one without a lock was left by a
 killed process and is removed when the same file is written again.
+
+Files of other file systems (see `places`) are written to a temporary folder of
+this machine, copied under a temporary name and renamed, without locks.
 """
 
 import contextlib
@@ -13,8 +16,10 @@ import os
 import re
 import tempfile
 import time
+import uuid
 
 from kdwsd import errors
+from kdwsd import places
 
 _PARTIAL = ".partial-"
 
@@ -31,12 +36,17 @@ def atomic_path(path):
     path: final path; missing parent directories are made.
 
   Yields:
-    A path in the same directory with the same extension, for the block to
-    write. It is removed if the block raises.
+    A local path with the same extension, and in the same directory unless that
+    is remote, for the block to write. It is removed if the block raises.
 
   Raises:
     errors.InputError: the directory cannot be written, or the disk is full.
   """
+  path = os.fspath(path)
+  if places.is_remote(path):
+    with _remote_path(path) as temporary:
+      yield temporary
+    return
   path = os.path.abspath(path)
   directory, name = os.path.split(path)
   try:
@@ -86,7 +96,7 @@ def read_json(path):
     errors.InputError: the file is missing, unreadable or not JSON.
   """
   try:
-    with open(path, encoding="utf-8-sig") as file:
+    with places.open_text(path, encoding="utf-8-sig") as file:
       return json.load(file)
   except OSError as error:
     raise errors.InputError(
@@ -95,6 +105,53 @@ def read_json(path):
   except (ValueError, RecursionError) as error:
     raise errors.InputError(
         f"{path}: expected JSON. Received: {error}.") from error
+
+
+@contextlib.contextmanager
+def _remote_path(path):
+  """`atomic_path` on a file system of TensorFlow's, by way of a local file.
+
+  So the block may write with any library.
+  """
+  directory, name = os.path.split(path)
+  partial = f"{directory}/{_PARTIAL}{uuid.uuid4().hex}-{name}"
+  try:
+    places.makedirs(directory)
+    for other in places.listdir(directory):
+      if _is_of(other, name):
+        written = places.getmtime(f"{directory}/{other}")
+        # 0 where the file system does not say.
+        if written and time.time() - written >= _ABANDONED_AFTER:
+          places.remove(f"{directory}/{other}")
+  except OSError as error:
+    raise errors.InputError(
+        f"{path}: expected a place that can be written. Received: "
+        f"{error.strerror}.") from error
+  with tempfile.TemporaryDirectory() as folder:
+    temporary = os.path.join(folder, name)
+    try:
+      yield temporary
+      places.upload(temporary, partial)
+      places.rename(partial, path)
+    except OSError as error:
+      _remove_if_there(partial)
+      raise errors.InputError(
+          f"{path}: expected to write the file. Received: "
+          f"{error.strerror or error}.") from error
+    except BaseException:
+      _remove_if_there(partial)
+      raise
+
+
+def _remove_if_there(path):
+  with contextlib.suppress(OSError, errors.InputError):
+    places.remove(path)
+
+
+def _is_of(other, name):
+  """Whether a file is a temporary one of an output."""
+  return re.fullmatch(
+      re.escape(_PARTIAL) + "[^-]*-" + re.escape(name), other)
 
 
 def _make_temporary(directory, name):
@@ -111,8 +168,9 @@ def _make_temporary(directory, name):
 
 def _remove_abandoned(directory, name):
   """Removes temporary files of killed processes for the same output."""
-  ours = re.compile(re.escape(_PARTIAL) + "[^-]*-" + re.escape(name))
-  for other in filter(ours.fullmatch, os.listdir(directory)):
+  for other in os.listdir(directory):
+    if not _is_of(other, name):
+      continue
     path = os.path.join(directory, other)
     with contextlib.suppress(OSError), open(path, "rb+") as file:
       try:

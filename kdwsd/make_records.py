@@ -242,6 +242,7 @@ def _runner():
 
 def _check_flags(method):
   from kdwsd import errors
+  from kdwsd import places
   if not _OUTPUT.value and not _DRY_RUN.value:
     raise errors.InputError(
         "--output: expected a folder for the records. Received: none.")
@@ -254,6 +255,10 @@ def _check_flags(method):
     raise errors.InputError(
         "--proposals_order: expected --proposals=file. Received: --proposals="
         f"{method}, whose boxes are made in our order.")
+  for flag, value in ((_PROPOSALS_FILE, _PROPOSALS_FILE.value),
+                      (_EDGE_MODEL, _EDGE_MODEL.value),
+                      (_INPUT, _FORMAT.value == "tfds" and _INPUT.value)):
+    places.check_local(value, f"for --{flag.name}")
   if method == "datalist" and _FORMAT.value != "datalist":
     raise errors.InputError(
         "--proposals=datalist: expected --format=datalist. Received: "

@@ -22,6 +22,7 @@ from absl import logging
 from kdwsd import command_line
 from kdwsd import devices
 from kdwsd import errors
+from kdwsd import places
 
 _MODEL = flags.DEFINE_string(
     "model", None, "Export of kdwsd.export, of which the newest version is "
@@ -105,10 +106,12 @@ main.takes_arguments = True
 def _load(path):
   """The predictor of --model, a detector's `proposals.Settings`, the side."""
   from kdwsd.training import config as config_lib  # pylint: disable=import-outside-toplevel
-  if not os.path.isdir(path):
+  if not places.isdir(path):
     raise errors.InputError(
         f"--model: {path}: expected an export or a work directory. Received: "
-        f"{'a file' if os.path.exists(path) else 'no such directory'}.")
+        f"{'a file' if places.exists(path) else 'no such directory'}.")
+  if places.is_remote(path):
+    path = _fetch(path)
   if os.path.exists(config_lib.path(path)):
     return _load_run(path)
   stages = [name for name in sorted(os.listdir(path)) if os.path.exists(
@@ -119,6 +122,19 @@ def _load(path):
         "run. Received: that of a chain; name one of its runs, as "
         f"{os.path.join(path, stages[-1])}.")
   return _load_export(path)
+
+
+def _fetch(path):
+  """Copies a remote export or run to this machine; returns its local path."""
+  # pylint: disable=import-outside-toplevel
+  from kdwsd.serving import remote_exports
+  from kdwsd.serving import saved_model
+  from kdwsd.training import config as config_lib
+  # pylint: enable=import-outside-toplevel
+  if not places.exists(config_lib.path(path)):
+    path = saved_model.find(path)
+  logging.info("Copying %s to this machine.", path)
+  return remote_exports.fetch(path, leave_out=("summaries", "cache"))
 
 
 def _load_export(path):
@@ -168,7 +184,7 @@ def _load_run(workdir):
   if not is_detector:
     return predictor, None, config.eval_size
   card = record_files.card_path(config.data, config.train_split)
-  card = files.read_json(card) if os.path.exists(card) else {}
+  card = files.read_json(card) if places.exists(card) else {}
   return predictor, _proposal_settings(
       card.get("proposals"), config.num_proposals), config.eval_size
 

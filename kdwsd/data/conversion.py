@@ -8,7 +8,6 @@ for every runner (see `runners`).
 
 import contextlib
 import functools
-import glob
 import hashlib
 import logging
 import math
@@ -20,6 +19,7 @@ import tqdm
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd import places
 from kdwsd.data import cards
 from kdwsd.data import image_listing
 from kdwsd.data import images
@@ -108,7 +108,7 @@ def convert(source, *, output, split, proposal_settings, problems,
           proposal_settings=proposal_settings, skipped=len(skipped),
           skipped_list=skipped_list, shuffle_seed=shuffle_seed,
           max_pixels=max_pixels, fingerprint=notes.fingerprint,
-          shard_bytes=[os.path.getsize(record_files.shard_path(
+          shard_bytes=[places.getsize(record_files.shard_path(
               output, split, i, num_shards)) for i in range(num_shards)])
       files.write_json(record_files.card_path(output, split), card)
       notes.card = card
@@ -135,14 +135,18 @@ def _describe(settings):
   described = dict(settings.as_dict())
   for name in ("file", "edge_model"):
     path = getattr(settings, name, None)
-    if path and os.path.isfile(path):
-      described[name + "_bytes"] = os.path.getsize(path)
+    if path and places.isfile(path):
+      described[name + "_bytes"] = places.getsize(path)
   return described
 
 
 def _check_neighbours(output, split, classes):
   """Checks that the splits of one folder have the same classes."""
-  for path in sorted(glob.glob(os.path.join(glob.escape(output), "*.json"))):
+  names = []
+  with contextlib.suppress(OSError):
+    names = places.listdir(output)
+  for path in sorted(os.path.join(output, name) for name in names
+                     if name.endswith(".json") and not name.startswith(".")):
     if path == record_files.card_path(output, split):
       continue
     with contextlib.suppress(errors.InputError):

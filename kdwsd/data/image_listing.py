@@ -1,11 +1,15 @@
 """Lists the images of a source whose files exist, without opening them."""
 
+from concurrent import futures
 import contextlib
 import os
 
 from kdwsd import errors
+from kdwsd import places
 from kdwsd.data import images
 from kdwsd.data import texts
+
+_REQUESTS = 32  # At once, to a file system that is not local.
 
 
 def present(source, problems):
@@ -25,8 +29,7 @@ def present(source, problems):
   folder = ("" if source.image_folder is None else
             f"; relative paths start from {source.image_folder} (--images)")
   good, seen, neighbours = [], {}, _Neighbours()
-  for item in source.items:
-    wrong = images.missing(item.image_path)
+  for item, wrong in zip(source.items, _missing(source.items)):
     try:
       if wrong:
         raise errors.InputError(
@@ -48,6 +51,16 @@ def present(source, problems):
   return good
 
 
+def _missing(items):
+  """Yields `images.missing` of each item; many at once if that is a request."""
+  paths = (item.image_path for item in items)
+  if not items or not places.is_remote(items[0].image_path):
+    yield from map(images.missing, paths)
+    return
+  with futures.ThreadPoolExecutor(_REQUESTS) as pool:
+    yield from pool.map(images.missing, paths)
+
+
 class _Neighbours:
   """Finds files whose names differ from a missing one in case or extension."""
 
@@ -62,7 +75,7 @@ class _Neighbours:
     if folder not in self._folders:
       there = self._folders[folder] = {}
       with contextlib.suppress(OSError, ValueError):
-        for other in sorted(os.listdir(folder)):
+        for other in sorted(places.listdir(folder)):
           for key in (texts.folded(other), _stem(other)):
             there.setdefault(key, other)
     there = self._folders[folder]

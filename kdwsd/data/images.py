@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from kdwsd import errors
+from kdwsd import places
 from kdwsd.data import image_formats
 from kdwsd.data import image_modes
 from kdwsd.data import png_chunks
@@ -94,7 +95,7 @@ def read_bytes(path, name, span=None):
   """
   try:
     offset, length = span or (0, -1)
-    with open(path, "rb") as file:
+    with places.open_bytes(path) as file:
       file.seek(offset)
       return file.read(length)
   except (OSError, ValueError) as error:  # ValueError: a NUL in the path.
@@ -169,10 +170,10 @@ def encode(image):
 def missing(path):
   """Says why a path is not a file with content, or None if it is one."""
   try:
-    size = os.stat(path).st_size
+    size = places.getsize(path)
   except (OSError, ValueError) as error:  # ValueError: a NUL in the path.
     return getattr(error, "strerror", None) or str(error)
-  if not os.path.isfile(path):
+  if not places.is_remote(path) and not os.path.isfile(path):
     return "no regular file"
   return None if size else "zero bytes"
 

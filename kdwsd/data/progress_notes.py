@@ -12,16 +12,15 @@ because all shards of a split must be made by the same versions.
 
 import contextlib
 import fcntl
-import glob
 import hashlib
 import json
 import logging
 import os
 import re
-import shutil
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd import places
 from kdwsd.data import cards
 from kdwsd.data import record_files
 
@@ -70,20 +69,7 @@ class Notes:
     self._lock = None
 
   def __enter__(self):
-    try:
-      os.makedirs(self.folder, exist_ok=True)
-      self._lock = open(os.path.join(self.folder, "lock"), "w")
-    except OSError as error:
-      raise errors.InputError(
-          f"{self.output}: expected a directory that can be written. "
-          f"Received: {error.strerror}.") from error
-    try:
-      fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-      self._lock.close()
-      raise errors.InputError(
-          f"{self.output}: expected no other conversion of {self.split}. "
-          "Received: one that is running.") from error
+    self._lock = self._take_lock()
     try:
       self._remove_partial_files()
       self._check_settings()
@@ -92,10 +78,36 @@ class Notes:
       raise
     return self
 
+  def _take_lock(self):
+    """Makes the folder and locks it; returns an open file or so."""
+    try:
+      places.makedirs(self.folder)
+      if places.is_remote(self.folder):
+        logging.info(
+            "%s: this file system has no locks; do not run two conversions of "
+            "%s at once. Equal ones would write the same bytes twice.",
+            self.output, self.split)
+        return contextlib.ExitStack()
+      # Held until `__exit__`.
+      lock = open(  # noqa: SIM115
+          os.path.join(self.folder, "lock"), "w")
+    except OSError as error:
+      raise errors.InputError(
+          f"{self.output}: expected a directory that can be written. "
+          f"Received: {error.strerror}.") from error
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+      lock.close()
+      raise errors.InputError(
+          f"{self.output}: expected no other conversion of {self.split}. "
+          "Received: one that is running.") from error
+    return lock
+
   def _check_settings(self):
     """Reads the card, or compares the settings with those of the progress."""
     card_path = record_files.card_path(self.output, self.split)
-    if os.path.exists(card_path):
+    if places.exists(card_path):
       card = files.read_json(card_path)
       card = card if isinstance(card, dict) else {}
       if card.get("fingerprint") == fingerprint(
@@ -118,7 +130,7 @@ class Notes:
       self.card = card
       return
     path = os.path.join(self.folder, "settings.json")
-    if os.path.exists(path) and self._counts_paths():
+    if places.exists(path) and self._counts_paths():
       before, now = files.read_json(path), _as_json(self.settings)
       differing = [key for key in now if before.get(key) != now[key]]
       if differing:
@@ -131,28 +143,29 @@ class Notes:
             f"now {_short(now.get(key))}.")
       return
     files.write_json(path, self.settings)
-    for name in os.listdir(self.output):  # Of a run without progress.
+    for name in places.listdir(self.output):  # Of a run without progress.
       if re.fullmatch(re.escape(self.split) + _SHARD, name):
-        os.remove(os.path.join(self.output, name))
+        places.remove(os.path.join(self.output, name))
 
   def _remove_partial_files(self):
     """Removes files that a killed run left half-written."""
     ours = re.compile(
         r"\.partial-[^-]*-" + re.escape(self.split)
         + rf"({_SHARD}|\.json|\.skipped\.txt)")
-    for name in os.listdir(self.output):
+    for name in places.listdir(self.output):
       if ours.fullmatch(name):
-        os.remove(os.path.join(self.output, name))
-    for name in os.listdir(self.folder):
+        places.remove(os.path.join(self.output, name))
+    for name in places.listdir(self.folder):
       if name.startswith(".partial-"):
-        os.remove(os.path.join(self.folder, name))
+        places.remove(os.path.join(self.folder, name))
 
   def __exit__(self, *_):
     """Unlocks, and removes the folder unless it holds progress."""
     if self.card is not None or not self._counts_paths():
-      shutil.rmtree(self.folder, ignore_errors=True)
-      with contextlib.suppress(OSError):
-        os.rmdir(self.output)  # Only an empty one goes.
+      places.rmtree(self.folder)
+      if not places.is_remote(self.output):
+        with contextlib.suppress(OSError):
+          os.rmdir(self.output)  # Only an empty one goes.
     self._lock.close()
 
   def discard(self, num_shards):
@@ -161,10 +174,14 @@ class Notes:
       for path in (self._counts_path(index), record_files.shard_path(
           self.output, self.split, index, num_shards)):
         with contextlib.suppress(FileNotFoundError):
-          os.remove(path)
+          places.remove(path)
 
   def _counts_paths(self):
-    return glob.glob(os.path.join(glob.escape(self.folder), "shard-*.json"))
+    try:
+      return [name for name in places.listdir(self.folder)
+              if re.fullmatch(r"shard-.*\.json", name)]
+    except OSError:
+      return []
 
   def _counts_path(self, index):
     return counts_path(self.folder, index)
@@ -172,8 +189,8 @@ class Notes:
   def is_done(self, index, num_shards):
     """Whether a shard is in place and counted."""
     path = record_files.shard_path(self.output, self.split, index, num_shards)
-    return os.path.exists(path) and (
-        self.card is not None or os.path.exists(self._counts_path(index)))
+    return places.exists(path) and (
+        self.card is not None or places.exists(self._counts_path(index)))
 
   def finish(self, index, counts, skipped):
     """Stores the counts of a shard that is in place."""

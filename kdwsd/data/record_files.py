@@ -8,9 +8,9 @@ shards with the card and reads the first record of each; TensorFlow checks the
 data when it reads them.
 """
 
+from concurrent import futures
 import contextlib
 import dataclasses
-import glob
 import os
 import re
 import struct
@@ -21,12 +21,14 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd import places
 from kdwsd import system_errors
 from kdwsd.data import records
 from kdwsd.data import texts
 
 _HEADER = struct.Struct("<QI")
 _FOOTER_BYTES = 4
+_REQUESTS = 16  # At once, to a file system that is not local.
 
 # Errors that damaged data (the first), or records of another tool, lead to. The
 # last comes where TensorFlow's message quotes bytes that are not UTF-8.
@@ -88,15 +90,18 @@ def open_split(directory, split):
     errors.InputError: no such split, another format, or shards that are
       missing, truncated or of another conversion.
   """
-  if not os.path.isdir(directory):
+  if not places.isdir(directory):
     raise errors.InputError(
         f"{directory}: expected a directory of records, as written by "
         "`python -m kdwsd.make_records`. Received: no such directory.")
   path = card_path(directory, split)
-  if not os.path.exists(path):
-    found = sorted(
-        re.sub(r"\.json$", "", os.path.basename(p))
-        for p in glob.glob(os.path.join(glob.escape(directory), "*.json")))
+  try:
+    names = set(places.listdir(os.path.dirname(path)))
+  except OSError:
+    names = set()
+  if os.path.basename(path) not in names:
+    found = sorted(name[:-len(".json")] for name in names
+                   if name.endswith(".json") and not name.startswith("."))
     raise errors.InputError(
         f"{path}: expected the card of a finished conversion. Received: no "
         f"such file; finished splits here: {', '.join(found) or 'none'}.")
@@ -111,10 +116,9 @@ def open_split(directory, split):
   # One by one, because a damaged card may hold any number.
   for i in range(num_shards):
     paths.append(shard_path(directory, split, i, num_shards))
-    if not os.path.exists(paths[-1]):
-      found = glob.glob(os.path.join(
-          glob.escape(directory),
-          f"{glob.escape(split)}-*-of-{num_shards:05d}.tfrecord"))
+    if os.path.basename(paths[-1]) not in names:
+      found = [name for name in names if re.fullmatch(
+          re.escape(split) + rf"-.*-of-{num_shards:05d}\.tfrecord", name)]
       raise errors.InputError(
           f"{path}: expected {num_shards} shards. Received: "
           f"{num_shards - len(found)} missing, first {paths[-1]}.")
@@ -124,12 +128,12 @@ def open_split(directory, split):
 
 def first_record(path):
   """Bytes of the first record of a shard, unchecked; none if it is empty."""
-  with open(path, "rb") as file:
+  with places.open_bytes(path) as file:
     header = file.read(_HEADER.size)
     if len(header) < _HEADER.size:
       return b""
     length, _ = _HEADER.unpack(header)
-    return file.read(min(length, os.fstat(file.fileno()).st_size))
+    return file.read(min(length, places.getsize(path)))
 
 
 def count(path):
@@ -141,8 +145,9 @@ def count(path):
   """
   number = position = 0
   try:
-    with open(path, "rb", buffering=0) as file:
-      size = os.fstat(file.fileno()).st_size
+    with (places.open_bytes(path) if places.is_remote(path)
+          else open(path, "rb", buffering=0)) as file:
+      size = places.getsize(path)
       while position < size:
         header = file.read(_HEADER.size)
         fault = "a file that ends within it"
@@ -261,8 +266,7 @@ def _check_shards(path, card, paths):
   # Sizes first: they are there without reading. Only older cards lack them, and
   # then the records are counted, a short read each.
   sizes = card.get("shard_bytes") or ()
-  for path, expected in zip(paths, sizes):
-    received = os.path.getsize(path)
+  for path, expected, received in zip(paths, sizes, _sizes(paths)):
     if received != expected:
       raise errors.InputError(
           f"{path}: expected the shard of {expected} bytes that its card was "
@@ -278,6 +282,8 @@ def _check_shards(path, card, paths):
         f"shards. Received: {sum(counts)}, {shown}"
         f"{', ...' if len(paths) > 8 else ''}; a shard was truncated or is of "
         "another conversion; convert the data again.")
+  if places.is_remote(path):
+    paths = paths[:1]  # Each is a request.
   for path in paths:  # The first record only: all have the same keys.
     data = first_record(path)
     try:
@@ -289,6 +295,15 @@ def _check_shards(path, card, paths):
       raise errors.InputError(
           f"{path}: record 0 (counted from 0): expected {odd[0]}. Received: "
           f"{odd[1]}; convert the data again.")
+
+
+def _sizes(paths):
+  """Yields the sizes of files, in bytes."""
+  if not places.is_remote(paths[0]):
+    yield from map(places.getsize, paths)
+    return
+  with futures.ThreadPoolExecutor(_REQUESTS) as pool:
+    yield from pool.map(places.getsize, paths)
 
 
 def _masked_crc(data):

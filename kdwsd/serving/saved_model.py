@@ -23,8 +23,10 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd import places
 from kdwsd import quiet
 from kdwsd import system_errors
+from kdwsd.serving import remote_exports
 from kdwsd.serving import signatures
 
 CLASS_FILE = "classes.txt"
@@ -39,12 +41,14 @@ _MAX_VERSION = 2 ** 63 - 1
 def versions(model_directory):
   """Existing versions, sorted; empty if there is no such directory."""
   try:
-    names = os.listdir(model_directory)
+    names = places.listdir(model_directory)
   except (FileNotFoundError, NotADirectoryError):
     return []
+  is_there = (remote_exports.is_whole if places.is_remote(model_directory)
+              else os.path.isdir)
   return sorted(
       int(name) for name in names if re.fullmatch(r"0|[1-9]\d{0,18}", name)
-      and os.path.isdir(os.path.join(model_directory, name)))
+      and is_there(os.path.join(model_directory, name)))
 
 
 def version_path(model_directory, version):
@@ -70,10 +74,17 @@ def new_version(model_directory, version=None):
     errors.InputError: the version exists, another export is running there, or
       the directory cannot be written.
   """
-  model_directory = os.path.abspath(model_directory)
+  model_directory = places.abspath(model_directory)
   if version is not None and not 0 <= version <= _MAX_VERSION:
     raise errors.InputError(
         f"--version: expected 0 to {_MAX_VERSION}. Received: {version}.")
+  if places.is_remote(model_directory):
+    version = _number(model_directory, version)
+    with remote_exports.new_version(
+        version_path(model_directory, version),
+        lambda: _check_free(model_directory, version)) as temporary:
+      yield temporary, version
+    return
   made = _missing_parents(model_directory)
   temporary, lock = None, None
   try:
@@ -81,9 +92,7 @@ def new_version(model_directory, version=None):
       os.makedirs(model_directory, exist_ok=True)
       lock = _lock(model_directory)
       _remove_left_overs(model_directory)
-      there = versions(model_directory)
-      if version is None:
-        version = there[-1] + 1 if there else 1
+      version = _number(model_directory, version)
       _check_free(model_directory, version)
       temporary = tempfile.mkdtemp(dir=model_directory, prefix=_PARTIAL)
     with _readable_errors(model_directory):
@@ -172,7 +181,7 @@ def read_classes(directory):
   """
   path = os.path.join(directory, "assets", CLASS_FILE)
   try:
-    with open(path, encoding="utf-8") as file:
+    with places.open_text(path, encoding="utf-8") as file:
       return tuple(file.read().splitlines())
   except OSError as error:
     raise errors.InputError(
@@ -192,7 +201,7 @@ def find(path):
   Raises:
     errors.InputError: there is no export.
   """
-  if os.path.exists(os.path.join(path, "saved_model.pb")):
+  if places.exists(os.path.join(path, remote_exports.MODEL_FILE)):
     return path
   there = versions(path)
   if not there:
@@ -202,9 +211,18 @@ def find(path):
   return version_path(path, there[-1])
 
 
+def _number(model_directory, version):
+  """The version, or the next free number for None."""
+  if version is None:
+    there = versions(model_directory)
+    version = there[-1] + 1 if there else 1
+  return version
+
+
 def _check_free(model_directory, version):
   path = version_path(model_directory, version)
-  if os.path.lexists(path):
+  if remote_exports.is_whole(path) if places.is_remote(path) else (
+      os.path.lexists(path)):
     raise errors.InputError(
         f"{path}: expected a version that does not exist yet, since a server "
         "may have loaded it. Received: an existing one. Without --version the "

@@ -29,6 +29,7 @@ import kdwsd
 from kdwsd import beside
 from kdwsd import errors
 from kdwsd import files
+from kdwsd import places
 from kdwsd.data import input_pipeline
 from kdwsd.data import record_files
 from kdwsd.evaluation import device_batches
@@ -78,6 +79,10 @@ class CachedArray:
     Raises:
       errors.InputError: the shards do not hold as many images as the card says.
     """
+    places.check_local(
+        record_set.directory, f"because the {kind} are kept beside the records "
+        "and mapped into memory; copy the records to a local disk, or use "
+        "--teacher_cache=off and not --frozen_cache")
     self.records, self.kind = record_set, kind
     self.shape, self.dtype = (2, *shape), np.dtype(dtype)
     self.fields = self.dtype.names or (...,)

@@ -31,6 +31,7 @@ import tensorflow as tf
 from kdwsd import errors
 from kdwsd import files
 from kdwsd import literal_paths
+from kdwsd import places
 from kdwsd import system_errors
 from kdwsd.evaluation import summary
 from kdwsd.training import checkpoints
@@ -84,6 +85,9 @@ class RunFolder:
 
   def __init__(self, path):
     self.path = os.fspath(path)
+    places.check_local(
+        self.path, "because a run is locked, resumed and repaired there; copy "
+        "a finished one to an object store")
     self.config_file = config_lib.path(self.path)
     self.history_file = os.path.join(self.path, "history.jsonl")
     self.loss_plot = os.path.join(self.path, "loss.png")

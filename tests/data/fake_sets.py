@@ -7,6 +7,9 @@ import signal
 import numpy as np
 from PIL import Image
 
+from kdwsd import files
+from kdwsd import places
+
 
 def pixels(height=24, width=32, seed=0):
   """Smooth colours with a dark left upper corner, so that turns show."""
@@ -31,9 +34,13 @@ def encoded(image, kind="JPEG", **options):
 
 def write(path, content):
   """Writes text or bytes, making folders."""
+  content = content.encode("utf-8") if isinstance(content, str) else content
+  if places.is_remote(path):
+    files.write_bytes(path, content)
+    return path
   os.makedirs(os.path.dirname(path), exist_ok=True)
   with open(path, "wb") as file:
-    file.write(content.encode("utf-8") if isinstance(content, str) else content)
+    file.write(content)
   return path
 
 

@@ -6,6 +6,7 @@ import os
 import numpy as np
 import tensorflow_datasets as library
 
+from kdwsd import places
 from kdwsd.data.sources import coco
 from kdwsd.data.sources import csv_labels
 from kdwsd.data.sources import datalist
@@ -123,7 +124,7 @@ def _read_tfds(root, problems):
 def _read_voc(root, problems):
   fake_sets.write_voc(root, num_images=len(_NAMES))
   for name in _NAMES:
-    os.replace(os.path.join(root, "images", name + ".jpg"), os.path.join(
+    places.rename(os.path.join(root, "images", name + ".jpg"), os.path.join(
         root, "VOC2007", "JPEGImages", name + ".jpg"))
   return voc.read(root, problems=problems)
 

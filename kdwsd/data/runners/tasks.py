@@ -23,6 +23,7 @@ import numpy as np
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd import places
 from kdwsd.data import preparation
 from kdwsd.data import progress_notes
 from kdwsd.data import proposal_files
@@ -69,7 +70,7 @@ def stage(job):
     A list of `Task`, in the order of the shards.
   """
   notes = job.notes
-  folder = os.path.abspath(notes.folder)
+  folder = places.abspath(notes.folder)
   clear(folder)
   tasks = [Task(folder, index, notes.fingerprint) for index in job.todo]
   for task in tasks:
@@ -87,9 +88,9 @@ def stage(job):
 
 def clear(folder):
   """Removes the tasks of a folder, and what was found about them."""
-  for name in os.listdir(folder):
+  for name in places.listdir(folder):
     if name == _JOB or name.startswith(("task-", "fault-")):
-      os.remove(os.path.join(folder, name))
+      places.remove(os.path.join(folder, name))
 
 
 def done(tasks):
@@ -177,7 +178,7 @@ def _proposal_file(settings, task):
 def _faults(folder):
   """Names of the stored messages, in the order of the shards."""
   return sorted(
-      name for name in os.listdir(folder) if name.startswith("fault-"))
+      name for name in places.listdir(folder) if name.startswith("fault-"))
 
 
 def _job(task):
@@ -187,7 +188,7 @@ def _job(task):
 def _read(task, name):
   """Content of a file of a conversion; None if that conversion has ended."""
   path = os.path.join(task.folder, name)
-  if not os.path.exists(path):
+  if not places.exists(path):
     return None
   content = files.read_json(path)
   return content if content["fingerprint"] == task.fingerprint else None
@@ -199,9 +200,9 @@ def _write(folder, name, content):
 
 
 def _is_done(job, task):
-  if not os.path.exists(_shard_path(job, task)):
+  if not places.exists(_shard_path(job, task)):
     return False
-  return not job["counted"] or os.path.exists(
+  return not job["counted"] or places.exists(
       progress_notes.counts_path(task.folder, task.index))
 
 

@@ -9,12 +9,12 @@ known only when it is opened; `kdwsd.data.preparation` converts them to
 
 import collections
 import dataclasses
-import os
 
 import numpy as np
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd import places
 from kdwsd.data import class_files
 from kdwsd.data import texts
 
@@ -156,7 +156,7 @@ def read_text(path, what):
   """
   try:
     # As bytes: a file opened as text loses part of an incomplete BOM.
-    with open(path, "rb") as file:
+    with places.open_bytes(path) as file:
       text = file.read().decode("utf-8-sig")
     return text.replace("\r\n", "\n").replace("\r", "\n")
   except OSError as error:
@@ -194,9 +194,9 @@ def read_classes(value):
   where = "--classes"
   if not isinstance(value, str):
     # A path may contain commas.
-    value = next(filter(os.path.isfile, (",".join(value), ", ".join(value))),
+    value = next(filter(places.isfile, (",".join(value), ", ".join(value))),
                  value[0] if len(value) == 1 else value)
-  if isinstance(value, str) and (os.path.isfile(value)
+  if isinstance(value, str) and (places.isfile(value)
                                  or value.endswith(_CLASS_FILES)):
     where = value
     if value.endswith(".json"):
@@ -288,7 +288,7 @@ def objects_of(rows, frame=None, **more):
 
 def check_directory(path, what):
   """Raises `InputError` unless `path` is a directory."""
-  if not path or not os.path.isdir(path):
+  if not path or not places.isdir(path):
     raise errors.InputError(
         f"{path or '--input'}: expected {what}. Received: "
         f"{'no such directory' if path else 'nothing'}.")

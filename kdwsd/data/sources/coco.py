@@ -25,6 +25,7 @@ import numpy as np
 from kdwsd import boxes
 from kdwsd import errors
 from kdwsd import files
+from kdwsd import places
 from kdwsd.data import sources
 from kdwsd.data import texts
 from kdwsd.data.sources import coco_entries
@@ -87,7 +88,7 @@ def read(root=None, *, image_set=None, annotations=None, images=None,
   return sources.Source(
       classes=chosen, items=items, notices=tuple(notices), image_folder=images,
       description={
-          "format": "coco", "name": os.path.basename(os.path.abspath(images)),
+          "format": "coco", "name": os.path.basename(places.abspath(images)),
           "annotations": os.path.basename(path)})
 
 
@@ -100,18 +101,18 @@ def _image_folder(root, path, image_set, entries):
   name = os.path.splitext(os.path.basename(path))[0]
   name = name[len("instances_"):] if name.startswith("instances_") else (
       image_set or name)
-  folder = os.path.dirname(os.path.abspath(path))
+  folder = os.path.dirname(places.abspath(path))
   root = root or os.path.dirname(folder)
   candidates = [
       os.path.join(root, "images", name), os.path.join(root, name),
       os.path.join(root, "images"), folder, root]
-  there = [one for one in candidates if os.path.isdir(one)]
+  there = [one for one in candidates if places.isdir(one)]
   for entry in entries[:1]:
     file_name = entry.get("file_name") if isinstance(entry, dict) else None
     if isinstance(file_name, str) and "\0" not in file_name:
       file_name = file_name.replace("\\", "/")
       for one in there:
-        if os.path.isfile(os.path.join(one, file_name)):
+        if places.isfile(os.path.join(one, file_name)):
           return one
   return next((one for one in candidates[:2] if one in there), candidates[1])
 
@@ -187,7 +188,7 @@ def _image(entry, image_id, images, where):
   if name is None and isinstance(entry, dict) and isinstance(
       entry.get("coco_url"), str):  # LVIS gives only this.
     folder, name = entry["coco_url"].split("/")[-2:]
-    if os.path.isdir(os.path.join(images, folder)):
+    if places.isdir(os.path.join(images, folder)):
       name = f"{folder}/{name}"
   if image_id is None or not (isinstance(name, str) and name):
     raise errors.InputError(

@@ -29,6 +29,7 @@ import contextlib
 import os
 
 from kdwsd import errors
+from kdwsd import places
 from kdwsd.data import image_names
 from kdwsd.data import sources
 from kdwsd.data import texts
@@ -65,7 +66,7 @@ def read(path, *, images=None, classes=None, hints=None, problems):
                           path_column=hints.path_column)
   if images is not None:
     sources.check_directory(images, "the folder of the images (--images)")
-  images = images or os.path.dirname(os.path.abspath(path))
+  images = images or os.path.dirname(places.abspath(path))
   columns = csv_columns.decide(table, hints, classes)
   if not columns.labels:
     form = _ByColumn(table, columns, classes)

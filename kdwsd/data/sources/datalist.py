@@ -20,6 +20,7 @@ import numpy as np
 
 from kdwsd import boxes
 from kdwsd import errors
+from kdwsd import places
 from kdwsd.data import sources
 from kdwsd.data import texts
 from kdwsd.data.sources import paths
@@ -57,7 +58,7 @@ def read(path, *, images=None, classes=None, frame="original", problems):
     raise errors.InputError(
         "--classes: expected the class names of the datalist, as a file or "
         "a list; their number says where the labels end. Received: none.")
-  images = images or os.path.dirname(os.path.abspath(path))
+  images = images or os.path.dirname(places.abspath(path))
   items, seen, repeated = [], {}, set()
   for number, offset, content in _lines(path):
     where = f"{path}:{number}"
@@ -103,7 +104,7 @@ def read_proposals(line, height, width):
     errors.InputError: the line is invalid, or a box is outside the image.
   """
   try:
-    with open(line.path, "rb") as file:
+    with places.open_bytes(line.path) as file:
       file.seek(line.offset)
       text = _decode(file.readline(), line.where)
   except OSError as error:
@@ -118,7 +119,7 @@ def _lines(path):
   """Yields (number, byte offset, bytes) of every line that is not blank."""
   offset = 0
   try:
-    with open(path, "rb") as file:
+    with places.open_bytes(path) as file:
       for number, content in enumerate(file, 1):
         if content.strip():
           yield number, offset, content

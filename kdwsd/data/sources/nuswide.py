@@ -16,10 +16,11 @@ Source: T.-S. Chua et al., "NUS-WIDE: A Real-World Web Image Database from
 National University of Singapore", CIVR 2009, and its web page.
 """
 
-import glob
+import contextlib
 import os
 
 from kdwsd import errors
+from kdwsd import places
 from kdwsd.data import sources
 from kdwsd.data import texts
 from kdwsd.data.sources import paths
@@ -121,12 +122,12 @@ def _find(root, folder, name):
   candidates = [
       os.path.join(root, folder, name), os.path.join(root, base, name),
       os.path.join(root, name)]
-  candidates += sorted(glob.glob(
-      os.path.join(glob.escape(root), "*", folder, glob.escape(name))))
-  candidates += sorted(glob.glob(
-      os.path.join(glob.escape(root), "*", glob.escape(name))))
+  with contextlib.suppress(OSError):
+    inside = sorted(one for one in places.listdir(root) if one[0] != ".")
+    for middle in (folder, ""):
+      candidates += [os.path.join(root, one, middle, name) for one in inside]
   for path in candidates:
-    if os.path.isfile(path):
+    if places.isfile(path):
       return path
   raise errors.InputError(
       f"{candidates[0]}: expected a file of NUS-WIDE. Received: no such file, "
@@ -135,7 +136,7 @@ def _find(root, folder, name):
 
 def _image_folder(root):
   for name in ("Flickr", "images", "Images", "image"):
-    if os.path.isdir(os.path.join(root, name)):
+    if places.isdir(os.path.join(root, name)):
       return os.path.join(root, name)
   return os.path.join(root, "Flickr")
 

@@ -26,6 +26,7 @@ import os
 import numpy as np
 
 from kdwsd import errors
+from kdwsd import places
 from kdwsd.data import image_names
 from kdwsd.data import sources
 from kdwsd.data import texts
@@ -181,7 +182,7 @@ def _rows(path, wanted, problems, optional=()):
   A missing optional column gives empty fields.
   """
   try:
-    with open(path, encoding="utf-8-sig", newline="") as file:
+    with places.open_text(path, encoding="utf-8-sig", newline="") as file:
       reader = csv.reader(file)
       header = [field.strip() for field in next(reader, [])]
       missing = [name for name in wanted if name not in header]
@@ -273,7 +274,7 @@ def _objects(rows, numbers):
 def _files(folder):
   """{image id: path} of a folder, and the number of other files."""
   found, others = {}, 0
-  for where, folders, names in os.walk(folder):
+  for where, folders, names in places.walk(folder):
     folders.sort()
     for name in sorted(names):
       stem = os.path.splitext(name)[0]

@@ -11,6 +11,7 @@ import os
 import re
 
 from kdwsd import errors
+from kdwsd import places
 from kdwsd.data import image_names
 from kdwsd.data import texts
 
@@ -34,7 +35,7 @@ def locate(folder, name, where):
   """
   name = _without_dots(name)
   path = os.path.join(folder, name)
-  if "\\" not in name and name[1:2] != ":" or os.path.exists(path):
+  if "\\" not in name and name[1:2] != ":" or places.exists(path):
     return path, name
   if _ABSOLUTE_ON_WINDOWS.match(name):
     raise errors.InputError(
@@ -90,7 +91,7 @@ class Names:
 
   def _prefix(self, directory):
     """A folder's path relative to that of the images, or else absolute."""
-    start, real = map(os.path.realpath, (self._folder, directory))
+    start, real = map(places.realpath, (self._folder, directory))
     if real == start:
       return ""
     inside = os.path.join(start, "")
@@ -111,10 +112,10 @@ class Endings:
 
   def complete(self, path):
     """Returns the path with its extension; unchanged if there is no file."""
-    if os.path.exists(path):
+    if places.exists(path):
       return path
     for i, ending in enumerate(self._endings):
-      if os.path.exists(path + ending):
+      if places.exists(path + ending):
         self._endings.insert(0, self._endings.pop(i))
         return path + ending
     return path

@@ -13,6 +13,7 @@ import defusedxml
 from defusedxml import ElementTree as safe_xml
 
 from kdwsd import errors
+from kdwsd import places
 from kdwsd.data import sources
 from kdwsd.data import texts
 
@@ -63,7 +64,8 @@ def parse(path):
       class.
   """
   try:
-    tree = safe_xml.parse(path)
+    with places.open_bytes(path) as file:
+      tree = safe_xml.parse(file)
   except (ElementTree.ParseError, defusedxml.DefusedXmlException, ValueError,
           LookupError, OSError) as error:  # LookupError: of its encoding.
     raise errors.InputError(

@@ -14,11 +14,11 @@ the path of its folder. The existing images decide its meaning: the line
 """
 
 import collections
-import glob
 import os
 import re
 
 from kdwsd import errors
+from kdwsd import places
 from kdwsd.data import image_names
 from kdwsd.data import sources
 from kdwsd.data import texts
@@ -38,7 +38,7 @@ def path_of(tree, image_set):
     errors.InputError: there is no such set.
   """
   path = os.path.join(tree.set_folder, f"{image_set}.txt")
-  if not os.path.isfile(path):
+  if not places.isfile(path):
     there = sorted(_names(tree))
     sets = [name for name in there
             if not any(set_name in there for _, set_name in _parted(name))]
@@ -100,8 +100,12 @@ def class_lists(tree):
 
 
 def _names(tree):
-  pattern = os.path.join(glob.escape(tree.set_folder), "*.txt")
-  return {os.path.basename(path)[:-len(".txt")] for path in glob.glob(pattern)}
+  try:
+    names = places.listdir(tree.set_folder)
+  except OSError:
+    return set()
+  return {name[:-len(".txt")] for name in names
+          if name.endswith(".txt") and name[0] != "."}
 
 
 def _parted(name):

@@ -17,6 +17,7 @@ import os
 import re
 
 from kdwsd import errors
+from kdwsd import places
 from kdwsd.data import image_names
 from kdwsd.data import sources
 from kdwsd.data import texts
@@ -132,13 +133,13 @@ def find(root, *, year=None, image_set=None, images=None):
   sources.check_directory(root, "a VOCdevkit folder, or one of images and XML")
   if images:
     sources.check_directory(images, "the folder of the images (--images)")
-  root = os.path.abspath(root)
+  root = places.abspath(root)
   folder = _year_folder(root, year)
   if folder is None:
     folder, names = root, ()
     if _annotation_folder(root) is None:
       names = _files(root, _is_xml)
-    folder = os.path.normpath(
+    folder = places.normpath(
         os.path.join(root, _part(root, names, image_set)))
   annotation_folder = _annotation_folder(folder)
   image_folder = images or (
@@ -149,9 +150,9 @@ def find(root, *, year=None, image_set=None, images=None):
     part = _part(annotation_folder, names, image_set)
     names = [name[len(part):].lstrip("/") for name in names
              if name.startswith(part)]
-    annotation_folder = os.path.normpath(os.path.join(annotation_folder, part))
-    if os.path.isdir(os.path.join(image_folder, part)):
-      image_folder = os.path.normpath(os.path.join(image_folder, part))
+    annotation_folder = places.normpath(os.path.join(annotation_folder, part))
+    if places.isdir(os.path.join(image_folder, part)):
+      image_folder = places.normpath(os.path.join(image_folder, part))
   annotations = {}
   for name in names:
     image_id = os.path.splitext(name)[0]
@@ -169,18 +170,18 @@ def find(root, *, year=None, image_set=None, images=None):
 
 def _year_folder(root, year):
   """VOC's own folder of a year, or None."""
-  if os.path.isdir(os.path.join(root, "Annotations")):
+  if places.isdir(os.path.join(root, "Annotations")):
     name = os.path.basename(root)
     if year and name != f"VOC{year}":
       raise errors.InputError(
           f"{root}: expected the folder VOC{year} or the VOCdevkit that holds "
           f"it. Received: {name}.")
     return root
-  if os.path.isdir(os.path.join(root, "VOCdevkit")):
+  if places.isdir(os.path.join(root, "VOCdevkit")):
     root = os.path.join(root, "VOCdevkit")
   there = sorted(
-      name for name in os.listdir(root) if name.startswith("VOC")
-      and os.path.isdir(os.path.join(root, name, "Annotations")))
+      name for name in places.listdir(root) if name.startswith("VOC")
+      and places.isdir(os.path.join(root, name, "Annotations")))
   if not there and _set_folder(root) is None:
     others = _folders_with_sets(root)
     if len(others) == 1 and (not year or others[0].upper() == f"VOC{year}"):
@@ -200,8 +201,8 @@ def _year_folder(root, year):
 
 def _folders_with_sets(root):
   """Names of the folders in `root` that have image sets and annotations."""
-  inner = [name for name in sorted(os.listdir(root))
-           if os.path.isdir(os.path.join(root, name))]
+  inner = [name for name in sorted(places.listdir(root))
+           if places.isdir(os.path.join(root, name))]
   return [name for name in inner
           if _set_folder(os.path.join(root, name))
           and _annotation_folder(os.path.join(root, name))]
@@ -230,10 +231,10 @@ def _annotation_folder(folder):
 
 def _folder_of(folder, names):
   """Path of the first folder with one of some names in any case, or None."""
-  there = sorted(os.listdir(folder))
+  there = sorted(places.listdir(folder))
   for wanted in names:
     for name in there:
-      if name.lower() == wanted and os.path.isdir(os.path.join(folder, name)):
+      if name.lower() == wanted and places.isdir(os.path.join(folder, name)):
         return os.path.join(folder, name)
   return None
 
@@ -242,7 +243,7 @@ def _set_folder(folder):
   """Folder of the image sets, in any case, or None."""
   above = _folder_of(folder, ("imagesets",))
   for path in (above and _folder_of(above, ("main",)), above):
-    if path and any(name.endswith(".txt") for name in os.listdir(path)):
+    if path and any(name.endswith(".txt") for name in places.listdir(path)):
       return path
   return None
 
@@ -258,8 +259,8 @@ def _files(folder, matches):
   folders are followed, each folder once.
   """
   found, seen = [], set()
-  for directory, inner, names in os.walk(folder, followlinks=True):
-    real = os.path.realpath(directory)
+  for directory, inner, names in places.walk(folder, followlinks=True):
+    real = places.realpath(directory)
     if real in seen:
       inner.clear()
       continue

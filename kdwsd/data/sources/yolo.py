@@ -18,6 +18,7 @@ import collections
 import os
 
 from kdwsd import errors
+from kdwsd import places
 from kdwsd.data import sources
 from kdwsd.data import texts
 from kdwsd.data.sources import yolo_layout
@@ -52,7 +53,7 @@ def read(path, *, image_set="train", images=None, classes=None, problems):
   for image_path, where in listed:
     label_path = yolo_layout.label_path(image_path)
     try:
-      there = os.path.isfile(label_path)
+      there = places.isfile(label_path)
       lines = _lines(label_path, layout) if there else []
       counts["labelled" if there else "unlabelled"] += 1
       counts["empty"] += there and not lines
@@ -87,11 +88,11 @@ def read(path, *, image_set="train", images=None, classes=None, problems):
 
 def _common_root(root, image_paths):
   """Base folder of the image ids: `root` if all images are in it."""
-  root = os.path.abspath(root)
-  folders = {os.path.dirname(os.path.abspath(one)) for one in image_paths}
-  if not folders or os.path.commonpath([root, *folders]) == root:
+  root = places.abspath(root)
+  folders = {os.path.dirname(places.abspath(one)) for one in image_paths}
+  if not folders or places.commonpath([root, *folders]) == root:
     return root
-  return os.path.commonpath(folders)
+  return places.commonpath(folders)
 
 
 def _lines(path, layout):

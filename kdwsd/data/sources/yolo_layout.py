@@ -23,6 +23,7 @@ import os
 import re
 
 from kdwsd import errors
+from kdwsd import places
 from kdwsd.data import class_files
 from kdwsd.data import image_names
 from kdwsd.data import sources
@@ -68,8 +69,8 @@ def find(path, image_set, images=None):
   Raises:
     errors.InputError: no names, no such split, or no such folder.
   """
-  if os.path.isdir(path):
-    listed = sorted(name for name in os.listdir(path)
+  if places.isdir(path):
+    listed = sorted(name for name in places.listdir(path)
                     if name.lower().endswith(_YAML))
     chosen = ("data.yaml" if "data.yaml" in listed else
               listed[0] if len(listed) == 1 else None)
@@ -83,7 +84,7 @@ def find(path, image_set, images=None):
   if not path.lower().endswith(_YAML):
     raise errors.InputError(
         f"{path}: expected a data.yaml, or the folder of a YOLO data set. "
-        f"Received: {'another file' if os.path.exists(path) else 'no such'}.")
+        f"Received: {'another file' if places.exists(path) else 'no such'}.")
   return _of_yaml(path, image_set, images)
 
 
@@ -100,8 +101,8 @@ def images_of(layout, problems):
   """
   found, others = [], {}
   for place in layout.listed:
-    if os.path.isdir(place):
-      for folder, folders, files in os.walk(place):
+    if places.isdir(place):
+      for folder, folders, files in places.walk(place):
         folders.sort()
         for name in sorted(files):
           if image_names.is_image(name):
@@ -139,9 +140,9 @@ def labels_without_image(layout, listed):
   known = {os.path.splitext(image)[0] for image, _ in listed}
   known |= {os.path.splitext(label_path(image))[0] for image, _ in listed}
   found = set()
-  for place in filter(os.path.isdir, layout.listed):
+  for place in filter(places.isdir, layout.listed):
     labels = os.path.dirname(label_path(os.path.join(place, "_.jpg")))
-    for folder, _, names in (*os.walk(place), *os.walk(labels)):
+    for folder, _, names in (*places.walk(place), *places.walk(labels)):
       found.update(
           path for path in (os.path.join(folder, name) for name in names)
           if path.endswith(".txt") and path[:-len(".txt")] not in known
@@ -152,7 +153,7 @@ def labels_without_image(layout, listed):
 def _starts_like_labels(path):
   """Whether a text file starts with a class and a box, unlike a README."""
   try:
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
+    with places.open_text(path, encoding="utf-8-sig", errors="replace") as file:
       fields = file.read(200).lstrip().partition("\n")[0].split()
   except OSError:
     return False
@@ -166,21 +167,21 @@ def label_path(image_path):
   head, middle, tail = stem.rpartition(f"{os.sep}images{os.sep}")
   if middle:
     mapped = f"{head}{os.sep}labels{os.sep}{tail}"
-    if os.path.isfile(mapped) or not os.path.isfile(stem):
+    if places.isfile(mapped) or not places.isfile(stem):
       return mapped
   return stem
 
 
 def _listed(name, place, root, where):
   """Path of an image in a list, relative to the list's folder or the root."""
-  folder = os.path.dirname(os.path.abspath(place))
+  folder = os.path.dirname(places.abspath(place))
   # Paths of Darknet have one folder more: data/obj_train_data/a.jpg.
   for base, rest in ((folder, name), (root, name),
                      (folder, name.partition("/")[2])):
     path, _ = paths.locate(base, rest, where)
-    if rest and os.path.isfile(path):
-      return os.path.normpath(path)
-  return os.path.normpath(paths.locate(folder, name, where)[0])
+    if rest and places.isfile(path):
+      return places.normpath(path)
+  return places.normpath(paths.locate(folder, name, where)[0])
 
 
 def _of_yaml(path, image_set, images):
@@ -199,7 +200,7 @@ def _of_yaml(path, image_set, images):
         f"{path}: expected the split --image_set={image_set}, a folder, a list "
         f"or several. Received: {texts.quoted(value)}; there are: "
         f"{', '.join(sets) or 'none'}.")
-  own = os.path.dirname(os.path.abspath(path))
+  own = os.path.dirname(places.abspath(path))
   given = content.get("path")
   roots = [os.path.join(own, given)] if isinstance(given, str) and given else []
   roots = [images] if images else roots + [own]
@@ -214,8 +215,8 @@ def _of_yaml(path, image_set, images):
           f"{path}: expected `kpt_shape` as two numbers. Received: "
           f"{texts.quoted(shape)}.")
     keypoints = int(shape[0]) * int(shape[1])
-  root = next((one for one in roots if os.path.isdir(one)), own)
-  return Layout(root=os.path.normpath(root), names=tuple(names), where=path,
+  root = next((one for one in roots if places.isdir(one)), own)
+  return Layout(root=places.normpath(root), names=tuple(names), where=path,
                 listed=tuple(listed), keypoints=keypoints)
 
 
@@ -226,9 +227,9 @@ def _existing(value, roots, path):
   plain = value.replace("\\", "/")
   for name in (plain, plain[3:] if plain.startswith("../") else ""):
     for root in roots:
-      tried.append(os.path.normpath(os.path.join(root, name)))
-      if name and (os.path.isdir(tried[-1]) or tried[-1].endswith(".txt")
-                   and os.path.isfile(tried[-1])):
+      tried.append(places.normpath(os.path.join(root, name)))
+      if name and (places.isdir(tried[-1]) or tried[-1].endswith(".txt")
+                   and places.isfile(tried[-1])):
         return tried[-1]
   raise errors.InputError(
       f"{path}: expected the folder or list {texts.quoted(value)}. Received: "
@@ -239,7 +240,7 @@ def _existing(value, roots, path):
 def _of_folder(root, image_set, images):
   """A data set without `data.yaml`."""
   names_path = next((os.path.join(root, name) for name in _NAMES
-                     if os.path.isfile(os.path.join(root, name))), None)
+                     if places.isfile(os.path.join(root, name))), None)
   if not names_path:
     raise errors.InputError(
         f"{root}: expected the names of the classes in data.yaml, classes.txt "
@@ -252,15 +253,15 @@ def _of_folder(root, image_set, images):
   chosen = [images] if images else [
       os.path.join(root, pattern.format(name))
       for pattern in patterns for name in split]
-  found = next((one for one in chosen if os.path.isdir(one)
-                or one.endswith(".txt") and os.path.isfile(one)), None)
+  found = next((one for one in chosen if places.isdir(one)
+                or one.endswith(".txt") and places.isfile(one)), None)
   if not found:
     raise errors.InputError(
         f"{root}: expected the split --image_set={image_set} in images/"
         f"{image_set}, {image_set}/images or {image_set}.txt, or the folder of "
         "the images as --images. Received: none of these.")
-  return Layout(root=os.path.normpath(root), names=tuple(names),
-                where=names_path, listed=(os.path.normpath(found),))
+  return Layout(root=places.normpath(root), names=tuple(names),
+                where=names_path, listed=(places.normpath(found),))
 
 
 def _spellings(image_set):
