@@ -92,6 +92,10 @@ FAULTS = {
         ("np.random.RandomState(shuffle_seed % 2**32).permutation(len(items))",
          "np.arange(len(items))"),
     ],
+    "kdwsd/data/image_listing.py": [
+        ("zip(source.items, _missing(source.items))",
+         "zip(source.items, [None] * len(source.items))"),
+    ],
     "kdwsd/data/runners/tasks.py": [
         (" if content[\"fingerprint\"] == task.fingerprint else None", ""),
         ("fault < _FAULT.format(task.index)", "fault"),
