@@ -99,7 +99,7 @@ def record(num_classes, unknown):
   return len(_record(num_classes, unknown)) / 1e3
 
 
-def labels(num_classes, repeats=50):
+def labels(num_classes, repeats=1000):
   """Milliseconds of the processor to read the labels of such a record."""
   with tempfile.TemporaryDirectory() as directory:
     path = record_files.shard_path(directory, "train", 0, 1)
