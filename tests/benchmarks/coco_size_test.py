@@ -1,5 +1,6 @@
 """The benchmark of COCO's size runs, and its records are what it says."""
 
+import dataclasses
 import os
 import pathlib
 import subprocess
@@ -91,13 +92,17 @@ def test_evaluation_runs(split, tmp_path, monkeypatch):
 
 
 def test_the_row_beyond_is_on_the_line_through_the_last_two():
-  rows = [coco_rows.Row("open", images, seconds, 1.0, 100.0, 0)
-          for images, seconds in ((10, 9.0), (100, 2.0), (1100, 12.0))]
+  rows = [coco_rows.Row("open", images, seconds, 1.0, peak, 0)
+          for images, seconds, peak in (
+              (10, 9.0, 90.0), (100, 2.0, 140.0), (1100, 12.0, 150.0))]
   # 10 s for 1000 images, from 12 s at 1100.
   lines = coco_rows.table(rows, 10_100).splitlines()
   assert len(lines) == 2 + 3 + 1
   assert "| 10,100 | 102.0 | 1.0 |" in lines[-1]
-  assert lines[-1].endswith("| computed |")
+  assert lines[-1].endswith("| 150 | 0.00 | computed |")
+  # 10 MiB for 1000 images.
+  growing = [dataclasses.replace(row, part="evaluate") for row in rows]
+  assert "| 240 | 0.00 | computed |" in coco_rows.table(growing, 10_100)
   assert len(coco_rows.table(rows[:1], 10_100).splitlines()) == 3
 
 
