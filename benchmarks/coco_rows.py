@@ -52,7 +52,8 @@ def table(rows, beyond):
 
 def _computed(rows, images):
   """The row along the line through the last two, where there are two."""
-  if len(rows) < 2 or rows[-1].images <= rows[-2].images:
+  if len(rows) < 2 or rows[-1].part == "input" or (
+      rows[-1].images <= rows[-2].images):
     return []
   first, last = rows[-2:]
 
