@@ -49,7 +49,7 @@ class Sizes:
 
 
 FULL = Sizes("vgg16", 4096, 672, "480,672", 500, 4, 80.0, 400, 32)
-QUICK = Sizes("small", 16, 64, "48,64", 16, 4, 0.3, 24, 8)
+QUICK = Sizes("small", 16, 64, "48,64", 16, 4, 0.3, 96, 8)
 
 
 class Cases:
@@ -126,7 +126,8 @@ class Cases:
         "fc_units": sizes.fc_units, "train_sizes": sizes.size,
         "eval_size": sizes.size, "num_proposals": sizes.num_proposals,
         "student_size": 56 if sizes is QUICK else 224, "global_batch_size": 1,
-        "train_steps": 1000, "steps_per_loop": 1, "checkpoint_interval": 1000,
+        "train_steps": 10 ** 6, "steps_per_loop": 1,
+        "checkpoint_interval": 10 ** 6,
         "eval_interval": 0, "keep_checkpoints": 1, "learning_rate": 1e-5,
         **flags}
     return ("-m", "kdwsd.train",
@@ -140,6 +141,10 @@ class Cases:
         "top_k_rois": 4, **flags})
 
   # The cases.
+
+  def _long(self, seconds):
+    """A delay for large models, of which small ones need a small part."""
+    return seconds if self._sizes is FULL else seconds / 50
 
   def _conversions(self):
     common = ("-m", "kdwsd.make_records", "--output=out")
@@ -172,14 +177,17 @@ class Cases:
       return self._train("wsd", "run/new", **{"eval_split": "", **flags})
 
     case, sizes = notices.Case, self._sizes
+    left = r"(\S+ \S+ to compute|Found complete)"
     resumed = r"Resuming from \S+(ckpt-\d+)"
     fresh = r"(Working in)"
-    checkpoint = notices.appears(
-        self.folder, r"^run/new/checkpoints/ckpt-2[._]\S*temp")
+    checkpoint = notices.appears(self.folder, (
+        r"^run/new/checkpoints/ckpt-2[._]\S*temp" if sizes is FULL
+        else r"^run/new/checkpoints/ckpt-2\."))  # Written in no time.
     return [
         case("train", "loads TensorFlow", run(), lambda said: True, 2.0, fresh),
         case("train", "first step", run(), notices.appears(
-            self.folder, r"^run/new/checkpoints/checkpoint$"), 3.0, resumed),
+            self.folder, r"^run/new/checkpoints/checkpoint$"), self._long(3),
+             resumed),
         case("train", "a step", run(), notices.logged("step 2/"), 1.0, resumed),
         case("train", "writes a checkpoint", run(checkpoint_interval=2),
              checkpoint, 0.0, resumed),
@@ -188,17 +196,16 @@ class Cases:
              notices.logged(r"(?s)Compiling.*step 1/.*Compiling"), 1.0,
              resumed),
         case("train", "validation", run(eval_split="test", eval_interval=2),
-             notices.logged("step 2/"), 10.0 if sizes is FULL else 0.1,
-             resumed),
+             notices.logged("step 2/"), self._long(10), resumed),
         case("train", "keeps maps of frozen stages, second shard", run(
             frozen_stages=4, frozen_cache="true"),
-             notices.appears(self.folder, r"frozen_maps/.*/shard-00000"), 2.0,
-             r"(\S+ \S+ to compute)"),
+             notices.appears(self.folder, r"frozen_maps/.*/shard-00000"),
+             self._long(2), left),
     ]
 
   def _stages(self):
     """The stages of distillation, and a chain."""
-    case, left = notices.Case, r"(\S+ \S+ to compute)"
+    case, left = notices.Case, r"(\S+ \S+ to compute|Found complete)"
     resumed = r"Resuming from \S+(ckpt-\d+)"
     shard = notices.appears(self.folder, r"teacher_cache/.*/shard-00000")
     student = {"teacher": "run/wsd", "eval_split": "", "teacher_cache": "on"}
@@ -211,9 +218,9 @@ class Cases:
         case("train cls", "a step", plain, notices.logged("step 3/"), 0.5,
              resumed),
         case("train kd_feature", "teacher cache, second shard", feature, shard,
-             2.0, left),
+             self._long(2), left),
         case("train kd_prediction", "teacher cache, second shard", prediction,
-             shard, 2.0, left),
+             shard, self._long(2), left),
         case("train kd_prediction", "a step", prediction,
              notices.logged("step 3/"), 0.5, resumed),
         case("train --stage=all", "a step of the third stage", chain,
@@ -227,7 +234,7 @@ class Cases:
   def _uses(self):
     """What is done with a trained model."""
     case = notices.Case
-    long = 10.0 if self._sizes is FULL else 0.5
+    long = self._long(10)
     export = ("-m", "kdwsd.export", "--workdir=run/wsd", "--output=models/new")
     photographs = [f"images/{number:03d}.jpg" for number in range(4)]
     evaluate = ("-m", "kdwsd.evaluate", "--workdir=run/wsd", "--split=test",
