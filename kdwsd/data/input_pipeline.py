@@ -47,6 +47,7 @@ from kdwsd import errors
 from kdwsd import places
 from kdwsd.data import decoded_cache
 from kdwsd.data import records
+from kdwsd.data import tuning
 
 CACHES = ("none", "memory", "disk")
 
@@ -108,7 +109,7 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
   decoded = cache != "none"
   dataset = tf.data.TFRecordDataset(list(record_set.paths))
   if decoded:
-    dataset = dataset.map(decode, tf.data.AUTOTUNE)
+    dataset = dataset.map(decode, tuning.num_calls())
     if cache == "memory":
       decoded_cache.check_memory(record_set)
       dataset = dataset.cache()
@@ -155,10 +156,10 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
       example["side"] = side
     return {**example, "example_index": index, "record_index": record_index}
 
-  images = images.map(make_example, tf.data.AUTOTUNE, deterministic=True)
+  images = images.map(make_example, tuning.num_calls(), deterministic=True)
   into_batches = images.batch if resize else images.padded_batch
-  return into_batches(
-      global_batch_size // num_replicas, drop_remainder=True).prefetch(2)
+  return tuning.untuned(into_batches(
+      global_batch_size // num_replicas, drop_remainder=True).prefetch(2))
 
 
 def training_side(seed, sizes, step):
@@ -201,8 +202,8 @@ def evaluation_batches(record_set, *, size, num_proposals, batch_size=1):
     return {**example, "example_index": index, "record_index": index}
 
   dataset = tf.data.TFRecordDataset(list(record_set.paths)).enumerate()
-  dataset = dataset.map(make_example, tf.data.AUTOTUNE, deterministic=True)
-  return dataset.batch(batch_size).prefetch(2)
+  dataset = dataset.map(make_example, tuning.num_calls(), deterministic=True)
+  return tuning.untuned(dataset.batch(batch_size).prefetch(2))
 
 
 def mirrored(batch):

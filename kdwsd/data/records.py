@@ -29,6 +29,8 @@ from google.protobuf import message as protobuf
 import numpy as np
 import tensorflow as tf
 
+from kdwsd.data import tuning
+
 FORMAT_VERSION = 1
 
 _BYTES = tf.io.FixedLenFeature([], tf.string)
@@ -189,8 +191,8 @@ def read_labelled_images(paths, num_classes=None):
   def parse_whole(serialized):
     return parse(serialized, TRUTH_FEATURES, num_classes)
 
-  dataset = tf.data.TFRecordDataset(paths).map(
-      parse_whole, tf.data.AUTOTUNE, deterministic=True)
+  dataset = tuning.untuned(tf.data.TFRecordDataset(paths).map(
+      parse_whole, tuning.num_calls(), deterministic=True))
   return [labelled_image(parsed) for parsed in dataset.as_numpy_iterator()]
 
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import interruption
+from kdwsd.data import tuning
 from kdwsd.training import cluster as cluster_lib
 
 # That wait on each GPU for their step.
@@ -73,7 +74,8 @@ def distribute(strategy, batches):
   if on_gpus(strategy):
     options = tf.distribute.InputOptions(
         experimental_per_replica_buffer_size=_BATCHES_ON_GPU)
-  return strategy.distribute_datasets_from_function(batches, options)
+  return strategy.distribute_datasets_from_function(
+      lambda context: tuning.untuned(batches(context)), options)
 
 
 def on_gpus(strategy):

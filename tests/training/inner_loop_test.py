@@ -11,6 +11,7 @@ from kdwsd import errors
 from kdwsd.training import inner_loop
 from kdwsd.training import loss_scaling
 from kdwsd.training import optimizers
+from kdwsd.training import strategies
 from tests import environment
 
 _START = 2.0 ** 15
@@ -49,7 +50,7 @@ def _trainer(overflows, *, scaling=True):
   return inner_loop.Trainer(
       strategy=strategy, variables=[weight], optimizer=optimizer, step=step,
       loss_names=("loss",),
-      dataset=strategy.distribute_datasets_from_function(batches),
+      dataset=strategies.distribute(strategy, batches),
       global_batch_size=2, seed=0, global_step=step_variable
   ), weight, optimizer
 

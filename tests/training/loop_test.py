@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import interruption
+from kdwsd.data import tuning
 from kdwsd.training import checkpoints
 from kdwsd.training import inner_loop
 from kdwsd.training import loop
@@ -78,9 +79,10 @@ def _run(workdir, *, stop_in_step=None, stop_in_validation=None,
     return inner_loop.Trainer(
         strategy=tf.distribute.get_strategy(), variables=[weight],
         optimizer=optimizer, loss_names=("loss",), step=step,
-        dataset=tf.data.Dataset.range(start_step * _BATCH, tf.int64.max).batch(
-            _BATCH, drop_remainder=True).map(
-                lambda index: {"example_index": index}),
+        dataset=tuning.untuned(tf.data.Dataset.range(
+            start_step * _BATCH, tf.int64.max).batch(
+                _BATCH, drop_remainder=True).map(
+                    lambda index: {"example_index": index})),
         global_batch_size=_BATCH, seed=0, global_step=global_step)
 
   def evaluate():
