@@ -37,7 +37,7 @@ def test_too_few_images_are_refused(monkeypatch):
     evaluation_rates._on_splits(run, _SPLITS)
 
 
-@pytest.mark.one_lane
+@pytest.mark.slow
 def test_a_teacher_is_measured_in_every_part(tmp_path, monkeypatch):
   for split, count in (("short", 2), ("long", 3)):
     drawn_records.write(str(tmp_path), split, count, num_proposals=7)

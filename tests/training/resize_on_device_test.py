@@ -121,7 +121,7 @@ class ResizeOnDeviceTest(tf.test.TestCase, parameterized.TestCase):
     for key, values in expected.items():
       np.testing.assert_array_equal(resumed[key], values, err_msg=key)
 
-  @pytest.mark.one_lane
+  @pytest.mark.slow
   def test_two_replicas_learn_what_one_does(self):
     one = self._trained("wsd")
     _, two = self._train("wsd", resize_on_device=True,
