@@ -33,8 +33,10 @@ def main(_):
   # pylint: disable=import-outside-toplevel
   from kdwsd.training import chain
   from kdwsd.training import run
+  from kdwsd.training import run_folder
   from kdwsd.training import workers
   # pylint: enable=import-outside-toplevel
+  run_folder.check(FLAGS.workdir)
   stages = [FLAGS.stage]
   if FLAGS.stage == "all":
     stages = [stage for stage in setting.STAGES

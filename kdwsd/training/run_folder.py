@@ -67,6 +67,17 @@ class Progress:
     return self.unvalidated > self.last
 
 
+def check(path):
+  """Checks the path of a run, or of the runs of all stages.
+
+  Raises:
+    errors.InputError: it is not local.
+  """
+  places.check_local(
+      path, "because a run is locked, resumed and repaired there; copy a "
+      "finished one to an object store")
+
+
 class RunFolder:
   """The work directory of one run; it need not exist.
 
@@ -85,9 +96,7 @@ class RunFolder:
 
   def __init__(self, path):
     self.path = os.fspath(path)
-    places.check_local(
-        self.path, "because a run is locked, resumed and repaired there; copy "
-        "a finished one to an object store")
+    check(self.path)
     self.config_file = config_lib.path(self.path)
     self.history_file = os.path.join(self.path, "history.jsonl")
     self.loss_plot = os.path.join(self.path, "loss.png")
