@@ -89,18 +89,8 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
     num_replicas = input_context.num_replicas_in_sync
     num_workers = input_context.num_input_pipelines
     worker = input_context.input_pipeline_id
-  if global_batch_size % num_replicas:
-    raise errors.InputError(
-        "--global_batch_size: expected a multiple of the number of replicas, "
-        f"{num_replicas}. Received: {global_batch_size}.")
+  _check(record_set, global_batch_size, num_replicas, cache)
   num_images = record_set.num_images
-  if not num_images:
-    raise errors.InputError(
-        f"{record_set.card_path}: expected images to train on. Received: an "
-        "empty split.")
-  if cache not in CACHES:
-    raise errors.InputError(
-        f"--cache: expected one of {', '.join(CACHES)}. Received: {cache!r}.")
 
   @tf.autograph.experimental.do_not_convert
   def decode(serialized):
@@ -160,6 +150,21 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
   into_batches = images.batch if resize else images.padded_batch
   return tuning.untuned(into_batches(
       global_batch_size // num_replicas, drop_remainder=True).prefetch(2))
+
+
+def _check(record_set, global_batch_size, num_replicas, cache):
+  """Checks arguments of `training_batches`, which names the errors."""
+  if global_batch_size % num_replicas:
+    raise errors.InputError(
+        "--global_batch_size: expected a multiple of the number of replicas, "
+        f"{num_replicas}. Received: {global_batch_size}.")
+  if not record_set.num_images:
+    raise errors.InputError(
+        f"{record_set.card_path}: expected images to train on. Received: an "
+        "empty split.")
+  if cache not in CACHES:
+    raise errors.InputError(
+        f"--cache: expected one of {', '.join(CACHES)}. Received: {cache!r}.")
 
 
 def training_side(seed, sizes, step):

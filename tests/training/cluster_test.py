@@ -1,7 +1,6 @@
 """Who the workers are, and how they meet."""
 
 import contextlib
-import json
 import socket
 import threading
 import time
@@ -11,39 +10,25 @@ import pytest
 from kdwsd import errors
 from kdwsd import interruption
 from kdwsd.training import cluster
-
-
-def _free_port():
-  with socket.socket() as one:
-    one.bind(("127.0.0.1", 0))
-    return one.getsockname()[1]
-
-
-def _set(monkeypatch, content):
-  monkeypatch.setenv(
-      "TF_CONFIG", content if isinstance(content, str) else json.dumps(content))
-
-
-def _config(cluster, kind="worker", index=0):
-  return {"cluster": cluster, "task": {"type": kind, "index": index}}
+from tests.training import fake_cluster as fake
 
 
 @pytest.mark.parametrize("config, addresses, index", [
-    (_config({"worker": ["a:1", "b:2"]}, index=1), ("a:1", "b:2"), 1),
-    (_config({"worker": ["a:1", "b:2"]}, index="1"), ("a:1", "b:2"), 1),
-    (_config({"worker": ["b:1"], "chief": ["a:1"]}), ("a:1", "b:1"), 1),
-    (_config({"worker": ["b:1"], "chief": ["a:1"]}, "chief"),
+    (fake.config({"worker": ["a:1", "b:2"]}, index=1), ("a:1", "b:2"), 1),
+    (fake.config({"worker": ["a:1", "b:2"]}, index="1"), ("a:1", "b:2"), 1),
+    (fake.config({"worker": ["b:1"], "chief": ["a:1"]}), ("a:1", "b:1"), 1),
+    (fake.config({"worker": ["b:1"], "chief": ["a:1"]}, "chief"),
      ("a:1", "b:1"), 0),
-    (_config({"worker": ["[::1]:1"]}), ("[::1]:1",), 0),
+    (fake.config({"worker": ["[::1]:1"]}), ("[::1]:1",), 0),
 ])
 def test_cluster_is_what_tf_config_says(config, addresses, index, monkeypatch):
-  _set(monkeypatch, config)
+  fake.join(monkeypatch, config)
   assert cluster.read_cluster() == cluster.Cluster(addresses, index)
 
 
 @pytest.mark.parametrize("content", ["", "{}", {"environment": "cloud"}])
 def test_no_cluster_is_none(content, monkeypatch):
-  _set(monkeypatch, content)
+  fake.join(monkeypatch, content)
   assert cluster.read_cluster() is None
 
 
@@ -51,22 +36,22 @@ def test_no_cluster_is_none(content, monkeypatch):
     ('{"cluster": ', "expected JSON. Received: '{\"cluster\": '"),
     ("[1]", "Received: [1]"),
     ('{"task": {"type": "worker", "index": 0}}', "Received: "),
-    (_config(["a:1"]), 'Received: ["a:1"]'),
-    (_config({"worker": "a:1"}), 'Received: {"worker": "a:1"}'),
-    (_config({"worker": ["a"]}), 'Received: {"worker": ["a"]}'),
-    (_config({"worker": [":1"]}), 'Received: {"worker": [":1"]}'),
-    (_config({"worker": [7]}), 'Received: {"worker": [7]}'),
-    (_config({"ps": ["a:1"], "worker": ["b:1"]}), '"ps"'),
-    (_config({"worker": ["a:1", "a:1"]}), "expected an address for each"),
-    (_config({"worker": ["a:1"]}, kind="chief"), "type is one of worker."),
+    (fake.config(["a:1"]), 'Received: ["a:1"]'),
+    (fake.config({"worker": "a:1"}), 'Received: {"worker": "a:1"}'),
+    (fake.config({"worker": ["a"]}), 'Received: {"worker": ["a"]}'),
+    (fake.config({"worker": [":1"]}), 'Received: {"worker": [":1"]}'),
+    (fake.config({"worker": [7]}), 'Received: {"worker": [7]}'),
+    (fake.config({"ps": ["a:1"], "worker": ["b:1"]}), '"ps"'),
+    (fake.config({"worker": ["a:1", "a:1"]}), "expected an address for each"),
+    (fake.config({"worker": ["a:1"]}, kind="chief"), "type is one of worker."),
     ({"cluster": {"worker": ["a:1"]}, "task": "worker"}, 'Received: "worker"'),
-    (_config({"worker": ["a:1", "b:1"]}, index=2), "index is from 0 to 1."),
-    (_config({"worker": ["a:1"]}, index=-1), "index is from 0 to 0."),
-    (_config({"worker": ["a:1"]}, index=None), "index is from 0 to 0."),
+    (fake.config({"worker": ["a:1", "b:1"]}, index=2), "index is from 0 to 1."),
+    (fake.config({"worker": ["a:1"]}, index=-1), "index is from 0 to 0."),
+    (fake.config({"worker": ["a:1"]}, index=None), "index is from 0 to 0."),
 ])
 def test_a_broken_tf_config_is_an_error_that_names_it(
     content, said, monkeypatch):
-  _set(monkeypatch, content)
+  fake.join(monkeypatch, content)
   with pytest.raises(errors.InputError, match="^TF_CONFIG: expected") as error:
     cluster.read_cluster()
   assert said in str(error.value)
@@ -74,7 +59,7 @@ def test_a_broken_tf_config_is_an_error_that_names_it(
 
 def test_workers_wait_for_each_other(monkeypatch):
   monkeypatch.setattr(cluster, "_START_INTERVAL", 0.05)
-  addresses = tuple(f"127.0.0.1:{_free_port()}" for _ in range(3))
+  addresses = tuple(f"127.0.0.1:{fake.free_port()}" for _ in range(3))
   here, servers = [], []
 
   def start(index):
@@ -103,10 +88,10 @@ def test_workers_wait_for_each_other(monkeypatch):
 def test_a_worker_that_never_comes_is_named(monkeypatch):
   monkeypatch.setattr(cluster, "START_TIMEOUT", 0.3)
   monkeypatch.setattr(cluster, "_START_INTERVAL", 0.05)
-  address = f"127.0.0.1:{_free_port()}"
+  address = f"127.0.0.1:{fake.free_port()}"
   with pytest.raises(interruption.Interrupted) as stopped:
     cluster.wait_for_others(cluster.Cluster(
-        (f"127.0.0.1:{_free_port()}", address), 0))
+        (f"127.0.0.1:{fake.free_port()}", address), 0))
   assert stopped.value.code == cluster.EXIT_LOST == 75
   assert f"Received: all but worker 1 ({address})" in stopped.value.message
 
@@ -114,7 +99,7 @@ def test_a_worker_that_never_comes_is_named(monkeypatch):
 def test_a_worker_that_was_started_again_alone_waits_and_is_missed(
     monkeypatch):
   monkeypatch.setattr(cluster, "_START_INTERVAL", 0.05)
-  ports = _free_port(), _free_port()
+  ports = fake.free_port(), fake.free_port()
   addresses = tuple(f"127.0.0.1:{port}" for port in ports)
   met = threading.Event()
 

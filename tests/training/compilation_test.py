@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from kdwsd import errors
+from kdwsd.modeling import roi_sampling
 from kdwsd.training import compilation
 from tests import environment
 from tests.training import fake_steps
@@ -43,6 +44,18 @@ def test_compiled_step_of_every_stage_equals_the_uncompiled(stage):
   assert any(np.abs(now - then).max() > 1e-4
              for now, then in zip(compiled.weights(), start))
   _assert_close(compiled.state(), plain.state())
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_gathers_are_taken_uncompiled_where_gradients_must_repeat(
+    monkeypatch, deterministic):
+  taken = []
+  gathers = roi_sampling.by_gathers
+  monkeypatch.setattr(roi_sampling, "by_gathers", lambda *arguments: (
+      taken.append(1), gathers(*arguments))[1])
+  run = _make("wsd", deterministic=deterministic)
+  run.train(1)
+  assert bool(taken) == deterministic
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """What a worker does that has lost another one."""
 
 from concurrent import futures
-import json
 import socket
 import threading
 
@@ -12,21 +11,7 @@ import tensorflow as tf
 from kdwsd import interruption
 from kdwsd.training import cluster
 from kdwsd.training import workers
-
-
-def _free_port():
-  with socket.socket() as one:
-    one.bind(("127.0.0.1", 0))
-    return one.getsockname()[1]
-
-
-def _set(monkeypatch, content):
-  monkeypatch.setenv(
-      "TF_CONFIG", content if isinstance(content, str) else json.dumps(content))
-
-
-def _config(cluster, kind="worker", index=0):
-  return {"cluster": cluster, "task": {"type": kind, "index": index}}
+from tests.training import fake_cluster as fake
 
 
 def test_a_worker_that_dies_is_noticed_outside_a_step(monkeypatch):
@@ -49,8 +34,8 @@ def test_a_worker_that_dies_is_noticed_outside_a_step(monkeypatch):
 
 
 def test_an_error_for_the_lack_of_a_worker_names_it(monkeypatch):
-  address = f"127.0.0.1:{_free_port()}"
-  _set(monkeypatch, _config({"worker": ["127.0.0.1:1", address]}))
+  address = f"127.0.0.1:{fake.free_port()}"
+  fake.join(monkeypatch, fake.config({"worker": ["127.0.0.1:1", address]}))
   with pytest.raises(interruption.Interrupted) as stopped:
     with workers.lost_workers_reported():
       raise tf.errors.UnavailableError(None, None, "Socket closed")
@@ -60,7 +45,7 @@ def test_an_error_for_the_lack_of_a_worker_names_it(monkeypatch):
 def test_an_error_of_ours_is_left_alone(monkeypatch):
   monkeypatch.setattr(workers, "_PROBE_INTERVAL", 0.01)
   with socket.create_server(("127.0.0.1", 0)) as server:
-    _set(monkeypatch, _config({"worker": [
+    fake.join(monkeypatch, fake.config({"worker": [
         "127.0.0.1:1", f"127.0.0.1:{server.getsockname()[1]}"]}))
     with pytest.raises(tf.errors.InvalidArgumentError):
       with workers.lost_workers_reported():
@@ -73,7 +58,7 @@ def test_an_error_of_ours_is_left_alone(monkeypatch):
 
 def test_workers_ask_each_other_once_a_second_after_the_same_steps(monkeypatch):
   """Steps of 0.125 s by the first worker's clock, of none by the second's."""
-  _set(monkeypatch, _config({"worker": ["a:1", "b:1"]}))
+  fake.join(monkeypatch, fake.config({"worker": ["a:1", "b:1"]}))
   monkeypatch.setattr(workers, "_cluster", lambda _: cluster.read_cluster())
   stop = interruption.Interrupted("SIGTERM", 143)
   pending, table = {0: None, 1: None}, {}
