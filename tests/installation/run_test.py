@@ -12,6 +12,7 @@ echo "make $* ($VENV)${{KDWSD_OTHER_LANE:+ beside $KDWSD_OTHER_LANE}}" >> calls
 case "$*" in
   venv) echo "lane {lane}: of a test"; [ ! -e no_venv ] ;;
   test*) [ ! -e fails ] ;;
+  demo*LANE=*) echo "of the other demo"; [ ! -e demo_fails ] ;;
 esac
 """
 _OTHER = """#!/bin/sh
@@ -23,7 +24,7 @@ exit {status}
 """
 
 
-def _run(folder, lane="classic", status=0, **environment):
+def _run(folder, lane="classic", status=0, bazel=3, **environment):
   """Runs .ci/run with stand-ins.
 
   Returns:
@@ -33,7 +34,7 @@ def _run(folder, lane="classic", status=0, **environment):
   shutil.copy(loading.ROOT / ".ci" / "run", folder / ".ci" / "run")
   for name, text in [
       (".ci/make-venv", _OTHER.format(status=status)),
-      (".ci/bazel", "#!/bin/sh\nexit 3\n"),
+      (".ci/bazel", f"#!/bin/sh\necho of a build\nexit {bazel}\n"),
       ("tools/make", _MAKE.format(lane=lane)),
       ("tools/apt-get", "#!/bin/sh\nexit 1\n"),
       (f"{environment.get('VENV', '.venv')}/bin/python", "#!/bin/sh\n"),
@@ -60,13 +61,17 @@ def test_the_other_lane_runs_what_may_differ_and_the_demo(
   # At once.
   assert set(calls[:2]) == {
       "make venv (.venv)", f"make-venv {other} (.venv-{other}) "}
-  assert calls[2:] == [
+  assert calls[2:4] == [
       "make lint (.venv)",
       f"make test (.venv) beside .venv-{other}/bin/python",
-      "make demo FLAGFILE=flags/demo/quick.flags (.venv)",
-      f"make test TESTS=@runs/lane_tests.txt {there} (.venv)",
-      f"make demo FLAGFILE=flags/demo/quick.flags {there} (.venv)",
   ]
+  assert set(calls[4:6]) == {
+      "make demo FLAGFILE=flags/demo/quick.flags (.venv)",
+      "make demo FLAGFILE=flags/demo/quick.flags "
+      f"--workdir=runs/demo_quick_{other} {there} (.venv)",
+  }
+  assert calls[6:] == [
+      f"make test TESTS=@runs/lane_tests.txt {there} (.venv)"]
   assert (tmp_path / "runs" / "lane_tests.txt").read_text("utf-8") == (
       "tests/one_test.py\n")
 
@@ -98,3 +103,19 @@ def test_a_test_that_fails_is_an_error(tmp_path):
   done, _ = _run(tmp_path)
   assert done.returncode != 0
   assert "== done" not in done.stdout
+
+
+def test_a_demo_of_the_other_lane_that_fails_is_an_error(tmp_path):
+  (tmp_path / "demo_fails").touch()
+  done, _ = _run(tmp_path)
+  assert done.returncode != 0
+  assert "of the other demo" in done.stdout
+  assert "== done" not in done.stdout
+
+
+@pytest.mark.parametrize("status,said", [(0, "1 targets load"), (7, "")])
+def test_the_build_file_is_checked_beside_the_demo(tmp_path, status, said):
+  done, _ = _run(tmp_path, bazel=status)
+  assert done.returncode == status, done.stderr
+  assert said in done.stdout
+  assert ("== done" in done.stdout) == (status == 0)
