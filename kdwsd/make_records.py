@@ -141,6 +141,20 @@ _OUTPUT = flags.DEFINE_string(
 _SPLIT = flags.DEFINE_string(
     "split", "train", "Name of the split, under which training and evaluation "
     "find it.")
+_VALIDATION_SHARE = flags.DEFINE_float(
+    "validation_share", None, "Share of the images, such as 0.2, that become a "
+    "split of their own, to choose settings on: with the same share of each "
+    "class, and without dividing the versions of a photograph or the frames of "
+    "a video, as far as names tell.")
+_VALIDATION_LIST = flags.DEFINE_string(
+    "validation_list", None, "File that lists the images of the validation "
+    "split, one a line, instead of --validation_share.")
+_VALIDATION_SPLIT = flags.DEFINE_string(
+    "validation_split", "validation", "Name of the validation split.")
+_VALIDATION_GROUPS = flags.DEFINE_string(
+    "validation_groups", None, "Regular expression: images stay together in "
+    "whose ids it, or its first group, matches the same text. Default: what "
+    "the names of copies, augmented images and frames share.")
 _NUM_SHARDS = flags.DEFINE_integer(
     "num_shards", 0, "Number of record files; 0 for one per 128 images, at "
     "most 256.", lower_bound=0)
@@ -197,6 +211,7 @@ def main(_):
       classes=sources.read_classes(_CLASSES.value), problems=problems)
   for notice in source.notices:
     print(notice)
+  parts = _parts(source)
   if _DRY_RUN.value:
     from kdwsd.data import dry_run
     text, num_faults = dry_run.report(source, problems)
@@ -217,19 +232,39 @@ def main(_):
   if computed:
     proposals.check_opencv()
   workers = _WORKERS.value
-  card = conversion.convert(
-      source, output=_OUTPUT.value, split=_SPLIT.value,
-      proposal_settings=settings, problems=problems,
-      num_shards=_NUM_SHARDS.value,
-      num_workers=_cores() if workers is None else workers,
-      shuffle_seed=_SHUFFLE_SEED.value, max_pixels=_MAX_PIXELS.value,
-      runner=runner)
-  print(cards.summary(
-      card, record_files.card_path(_OUTPUT.value, _SPLIT.value)))
-  print("Look at it: " + invocation.adapt(shlex.join([
-      "python", "-m", "kdwsd.show_records", f"--data={_OUTPUT.value}",
-      f"--split={_SPLIT.value}"])))
+  for split, part in parts.items():
+    card = conversion.convert(
+        part, output=_OUTPUT.value, split=split, proposal_settings=settings,
+        # What the source has skipped belongs to none of its parts.
+        problems=(problems if split == _SPLIT.value
+                  else sources.Problems(_ON_ERROR.value)),
+        num_shards=_NUM_SHARDS.value,
+        num_workers=_cores() if workers is None else workers,
+        shuffle_seed=_SHUFFLE_SEED.value, max_pixels=_MAX_PIXELS.value,
+        runner=runner)
+    if len(parts) > 1:
+      print(f"{split}:")
+    print(cards.summary(
+        card, record_files.card_path(_OUTPUT.value, split)))
+    print("Look at it: " + invocation.adapt(shlex.join([
+        "python", "-m", "kdwsd.show_records", f"--data={_OUTPUT.value}",
+        f"--split={split}"])))
   return 0
+
+
+def _parts(source):
+  """The splits to write: {name: `sources.Source`}."""
+  from kdwsd.data import holdout
+  if _VALIDATION_LIST.value:
+    parts = holdout.by_list(source, _VALIDATION_LIST.value)
+  elif _VALIDATION_SHARE.value is not None:
+    parts = holdout.by_share(
+        source, _VALIDATION_SHARE.value, _VALIDATION_GROUPS.value)
+  else:
+    return {_SPLIT.value: source}
+  print(parts.notice)
+  return {_SPLIT.value: parts.training,
+          _VALIDATION_SPLIT.value: parts.validation}
 
 
 def _runner():
@@ -277,6 +312,19 @@ def _check_flags(method):
         "runner is --beam_options=direct_num_workers=2,"
         "direct_running_mode=multi_processing. Received: --runner=beam "
         f"--workers={_WORKERS.value}.")
+  chosen = [flag for flag in (_VALIDATION_SHARE, _VALIDATION_LIST)
+            if flag.value is not None]
+  if len(chosen) > 1 or (
+      _VALIDATION_GROUPS.value and chosen != [_VALIDATION_SHARE]):
+    raise errors.InputError(
+        "--validation_share, with or without --validation_groups, and "
+        "--validation_list: expected one of the two. Received: "
+        + (" and ".join(f"--{flag.name}" for flag in chosen) or "neither")
+        + (" with --validation_groups." if _VALIDATION_GROUPS.value else "."))
+  if chosen and _VALIDATION_SPLIT.value == _SPLIT.value:
+    raise errors.InputError(
+        "--validation_split: expected another name than --split. Received: "
+        f"{_SPLIT.value} for both.")
   for flag in (_CSV_SEPARATOR, _LABEL_SEPARATOR, _PATH_COLUMN, _LABEL_COLUMN,
                _IGNORE_COLUMNS, _MINUS_ONE, _BLANK):
     if flag.value and _FORMAT.value != "csv":

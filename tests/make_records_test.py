@@ -65,6 +65,49 @@ class MakeRecordsTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.InputError, "--image_set=test"):
       self._run(format="voc", input=root, split="test")
 
+  def test_a_validation_split_is_cut_and_resumes_as_one_conversion(self):
+    for index in range(10):
+      fake_sets.write(os.path.join(self.folder, f"{index}.jpg"),
+                      fake_sets.encoded(fake_sets.pixels(seed=index)))
+    path = self._write("train.csv", "path,labels\n" + "".join(
+        f"{index}.jpg,{'cat' if index % 2 else 'dog'}\n" for index in range(10)
+    ) + "gone.jpg,cat\n")
+    arguments = dict(format="csv", input=path, on_error="skip",
+                     validation_share=0.2)
+    printed = self._run(**arguments)
+    self.assertIn("validation: 2 of 11 images; no groups by name.", printed)
+    self.assertIn("--split=validation", printed)
+    train, validation = map(self._ids, ("train", "validation"))
+    self.assertLen(validation, 2)
+    self.assertCountEqual(train + validation,
+                          [f"{index}.jpg" for index in range(10)])
+    cards = [record_files.open_split(self.output, split).card
+             for split in ("train", "validation")]
+    self.assertEqual(cards[0]["classes"], cards[1]["classes"])
+    self.assertEqual(cards[1]["images_per_class"], {"dog": 1, "cat": 1})
+    self.assertEqual([card["skipped"] for card in cards], [1, 0])
+    before = os.stat(os.path.join(self.output, "validation.json")).st_mtime_ns
+    self._run(**arguments)
+    self.assertEqual(before, os.stat(
+        os.path.join(self.output, "validation.json")).st_mtime_ns)
+    # Another share is another conversion.
+    with self.assertRaisesRegex(errors.InputError, "a conversion with other "):
+      self._run(**{**arguments, "validation_share": 0.4})
+    self.assertIn("4 of 11 images", self._run(
+        **{**arguments, "validation_share": 0.4, "dry_run": True}, status=1))
+
+  @parameterized.parameters(
+      (dict(validation_share=0.2, validation_list="x"), "one of the two"),
+      (dict(validation_groups="x"), "Received: neither with --valid"),
+      (dict(validation_share=0.2, validation_split="train"),
+       "another name than --split. Received: train"),
+      (dict(validation_share=1.5), "above 0, below 1"),
+      (dict(validation_list="no.txt"), "no.txt: expected one image a line"))
+  def test_contradictions_about_the_validation_split(self, arguments, words):
+    path = self._write("train.csv", "path,labels\na.jpg,cat\nb.jpg,dog\n")
+    with self.assertRaisesRegex(errors.InputError, words):
+      self._run(format="csv", input=path, **arguments)
+
   def test_the_command_that_shows_the_records_can_be_pasted_into_a_shell(self):
     path = self._write("train.csv", "path,labels\na.jpg,cat\nb.jpg,dog\n")
     output = os.path.join(self.root, "a b*$x")
