@@ -12,7 +12,7 @@ from kdwsd import errors
 
 _SPLIT = flags.DEFINE_string(
     "split", None, "Evaluated split to report. Default: the runs' "
-    "--eval_split.")
+    "--test_split, or else their --eval_split.")
 _OUTPUT = flags.DEFINE_string(
     "output", None, "HTML file to write. Default: report.html in WORKDIR.")
 

@@ -104,7 +104,8 @@ def check_config(config, path):
         texts.check_name(one, f"{path}: {name}", "text")
       elif not (one is None or isinstance(one, bool) or _is_number(one)):
         raise _wrong(f"{path}: {name}", "text or a number", one)
-  for name in ("data", "train_split", "eval_split", "best_figure"):
+  for name in ("data", "train_split", "eval_split", "test_split",
+               "best_figure"):
     if not isinstance(config.get(name, ""), (str, type(None))):
       raise _wrong(f"{path}: {name}", "text", config[name])
 

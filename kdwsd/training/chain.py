@@ -71,12 +71,13 @@ def _run(workdir, settings, strategy):
     run_lib.run(folder.path, strategy=strategy, **values)
     tf.keras.backend.clear_session()
     gc.collect()
-  if not strategies.is_chief(strategy) or not shared["eval_split"]:
+  splits = config_lib.splits_to_measure(shared)
+  if not strategies.is_chief(strategy) or not splits:
     return
-  _measure_cost(folders)
-  path, table = chain_report.write(workdir, split=shared["eval_split"])
+  _measure_cost(folders, splits[-1])
+  path, table = chain_report.write(workdir, split=splits[-1])
   files.write_json(os.path.join(workdir, COMPARISON), comparison.as_json(
-      comparison.read(workdir, shared["eval_split"])))
+      comparison.read(workdir, splits[-1])))
   print(table)
   print(f"Report: {path}")
 
@@ -92,8 +93,8 @@ def _check(folders, settings):
           if not folders[stage].is_trained(values["train_steps"])}
   configs = {}
   for stage, values in todo.items():
-    train_set, eval_set = run_lib.open_sets(values)
-    run_lib.check_labels(values, train_set, eval_set)
+    train_set, *measured_sets = run_lib.open_sets(values)
+    run_lib.check_labels(values, train_set, measured_sets)
     values = {**values, "feature_student": ""}  # Not trained yet.
     configs[stage] = config_lib.Config(classes=train_set.classes, **values)
     run_lib.check(configs[stage])
@@ -127,8 +128,8 @@ def _link(teacher, path):
 
 def _is_done(folder, values):
   """Whether a stage was trained to its last step and evaluated."""
-  measured_on = "" if values["stage"] == "kd_feature" else values["eval_split"]
-  if not folder.is_done(values["train_steps"], measured_on):
+  if not folder.is_done(
+      values["train_steps"], config_lib.splits_to_measure(values)):
     return False
   before = folder.read_config()
   changed = [name for name, value in values.items()
@@ -142,7 +143,7 @@ def _is_done(folder, values):
   return True
 
 
-def _measure_cost(folders):
+def _measure_cost(folders, split):
   """Measures the cost of all models and writes it beside their metrics."""
   paths, loaded = {}, {}
   for stage in comparison.MODELS:
@@ -150,7 +151,7 @@ def _measure_cost(folders):
     if folder.has_config():
       model, config = folder.load_model()
       paths[stage] = os.path.join(
-          folder.evaluation(config.eval_split), comparison.COST)
+          folder.evaluation(split), comparison.COST)
       loaded[stage] = model, models.example_inputs(config)
   if not all(map(os.path.exists, paths.values())):
     for stage, figures in cost.measure(loaded).items():

@@ -27,7 +27,8 @@ def write(workdir, *, split=None, output=None):
 
   Args:
     workdir: work directory of the chain.
-    split: split of the metrics; None for the runs' validation split.
+    split: split of the metrics; None for the runs' test split, or else their
+      validation split.
     output: path of the HTML file; None for `FILE` in the work directory.
 
   Returns:
@@ -38,7 +39,7 @@ def write(workdir, *, split=None, output=None):
   """
   stages = read_stages(workdir)
   given = split
-  split = split or _eval_split(workdir, stages)
+  split = split or _reported_split(workdir, stages)
   command = ["python", "-m", "kdwsd.report", workdir]
   if given:
     command.append(f"--split={given}")
@@ -107,10 +108,11 @@ def train_command(config, workdir):
                        + [shlex.quote(flag) for flag in flags])
 
 
-def _eval_split(workdir, stages):
+def _reported_split(workdir, stages):
   for stage in stages:
-    if stage.config.get("eval_split"):
-      return stage.config["eval_split"]
+    split = stage.config.get("test_split") or stage.config.get("eval_split")
+    if split:
+      return split
   if not stages:
     raise errors.InputError(
         f"{workdir}: expected the work directory of a chain of runs, with some "

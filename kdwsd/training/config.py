@@ -32,6 +32,12 @@ class Config(topics.Fields):
           "--checkpoint_interval: expected a multiple of --steps_per_loop, "
           f"{self.steps_per_loop}. Received: {self.checkpoint_interval}.")
 
+    if self.test_split and self.test_split == self.eval_split:
+      raise errors.InputError(
+          "--test_split: expected another split than --eval_split, on which "
+          "the best checkpoint is chosen; make_records --validation_share cuts "
+          f"one from the training images. Received: {self.test_split} for "
+          "both.")
     profile = self.profile_steps
     if profile and not (
         len(profile) == 2 and profile[0] <= profile[1] <= self.train_steps):
@@ -49,6 +55,21 @@ class Config(topics.Fields):
     if not self.rate_batch:
       return self.learning_rate
     return self.learning_rate * self.global_batch_size / self.rate_batch
+
+
+def splits_to_measure(values):
+  """Splits on which a finished run is measured; the last one is reported.
+
+  Args:
+    values: dict of settings, as in config.json; of older versions, too.
+
+  Returns:
+    List of up to two names: the validation split and the test split.
+  """
+  if values.get("stage") not in setting.LABELLED:
+    return []
+  return [values[name] for name in ("eval_split", "test_split")
+          if values.get(name)]
 
 
 def path(workdir):

@@ -53,15 +53,16 @@ def run(workdir, *, strategy=None, **values):
     **values: settings, see `config.Config`; the classes come with the data.
 
   Returns:
-    The metrics of `summary.evaluate` on the validation split, or None.
+    {split: metrics of `summary.evaluate`}, of the validation and of the test
+    split, as far as there are any; None for a worker that is not the first.
 
   Raises:
     errors.InputError: bad settings or data, a loss that is not finite, a full
       disk, or another process that trains in the work directory.
   """
   folder = run_folder.RunFolder(workdir)
-  train_set, eval_set = open_sets(values)
-  check_labels(values, train_set, eval_set)
+  train_set, *measured_sets = open_sets(values)
+  check_labels(values, train_set, measured_sets)
   strategy = strategy or strategies.make(
       values["distribution_strategy"], values["num_replicas"])
   with contextlib.ExitStack() as stack:
@@ -71,8 +72,8 @@ def run(workdir, *, strategy=None, **values):
     stack.enter_context(system_errors.reported(folder.path))
     if values["cache"] == "disk":
       stack.enter_context(decoded_cache.mended(folder.cache))
-    stack.enter_context(record_files.naming_faults(train_set, eval_set))
-    return _run(folder, strategy, train_set, eval_set, values)
+    stack.enter_context(record_files.naming_faults(train_set, *measured_sets))
+    return _run(folder, strategy, train_set, measured_sets, values)
 
 
 def open_sets(values):
@@ -82,36 +83,37 @@ def open_sets(values):
     values: see `run`.
 
   Returns:
-    The training split, and the validation split or None.
+    List of `record_files.RecordSet`: the training split, and those that the
+    run is measured on, see `config.splits_to_measure`.
 
   Raises:
     errors.InputError: no such records, or splits of different classes.
   """
-  train_set = record_files.open_split(values["data"], values["train_split"])
-  if not values["eval_split"] or values["stage"] == "kd_feature":
-    return train_set, None
-  eval_set = record_files.open_split(values["data"], values["eval_split"])
-  _check_same_classes(train_set, eval_set)
-  return train_set, eval_set
+  sets = [record_files.open_split(values["data"], split) for split in (
+      values["train_split"], *config_lib.splits_to_measure(values))]
+  for measured_set in sets[1:]:
+    _check_same_classes(sets[0], measured_set)
+  return sets
 
 
-def check_labels(values, train_set, eval_set):
+def check_labels(values, train_set, measured_sets):
   """Reports classes that cannot be learned or evaluated.
 
   Args:
     values: see `run`.
-    train_set: see `open_sets`.
-    eval_set: see `open_sets`.
+    train_set: the first of `open_sets`.
+    measured_sets: the others.
 
   Raises:
     errors.InputError: none can be learned, or --best_figure has no value.
   """
   learnable.check(values["stage"], train_set)
-  if eval_set:
-    detector = values["stage"] == "wsd"
-    measurable.check_figure(
-        values["best_figure"], eval_set, detector=detector)
-    measurable.log_limits(eval_set, detector=detector)
+  detector = values["stage"] == "wsd"
+  for measured_set in measured_sets:
+    if measured_set.split == values["eval_split"]:
+      measurable.check_figure(
+          values["best_figure"], measured_set, detector=detector)
+    measurable.log_limits(measured_set, detector=detector)
 
 
 def check(config):
@@ -129,7 +131,7 @@ def check(config):
   _schedule_and_optimizer(config)
 
 
-def _run(folder, strategy, train_set, eval_set, values):
+def _run(folder, strategy, train_set, measured_sets, values):
   values["deterministic"] = strategies.set_determinism(
       values["deterministic"], values["seed"])
   config = config_lib.Config(classes=train_set.classes, **values)
@@ -185,6 +187,8 @@ def _run(folder, strategy, train_set, eval_set, values):
             folder.summaries,
             config.profile_steps if strategies.is_chief(strategy) else ()))
 
+  eval_set = next((one for one in measured_sets
+                   if one.split == config.eval_split), None)
   measured = {}  # Metrics and results of the last validation, by its step.
 
   def evaluate():
@@ -214,13 +218,22 @@ def _run(folder, strategy, train_set, eval_set, values):
     return None
   history.plot(folder.history_file, folder.loss_plot)
   logging.info("Loss curve: %s", folder.loss_plot)
-  if not eval_set:
-    return None
-  return _report(config, folder, measured, train_set, eval_set)
+  return _report(config, folder, measured, train_set, measured_sets)
 
 
-def _report(config, folder, measured, train_set, eval_set):
-  """Evaluates the best checkpoint, unless the last validation was of it."""
+def _report(config, folder, measured, train_set, measured_sets):
+  """Evaluates the best checkpoint, unless the last validation was of it.
+
+  Args:
+    config: `config.Config`.
+    folder: `run_folder.RunFolder`.
+    measured: {step: (metrics, results)} of the last validation.
+    train_set: CorLoc is measured on it.
+    measured_sets: the validation and the test split, if any.
+
+  Returns:
+    {split: metrics}.
+  """
   path = folder.find("best")
   best = checkpoints.step_of(path)
 
@@ -228,19 +241,26 @@ def _report(config, folder, measured, train_set, eval_set):
   def score():
     return models.scorer(folder.load_model(path)[0])
 
-  if best in measured:
-    metrics, results = measured[best]
-  else:
-    metrics, results = summary.measure(
-        score(), eval_set, **_measure_options(config))
-  if results.detections is not None:
-    metrics["corloc"] = summary.measure_corloc(
+  @functools.lru_cache(maxsize=1)
+  def corloc():
+    return summary.measure_corloc(
         score(), train_set, **_measure_options(config))
-  directory = folder.evaluation(eval_set.split)
-  print(summary.table(metrics))  # First: a full disk must not prevent it.
-  summary.write(metrics, results, eval_set, directory)
-  print(f"Step {best}. Metrics, plots and pictures: {directory}")
-  return metrics
+
+  all_metrics = {}
+  for record_set in measured_sets:
+    if best in measured and record_set.split == config.eval_split:
+      metrics, results = measured[best]
+    else:
+      metrics, results = summary.measure(
+          score(), record_set, **_measure_options(config))
+    if results.detections is not None:
+      metrics["corloc"] = corloc()
+    directory = folder.evaluation(record_set.split)
+    print(summary.table(metrics))  # First: a full disk must not prevent it.
+    summary.write(metrics, results, record_set, directory)
+    print(f"Step {best}. Metrics, plots and pictures: {directory}")
+    all_metrics[record_set.split] = metrics
+  return all_metrics
 
 
 def _schedule_and_optimizer(config):

@@ -237,12 +237,12 @@ class RunFolder:
     step = self.last_step()
     return self.has_config() and step is not None and step >= train_steps
 
-  def is_done(self, train_steps, eval_split):
+  def is_done(self, train_steps, splits):
     """Whether the run was trained to a step, is intact and was evaluated.
 
     Args:
       train_steps: number of steps of the run.
-      eval_split: name of the validation split; empty for no validation.
+      splits: names of the splits that it is evaluated on.
     """
     if not self.is_trained(train_steps):
       return False
@@ -255,8 +255,9 @@ class RunFolder:
             "%s is damaged; its stage resumes from an intact checkpoint.",
             paths[-1])
         return False
-    return not eval_split or os.path.exists(
-        os.path.join(self.evaluation(eval_split), summary.METRICS))
+    return all(
+        os.path.exists(os.path.join(self.evaluation(split), summary.METRICS))
+        for split in splits)
 
   def repair(self, best_figure):
     """Repairs the small files that list the checkpoints; logs each repair.

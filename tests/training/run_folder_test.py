@@ -147,22 +147,23 @@ def test_run_is_done_when_it_is_trained_whole_and_measured(folder):
   assert not folder.is_trained(6)  # It has no config.
   config_lib.write(fake_config.make(), folder.path)
   assert folder.is_trained(6) and not folder.is_trained(7)
-  assert folder.is_done(6, "") and not folder.is_done(6, "test")
+  assert folder.is_done(6, []) and not folder.is_done(6, ["test"])
   assert folder.measured_splits() == []
   files.write_json(os.path.join(folder.evaluation("test"), "metrics.json"), {})
-  assert folder.is_done(6, "test") and not folder.is_done(7, "test")
+  assert folder.is_done(6, ["test"]) and not folder.is_done(7, ["test"])
+  assert not folder.is_done(6, ["test", "other"])
   assert folder.measured_splits() == ["test"]
   os.truncate(os.path.join(folder.best, "ckpt-4.index"), 3)
-  assert folder.is_trained(6) and not folder.is_done(6, "test")
+  assert folder.is_trained(6) and not folder.is_done(6, ["test"])
 
 
 def test_run_that_averages_weights_is_done_when_it_has_a_best(folder):
   config_lib.write(fake_config.make(ema_decay=0.9), folder.path)
-  assert folder.is_done(6, "")
+  assert folder.is_done(6, [])
   shutil.rmtree(folder.best)
-  assert not folder.is_done(6, "")
+  assert not folder.is_done(6, [])
   config_lib.write(fake_config.make(ema_decay=0.0), folder.path)
-  assert folder.is_done(6, "")
+  assert folder.is_done(6, [])
 
 
 @pytest.fixture(name="run")

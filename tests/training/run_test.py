@@ -36,6 +36,25 @@ def test_rates_of_zero_leave_backbone_and_classifiers_alone(tmp_path):
   assert total > 20
 
 
+@pytest.mark.parametrize("eval_split", ["validation", ""])
+def test_a_finished_run_is_measured_on_the_test_split(eval_split, tmp_path):
+  for split, count in (("trainval", 4), ("validation", 3), ("test", 5)):
+    fake_records.write(str(tmp_path), split, count)
+  values = dataclasses.asdict(fake_config.make(
+      stage="cls", data=str(tmp_path), train_steps=1, eval_split=eval_split,
+      test_split="test", student_size=56, deterministic="off"))
+  del values["classes"]
+  folder = run_folder.RunFolder(tmp_path / "run")
+  metrics = run.run(
+      folder.path, strategy=tf.distribute.OneDeviceStrategy("CPU:0"), **values)
+  assert {split: of_split["num_images"] for split, of_split in metrics.items()
+          } == {**({"validation": 3} if eval_split else {}), "test": 5}
+  assert folder.measured_splits() == sorted(metrics)
+  # Only what the run chooses on is in its history.
+  validated = [entry for entry in folder.read_history() if "figures" in entry]
+  assert len(validated) == (1 if eval_split else 0)
+
+
 def _teacher(directory):
   """The work directory of a teacher that is not trained."""
   config = fake_config.make()

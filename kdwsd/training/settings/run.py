@@ -63,6 +63,10 @@ class Data:
   eval_split: Optional[str] = setting.declare(
       "test", "Name of the split to validate on; empty for no validation.",
       stages=setting.LABELLED)
+  test_split: Optional[str] = setting.declare(
+      None, "Name of a split that nothing is chosen on: the finished run is "
+      "measured on it once, and tables and reports show it instead of "
+      "--eval_split. Default: none.", stages=setting.LABELLED, older=None)
   train_sizes: tuple[int, ...] = setting.declare(
       (480, 576, 672, 736, 832), "Side in pixels of the square to which "
       "training images are warped; one is drawn for each batch. Fewer and "
