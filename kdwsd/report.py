@@ -25,7 +25,7 @@ def main(argv):
         f"kdwsd.report WORKDIR. Received: {' '.join(argv[1:]) or 'none'}.")
   devices.hide_gpus()
   from kdwsd.training import chain_report  # pylint: disable=import-outside-toplevel
-  path, table = chain_report.write(
+  path, table, _ = chain_report.write(
       argv[1], split=_SPLIT.value, output=_OUTPUT.value)
   print(table)
   print(f"Report: {path}")

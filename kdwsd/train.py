@@ -43,13 +43,17 @@ def main(_):
               if not (FLAGS.teacher and stage == "wsd")]
   _log_unread(stages, sys.argv[1:])
   settings = {stage: _settings(stage) for stage in stages}
+  if FLAGS.seeds:
+    _check_seeds()
+    settings = {stage: {**values, "seed": FLAGS.seeds[0]}
+                for stage, values in settings.items()}
   shipped.log_use()
   workdir = FLAGS.workdir
   if not all(values["data"] for values in settings.values()):
     workdir = workdir or demo.WORKDIR
     num_test = FLAGS.scenes // 5
     data = demo.make_data(workdir, num_train=FLAGS.scenes - num_test,
-                          num_test=num_test, seed=FLAGS.seed)
+                          num_test=num_test, seed=settings["cls"]["seed"])
     settings = {stage: {**values, "data": data}
                 for stage, values in settings.items()}
   if not workdir:
@@ -58,9 +62,25 @@ def main(_):
   logging.info("Working in %s.", os.path.abspath(workdir))
   with workers.lost_workers_reported():
     if FLAGS.stage == "all":
-      chain.run(workdir, settings)
+      chain.run(workdir, settings, FLAGS.seeds[1:])
     else:
       run.run(workdir, **settings[FLAGS.stage])
+
+
+def _check_seeds():
+  if FLAGS.stage != "all":
+    raise errors.InputError(
+        "--seeds: expected --stage=all; a single stage has --seed. Received: "
+        f"--stage={FLAGS.stage}.")
+  if len(set(FLAGS.seeds)) < len(FLAGS.seeds):
+    raise errors.InputError(
+        "--seeds: expected different ones. Received: "
+        f"{','.join(map(str, FLAGS.seeds))}.")
+  if FLAGS["seed"].present and FLAGS.seed != FLAGS.seeds[0]:
+    raise errors.InputError(
+        "--seed and --seeds: expected one of the two, or the first of --seeds "
+        f"as --seed. Received: {FLAGS.seed} and "
+        f"{','.join(map(str, FLAGS.seeds))}.")
 
 
 def _settings(stage):

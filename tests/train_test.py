@@ -167,6 +167,17 @@ def test_flags_that_the_stage_does_not_read_are_named(tmp_path):
           in done.stderr), done.stderr
 
 
+@pytest.mark.parametrize("flags, words", [
+    ({"stage": "cls", "seeds": "0,1"}, "expected --stage=all"),
+    ({"stage": "all", "seeds": "1,0,1"}, "expected different ones"),
+    ({"stage": "all", "seeds": "1,2", "seed": 2}, "Received: 2 and 1,2.")])
+def test_seeds_that_contradict_the_command_are_told(
+    flags, words, data, tmp_path):
+  done = _finish(_start(data, str(tmp_path), **flags))
+  assert done.returncode == 2
+  assert words in done.stderr
+
+
 def test_the_page_lists_what_caffe_parity_sets():
   text = _PAGE.read_text(encoding="utf-8")
   table = text[text.index("`--caffe_parity` sets"):]

@@ -207,19 +207,20 @@ def notes(rows):
   return lines
 
 
-def format_table(rows):
+def format_table(rows, more=()):
   """Formats the table for the terminal.
 
   Args:
     rows: from `read`.
+    more: lines on the gain, from `repeats.format_lines`.
 
   Returns:
     Text of several lines.
   """
   heading, *lines = cells(rows)
   return "\n".join([
-      *table_lib.align([heading, None, *lines]), "", gain_text(rows), "",
-      *notes(rows)]) + "\n"
+      *table_lib.align([heading, None, *lines]), "", gain_text(rows), *more,
+      "", *notes(rows)]) + "\n"
 
 
 def as_json(rows):

@@ -12,6 +12,7 @@ from kdwsd.evaluation import precision_recall
 from kdwsd.evaluation import table
 from kdwsd.reporting import charts
 from kdwsd.reporting import comparison
+from kdwsd.reporting import repeats
 
 # Parts of the loss drawn with their sum, at most.
 _PARTS = 3
@@ -49,6 +50,8 @@ def page(report):
       image_counts=[f"{n:,}" for n in sorted({r.num_images for r in rows})],
       gain=comparison.gain(rows),
       gain_text=comparison.gain_text(rows),
+      interval_text=repeats.interval_text(report.gain) if report.gain else "",
+      seed_rows=_seed_rows(report.gain),
       notes=comparison.notes(rows),
       table=_table(rows),
       has_gain=students <= set(models),
@@ -75,6 +78,15 @@ def _table(rows):
     marked.append([(cell, best is not None and number == best)
                    for cell, number in zip(column, numbers)])
   return {"heading": cells[0], "rows": list(zip(names, zip(*marked)))}
+
+
+def _seed_rows(gain):
+  """Heading and (name, cells) of the table of seeds; None for one seed."""
+  if gain is None or len(gain.seeds) < 2:
+    return None
+  heading, *lines = repeats.rows(gain)
+  return {"heading": heading,
+          "rows": [(name, cells) for name, *cells in lines]}
 
 
 def _panels(report, stages):

@@ -21,6 +21,7 @@ from kdwsd.evaluation import summary
 from kdwsd.reporting import comparison
 from kdwsd.reporting import gallery
 from kdwsd.reporting import measured
+from kdwsd.reporting import repeats
 
 # File names of a run, for messages; `kdwsd.training` owns them.
 _CONFIG, _HISTORY = "config.json", "history.jsonl"
@@ -68,6 +69,7 @@ class Report:
     versions: dict of software to its version.
     command: shell command that creates the report.
     made: date, as text.
+    gain: `repeats.Gain`, or None.
   """
   title: str
   split: str
@@ -81,6 +83,7 @@ class Report:
   versions: dict
   command: str
   made: str
+  gain: Optional[repeats.Gain] = None
 
 
 def collect(workdir, split, stages, **facts):
@@ -127,7 +130,7 @@ def collect(workdir, split, stages, **facts):
               stage: of_stage["classification"]["per_class"]["ap"][c]
               for stage, of_stage in metrics.items()}) for c in order],
       counts_of=counts_of, curves=curves, gallery=gallery or [],
-      gallery_note=note, **facts)
+      gallery_note=note, gain=repeats.read(workdir, split), **facts)
 
 
 def _read_predictions(workdir, split, metrics):

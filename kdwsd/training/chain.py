@@ -12,6 +12,7 @@ from kdwsd import files
 from kdwsd import system_errors
 from kdwsd.reporting import comparison
 from kdwsd.reporting import cost
+from kdwsd.reporting import repeats
 from kdwsd.training import chain_report
 from kdwsd.training import config as config_lib
 from kdwsd.training import models
@@ -27,7 +28,7 @@ from kdwsd.training.stages import start
 COMPARISON = "comparison.json"
 
 
-def run(workdir, settings):
+def run(workdir, settings, seeds=()):
   """Trains the teacher and its students, or resumes a stopped chain.
 
   Each stage has a folder of its name in the work directory. Stages that are
@@ -38,6 +39,8 @@ def run(workdir, settings):
     workdir: work directory of the chain.
     settings: {stage: {flag: value}} in the order of `run.STAGES`, see
       `run.run`.
+    seeds: further seeds, with each of which the students are trained again,
+      see `repeats`; the teacher is shared.
 
   Raises:
     errors.InputError: see `run.run`.
@@ -50,18 +53,46 @@ def run(workdir, settings):
       # Besides the lock of each stage, whose folder may also be used alone.
       stack.enter_context(workdir_lock.hold(workdir))
     stack.enter_context(system_errors.reported(workdir))
-    _run(workdir, settings, strategy)
+    _run(workdir, settings, seeds, strategy)
 
 
-def _run(workdir, settings, strategy):
+def _run(workdir, settings, seeds, strategy):
   shared, folders = settings["cls"], chain_report.folders(workdir)
   _check(folders, settings)
+  if seeds:
+    _check_seed(folders, settings)
+  teacher = folders["wsd"].path
   if "wsd" not in settings:
-    _link(settings["kd_prediction"]["teacher"], folders["wsd"].path)
+    _link(settings["kd_prediction"]["teacher"], teacher)
+  _train(folders, settings, teacher, strategy)
+  for seed in seeds:
+    logging.info("Students of seed %d.", seed)
+    _train(chain_report.folders(repeats.folder(workdir, seed)), {
+        stage: {**values, "seed": seed} for stage, values in settings.items()
+        if stage != "wsd"}, teacher, strategy)
+  splits = config_lib.splits_to_measure(shared)
+  if not strategies.is_chief(strategy) or not splits:
+    return
+  _measure_cost(folders, splits[-1])
+  path, table, content = chain_report.write(workdir, split=splits[-1])
+  files.write_json(os.path.join(workdir, COMPARISON), content)
+  print(table)
+  print(f"Report: {path}")
+
+
+def _train(folders, settings, teacher, strategy):
+  """Trains the stages that are not done.
+
+  Args:
+    folders: {stage: `run_folder.RunFolder`}.
+    settings: {stage: {flag: value}}.
+    teacher: work directory of the teacher.
+    strategy: `tf.distribute.Strategy`.
+  """
   for stage, values in settings.items():
     folder = folders[stage]
     if stage.startswith("kd_"):
-      values = {**values, "teacher": folders["wsd"].path}
+      values = {**values, "teacher": teacher}
     if stage == "kd_prediction":
       values["feature_student"] = folders["kd_feature"].path
     if _is_done(folder, values):
@@ -71,15 +102,6 @@ def _run(workdir, settings, strategy):
     run_lib.run(folder.path, strategy=strategy, **values)
     tf.keras.backend.clear_session()
     gc.collect()
-  splits = config_lib.splits_to_measure(shared)
-  if not strategies.is_chief(strategy) or not splits:
-    return
-  _measure_cost(folders, splits[-1])
-  path, table = chain_report.write(workdir, split=splits[-1])
-  files.write_json(os.path.join(workdir, COMPARISON), comparison.as_json(
-      comparison.read(workdir, splits[-1])))
-  print(table)
-  print(f"Report: {path}")
 
 
 def _check(folders, settings):
@@ -111,6 +133,17 @@ def _check(folders, settings):
     kd_feature.check_layers(models.outline(first), models.outline(teacher),
                             first.feature_layers, first.feature_adapter)
   tf.keras.backend.clear_session()  # What the checks have made.
+
+
+def _check_seed(folders, settings):
+  """Checks that students which are there already have the first seed."""
+  for stage, values in settings.items():
+    if stage != "wsd" and folders[stage].has_config():
+      seed = folders[stage].read_config().seed
+      if seed != values["seed"]:
+        raise errors.InputError(
+            f"--seeds: expected {seed} first, the seed of "
+            f"{folders[stage].path}. Received: {values['seed']}.")
 
 
 def _link(teacher, path):

@@ -16,6 +16,7 @@ from kdwsd.reporting import comparison
 from kdwsd.reporting import measured
 from kdwsd.reporting import page
 from kdwsd.reporting import page_data
+from kdwsd.reporting import repeats
 from kdwsd.training import run
 from kdwsd.training import run_folder
 
@@ -32,7 +33,7 @@ def write(workdir, *, split=None, output=None):
     output: path of the HTML file; None for `FILE` in the work directory.
 
   Returns:
-    The path written, and the table as text.
+    The path written; the table as text; and as a JSON-serializable dict.
 
   Raises:
     errors.InputError: no model of the chain was evaluated on the split.
@@ -52,7 +53,9 @@ def write(workdir, *, split=None, output=None):
       made=datetime.date.today().isoformat())
   output = output or os.path.join(workdir, FILE)
   files.write_text(output, page.page(report))
-  return output, comparison.format_table(report.rows)
+  more = repeats.format_lines(report.gain) if report.gain else ()
+  return output, comparison.format_table(report.rows, more), {
+      **comparison.as_json(report.rows), "gain": repeats.as_json(report.gain)}
 
 
 def folders(workdir):

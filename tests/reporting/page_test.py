@@ -11,6 +11,7 @@ from kdwsd.reporting import comparison
 from kdwsd.reporting import gallery
 from kdwsd.reporting import page
 from kdwsd.reporting import page_data
+from kdwsd.reporting import repeats
 
 _NASTY = '<script>alert("1")</script>&amp;\''
 _STAGES = tuple(comparison.MODELS)
@@ -82,6 +83,22 @@ def _section(report, anchor):
 
 
 class ReportPageTest(absltest.TestCase):
+
+  def test_students_of_several_seeds_have_a_table(self):
+    gain = repeats.Gain(
+        seeds=[repeats.Seed(0, .5, .75), repeats.Seed(4, .5, .625)],
+        points=18.75, spread=8.84, interval=(-1.5, 25.0), num_images=14,
+        num_samples=1000)
+    text = "".join(_Reader(page.page(
+        dataclasses.replace(_report(), gain=gain))).text)
+    for words in ("students by seed", "+12.5", "+18.8", "8.8", "is of seed 0",
+                  "-1.5 to +25.0", "It includes 0"):
+      self.assertIn(words, text)
+    alone = dataclasses.replace(gain, seeds=gain.seeds[:1], spread=None)
+    text = "".join(_Reader(page.page(
+        dataclasses.replace(_report(), gain=alone))).text)
+    self.assertNotIn("students by seed", text)
+    self.assertIn("-1.5 to +25.0", text)
 
   def test_every_section_is_there(self):
     written = page.page(_report())

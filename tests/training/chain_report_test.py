@@ -23,7 +23,7 @@ class ChainReportTest(tf.test.TestCase):
   def test_writes_one_file_and_gives_the_table(self):
     fake_chain.write(self.workdir, classes=("a<b>", 'c&"d"', "e"))
     before = set(os.listdir(self.workdir))
-    path, table = chain_report.write(self.workdir)
+    path, table, _ = chain_report.write(self.workdir)
     self.assertEqual(set(os.listdir(self.workdir)) - before, {"report.html"})
     self.assertEqual(path, os.path.join(self.workdir, "report.html"))
     with open(path, encoding="utf-8") as file:
@@ -43,7 +43,7 @@ class ChainReportTest(tf.test.TestCase):
     fake_chain.write(self.workdir)
     pages = []
     for name in ("one.html", "two.html"):
-      path, _ = chain_report.write(
+      path, *_ = chain_report.write(
           self.workdir, output=os.path.join(self.workdir, name))
       with open(path, encoding="utf-8") as file:
         pages.append(file.read())

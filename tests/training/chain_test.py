@@ -49,24 +49,43 @@ def fixture_workdir(tmp_path):
   return workdir
 
 
-def _trained_again(workdir):
+def _trained_again(workdir, seeds=(), settings=None):
   """Stages that `chain.run` trains, in order."""
   trained = []
 
-  def run(directory, **_):
+  def run(directory, *, teacher, seed, feature_student, **_):
     assert os.path.exists(os.path.join(workdir, workdir_lock.FILE))
-    trained.append(os.path.basename(directory))
+    path = os.path.relpath(directory, workdir)
+    trained.append(path)
+    if seeds and "kd_" in path:  # One teacher for all.
+      assert teacher == os.path.join(workdir, "wsd")
+      assert f"seed_{seed}" == os.path.dirname(path)
+      if path.endswith("kd_prediction"):
+        assert feature_student == os.path.join(
+            workdir, f"seed_{seed}", "kd_feature")
 
   one_device = tf.distribute.get_strategy()
   with mock.patch.object(run_lib, "run", run):
     with mock.patch.object(chain.strategies, "make", lambda *_: one_device):
-      chain.run(workdir, _settings())
+      chain.run(workdir, settings or _settings(), seeds)
   assert not os.path.exists(os.path.join(workdir, workdir_lock.FILE))
   return trained
 
 
 def test_stages_that_are_done_are_not_trained_again(workdir):
   assert _trained_again(workdir) == []
+
+
+def test_further_seeds_train_the_students_and_not_the_teacher(workdir):
+  assert _trained_again(workdir, (5, 7)) == [
+      f"seed_{seed}/{stage}" for seed in (5, 7) for stage in _STAGES[1:]]
+
+
+def test_students_that_are_there_have_the_first_of_the_seeds(workdir):
+  settings = {stage: {**values, "seed": 2}
+              for stage, values in _settings().items()}
+  with pytest.raises(errors.InputError, match="--seeds: expected 0 first, "):
+    _trained_again(workdir, (5,), settings)
 
 
 @pytest.mark.parametrize("name", [

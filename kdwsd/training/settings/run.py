@@ -21,6 +21,11 @@ class Command:
       None, "For --stage=all: folder with one flagfile per stage, wsd.flags, "
       "cls.flags, kd_feature.flags and kd_prediction.flags. A flag on the "
       "command line applies to all stages and overrides the flagfiles.")
+  seeds: tuple[int, ...] = setting.declare(
+      (), "For --stage=all: seeds, such as 0,1,2, with each of which the "
+      "students are trained, to see how sure their gain is. The first is also "
+      "that of the teacher, which they share. Default: --seed alone.",
+      lengths=(0, 100))
   device: str = setting.declare(
       "auto", devices.HELP, flag_choices=devices.CHOICES)
   caffe_parity: bool = setting.declare(
