@@ -43,6 +43,10 @@ def main(_):
               if not (FLAGS.teacher and stage == "wsd")]
   _log_unread(stages, sys.argv[1:])
   settings = {stage: _settings(stage) for stage in stages}
+  if FLAGS.teacher_folds and FLAGS.stage != "all":
+    raise errors.InputError(
+        "--teacher_folds: expected --stage=all; a single stage has --folds or "
+        f"--fold_teachers. Received: --stage={FLAGS.stage}.")
   if FLAGS.seeds:
     _check_seeds()
     settings = {stage: {**values, "seed": FLAGS.seeds[0]}
@@ -62,7 +66,8 @@ def main(_):
   logging.info("Working in %s.", os.path.abspath(workdir))
   with workers.lost_workers_reported():
     if FLAGS.stage == "all":
-      chain.run(workdir, settings, FLAGS.seeds[1:])
+      chain.run(workdir, settings, seeds=FLAGS.seeds[1:],
+                teacher_folds=FLAGS.teacher_folds)
     else:
       run.run(workdir, **settings[FLAGS.stage])
 

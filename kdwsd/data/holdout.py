@@ -1,37 +1,21 @@
 """Cuts a validation split from the training images of a source.
 
 What is chosen on the test split is measured too well, so a run chooses on
-images that it neither trains on nor is reported on. The share has the classes
-of the whole, as far as possible: groups of images are dealt out label by label,
-the rarest first (iterative stratification; Sechidis et al., "On the
-Stratification of Multi-Label Data", ECML PKDD 2011). Nothing is random: the
-order within a label is that of a hash of the group's name.
-
-A group is one photograph in several versions or the frames of one video, as far
-as names tell. It is not divided, or validation would ask for what training has
-shown.
+images that it neither trains on nor is reported on. How the images are chosen
+is in `dealing`.
 """
 
 import collections
 import dataclasses
-import hashlib
 import os
 import re
 
 import numpy as np
 
 from kdwsd import errors
-from kdwsd.data import image_names
+from kdwsd.data import dealing
 from kdwsd.data import sources
 from kdwsd.data import texts
-
-# Of a name without extension. Roboflow adds a hash to each version of an image.
-_VERSION = re.compile(r"\.rf\.[0-9a-zA-Z]{16,}$")
-_FRAME = re.compile(r"[-_ ]?frames?[-_ ]?\d+$", re.IGNORECASE)
-_COPY = re.compile(
-    r"(?:[-_ ]?\(\d{1,3}\)| - Copy|[-_ ](?:copy|aug(?:mented)?|mirror(?:ed)?|"
-    r"h?v?flip(?:ped)?|rot(?:ated)?|crop(?:ped)?)[-_ ]?\d{0,4})$",
-    re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,33 +33,6 @@ class Parts:
   notice: str
 
 
-def groups_of(image_ids):
-  """Names shared by the versions of a photograph, or the frames of a video.
-
-  Args:
-    image_ids: list of text.
-
-  Returns:
-    List of names, one for each image: mostly its id without extension. That of
-    `clip3/frame_0001.jpg` is `clip3/`, of `a_jpg.rf.HASH.jpg` it is `a_jpg`,
-    and of `a_flip.jpg` it is `a` if there is an image of this name.
-  """
-  stems = [_without_extension(image_id) for image_id in image_ids]
-  known = set(stems)
-  return [_group_of(stem, known) for stem in stems]
-
-
-def _group_of(stem, known):
-  name = _VERSION.sub("", stem)
-  if name != stem:
-    return name
-  while match := _COPY.search(name):
-    name = name[:match.start()]
-    if name in known:
-      stem = name
-  return _FRAME.sub("", stem) or stem
-
-
 def by_share(source, share, pattern=None):
   """Cuts a share of the images, with each class in the same share.
 
@@ -84,7 +41,7 @@ def by_share(source, share, pattern=None):
     share: of the images, in (0, 1).
     pattern: regular expression; images in whose ids its first group, or else
       all that it matches, is the same text stay together. None for
-      `groups_of`.
+      `dealing.groups_of`.
 
   Returns:
     `Parts`.
@@ -97,23 +54,24 @@ def by_share(source, share, pattern=None):
     raise errors.InputError(
         f"--validation_share: expected above 0, below 1. Received: {share}.")
   image_ids = [item.image_id for item in source.items]
-  groups = collections.defaultdict(list)
-  for index, name in enumerate(
-      _matched(image_ids, pattern) if pattern else groups_of(image_ids)):
-    groups[name].append(index)
-  chosen = _deal(source, list(groups), list(groups.values()), share)
-  several = {name: rows for name, rows in groups.items() if len(rows) > 1}
-  aim, most = share * len(source.items), max(map(len, groups.values()))
+  groups = (list(_matched(image_ids, pattern)) if pattern
+            else dealing.groups_of(image_ids))
+  parts = dealing.deal(groups, [item.label_ids for item in source.items],
+                       len(source.classes), [1 - share, share])
+  chosen = set(np.flatnonzero(parts).tolist())
+  counts = collections.Counter(groups)
+  several = {name: count for name, count in counts.items() if count > 1}
+  aim, most = share * len(source.items), max(counts.values())
   if not aim / 2 <= len(chosen) <= 2 * aim or len(chosen) == len(source.items):
     raise errors.InputError(
         f"--validation_share: expected groups of images from which a share of "
         f"{share} can be cut. Received: {len(source.items)} images in "
-        f"{len(groups)} groups by name, the largest of {most}; "
+        f"{len(counts)} groups by name, the largest of {most}; "
         "--validation_groups=REGEX says which images belong together.")
-  how = f"{len(groups)} groups by name" if several else "no groups by name"
+  how = f"{len(counts)} groups by name" if several else "no groups by name"
   if several:
     first = next(iter(several))
-    how += f", such as {texts.shown(first, 60)} ({len(several[first])} images)"
+    how += f", such as {texts.shown(first, 60)} ({several[first]} images)"
   return _parts(source, chosen, how, {
       "share": share, **({"groups": pattern} if pattern else {})})
 
@@ -166,49 +124,6 @@ def _matched(image_ids, pattern):
     match = compiled.search(image_id)
     found = match and (match[1] if compiled.groups else match[0])
     yield image_id if found is None else found
-
-
-def _deal(source, names, groups, share):
-  """Chooses the groups of the share; returns the indices of their images."""
-  labels = [collections.Counter(
-      label for index in rows for label in source.items[index].label_ids)
-            for rows in groups]
-  holders = collections.defaultdict(list)  # Groups by label.
-  for group in sorted(range(len(groups)), key=lambda i: _hash(names[i])):
-    for label in labels[group] or (None,):
-      holders[label].append(group)
-  totals = np.zeros([len(source.classes)], np.int64)
-  for counts in labels:
-    for label, count in counts.items():
-      totals[label] += count
-  left = totals.copy()                  # Images with a label, not dealt yet.
-  lacking = np.outer([1 - share, share], totals)           # [2, C]
-  room = np.array([1 - share, share]) * len(source.items)  # [2]
-  dealt, chosen = np.zeros([len(groups)], bool), []
-
-  def deal(group, needs):
-    # The part that lacks most; then the one with more room.
-    part = int((needs[1], room[1]) > (needs[0], room[0]))
-    dealt[group] = True
-    room[part] -= len(groups[group])
-    for label, count in labels[group].items():
-      left[label] -= count
-      lacking[part, label] -= count
-    if part:
-      chosen.extend(groups[group])
-
-  while left.any():
-    label = int(np.where(left > 0, left, np.iinfo(left.dtype).max).argmin())
-    for group in holders[label]:
-      if not dealt[group]:
-        deal(group, lacking[:, label])
-  for group in holders[None]:
-    deal(group, room)
-  return set(chosen)
-
-
-def _hash(name):
-  return hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
 
 
 def _parts(source, chosen, how, described):
@@ -265,8 +180,4 @@ class _Places:
 
 
 def _stem(name):
-  return _without_extension(os.path.basename(name.replace("\\", "/")))
-
-
-def _without_extension(name):
-  return os.path.splitext(name)[0] if image_names.is_image(name) else name
+  return dealing.without_extension(os.path.basename(name.replace("\\", "/")))

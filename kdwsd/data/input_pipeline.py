@@ -57,7 +57,7 @@ _SHUFFLE, _MIRROR, _SIDE = range(3)  # streams of random numbers
 def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
                      seed, start_step=0, num_replicas=1, input_context=None,
                      mirror=True, resize=True, cache="none",
-                     cache_directory=None, shuffle_buffer=2048):
+                     cache_directory=None, shuffle_buffer=2048, kept=None):
   """Endless training batches, one per replica and step.
 
   Args:
@@ -75,6 +75,7 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
       images (3 bytes a pixel).
     cache_directory: folder of the `disk` cache; one per worker.
     shuffle_buffer: images.
+    kept: [num_images] bool, the images to train on; None for all.
 
   Returns:
     `tf.data.Dataset` of batches of global_batch_size / num_replicas images.
@@ -90,7 +91,7 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
     num_workers = input_context.num_input_pipelines
     worker = input_context.input_pipeline_id
   _check(record_set, global_batch_size, num_replicas, cache)
-  num_images = record_set.num_images
+  num_images = record_set.num_images if kept is None else int(sum(kept))
 
   @tf.autograph.experimental.do_not_convert
   def decode(serialized):
@@ -108,6 +109,10 @@ def training_batches(record_set, *, global_batch_size, sizes, num_proposals,
           cache_directory, record_set, fingerprint(record_set), worker))
   # After the cache, which holds the records in order without their positions.
   dataset = dataset.enumerate()
+  if kept is not None:
+    with tf.device("CPU:0"):
+      table = tf.constant(kept, tf.bool)
+    dataset = dataset.filter(lambda record_index, _: table[record_index])
 
   start = start_step * global_batch_size
   first_epoch = start // num_images

@@ -317,6 +317,37 @@ class CachedArray:
       time.sleep(_POLL_INTERVAL)
 
 
+class Mean:
+  """The mean of several arrays [num_images, 2, *shape], also over mirroring."""
+
+  def __init__(self, arrays, add):
+    """Wraps arrays.
+
+    Args:
+      arrays: list of `CachedArray` of one split, without fields.
+      add: function of the mean of a batch, [B, *shape], that returns a dict to
+        add to the batch.
+    """
+    self._arrays, self._add = arrays, add
+
+  def read(self):
+    """The whole mean, [num_images, *shape] float32."""
+    total = sum(array.read().mean(axis=1) for array in self._arrays)
+    return (total / len(self._arrays)).astype(np.float32)
+
+  def join(self, dataset):
+    """As `CachedArray.join`; values do not depend on mirroring."""
+    with tf.device("CPU:0"):
+      table = tf.constant(self.read())
+
+    @tf.autograph.experimental.do_not_convert
+    def attach(batch):
+      return {**batch, **self._add(tf.gather(table, batch["record_index"]))}
+
+    return dataset.map(
+        attach, tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+
+
 def _finite(values):
   """Whether all values are finite."""
   if values.dtype == np.float16:  # NumPy looks at one after another.

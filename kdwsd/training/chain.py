@@ -15,6 +15,7 @@ from kdwsd.reporting import cost
 from kdwsd.reporting import repeats
 from kdwsd.training import chain_report
 from kdwsd.training import config as config_lib
+from kdwsd.training import folds
 from kdwsd.training import models
 from kdwsd.training import run as run_lib
 from kdwsd.training import run_folder
@@ -28,7 +29,7 @@ from kdwsd.training.stages import start
 COMPARISON = "comparison.json"
 
 
-def run(workdir, settings, seeds=()):
+def run(workdir, settings, *, seeds=(), teacher_folds=0):
   """Trains the teacher and its students, or resumes a stopped chain.
 
   Each stage has a folder of its name in the work directory. Stages that are
@@ -41,6 +42,9 @@ def run(workdir, settings, seeds=()):
       `run.run`.
     seeds: further seeds, with each of which the students are trained again,
       see `repeats`; the teacher is shared.
+    teacher_folds: number of further teachers, each of which is trained without
+      one fold of the images, see `folds`; the students learn from them. Each
+      has a folder `wsd_fold_N`.
 
   Raises:
     errors.InputError: see `run.run`.
@@ -53,23 +57,32 @@ def run(workdir, settings, seeds=()):
       # Besides the lock of each stage, whose folder may also be used alone.
       stack.enter_context(workdir_lock.hold(workdir))
     stack.enter_context(system_errors.reported(workdir))
-    _run(workdir, settings, seeds, strategy)
+    _run(workdir, settings, seeds, teacher_folds, strategy)
 
 
-def _run(workdir, settings, seeds, strategy):
+def _run(workdir, settings, seeds, teacher_folds, strategy):
   shared, folders = settings["cls"], chain_report.folders(workdir)
   _check(folders, settings)
+  if teacher_folds:
+    _check_folds(settings, teacher_folds)
   if seeds:
     _check_seed(folders, settings)
   teacher = folders["wsd"].path
   if "wsd" not in settings:
     _link(settings["kd_prediction"]["teacher"], teacher)
-  _train(folders, settings, teacher, strategy)
+  students = dict(settings)
+  given = {"teacher": teacher}
+  if "wsd" in settings:
+    _train(folders, {"wsd": students.pop("wsd")}, {}, strategy)
+  if teacher_folds:
+    given["fold_teachers"] = _train_folds(
+        workdir, settings["wsd"], teacher_folds, strategy)
+  _train(folders, students, given, strategy)
   for seed in seeds:
     logging.info("Students of seed %d.", seed)
     _train(chain_report.folders(repeats.folder(workdir, seed)), {
-        stage: {**values, "seed": seed} for stage, values in settings.items()
-        if stage != "wsd"}, teacher, strategy)
+        stage: {**values, "seed": seed} for stage, values in students.items()},
+           given, strategy)
   splits = config_lib.splits_to_measure(shared)
   if not strategies.is_chief(strategy) or not splits:
     return
@@ -80,19 +93,32 @@ def _run(workdir, settings, seeds, strategy):
   print(f"Report: {path}")
 
 
-def _train(folders, settings, teacher, strategy):
+def _train_folds(workdir, values, number, strategy):
+  """Trains the teachers of all folds; returns their work directories."""
+  paths = []
+  for fold in range(number):
+    folder = run_folder.RunFolder(os.path.join(workdir, f"wsd_fold_{fold}"))
+    paths.append(folder.path)
+    logging.info("Teacher without fold %d of %d.", fold, number)
+    _train({"wsd": folder}, {"wsd": {
+        **values, "folds": number, "left_out_fold": fold, "test_split": None,
+    }}, {}, strategy)
+  return tuple(paths)
+
+
+def _train(folders, settings, given, strategy):
   """Trains the stages that are not done.
 
   Args:
     folders: {stage: `run_folder.RunFolder`}.
     settings: {stage: {flag: value}}.
-    teacher: work directory of the teacher.
+    given: {flag: value} of the stages of distillation.
     strategy: `tf.distribute.Strategy`.
   """
   for stage, values in settings.items():
     folder = folders[stage]
     if stage.startswith("kd_"):
-      values = {**values, "teacher": teacher}
+      values = {**values, **given}
     if stage == "kd_prediction":
       values["feature_student"] = folders["kd_feature"].path
     if _is_done(folder, values):
@@ -133,6 +159,21 @@ def _check(folders, settings):
     kd_feature.check_layers(models.outline(first), models.outline(teacher),
                             first.feature_layers, first.feature_adapter)
   tf.keras.backend.clear_session()  # What the checks have made.
+
+
+def _check_folds(settings, number):
+  """Checks that teachers of folds can be trained, and their outputs cached."""
+  if "wsd" not in settings:
+    raise errors.InputError(
+        "--teacher_folds: expected no --teacher, because it trains others as "
+        f"it trains that one. Received: --teacher_folds={number} --teacher="
+        f"{settings['kd_prediction']['teacher']}.")
+  if number < 2:
+    raise errors.InputError(
+        f"--teacher_folds: expected 2 or more, or 0. Received: {number}.")
+  for stage, values in settings.items():
+    if stage.startswith("kd_"):
+      folds.check_cached(config_lib.Config(classes=("",), **values))
 
 
 def _check_seed(folders, settings):

@@ -20,6 +20,7 @@ from kdwsd.evaluation import summary
 from kdwsd.training import checkpoints
 from kdwsd.training import compilation
 from kdwsd.training import config as config_lib
+from kdwsd.training import folds
 from kdwsd.training import history
 from kdwsd.training import inner_loop
 from kdwsd.training import learnable
@@ -158,6 +159,7 @@ def _run(folder, strategy, train_set, measured_sets, values):
   _keep_config(config, folder, strategies.is_chief(strategy))
 
   jit_compile = compilation.choose(config.jit_compile, strategy)
+  kept = folds.kept(train_set, config)
 
   def make_trainer(start_step):
     def batches(context):
@@ -167,7 +169,7 @@ def _run(folder, strategy, train_set, measured_sets, values):
           seed=config.seed, start_step=start_step, input_context=context,
           mirror=config.mirror, resize=not config.resize_on_device,
           cache=config.cache, cache_directory=folder.cache,
-          shuffle_buffer=config.shuffle_buffer)
+          shuffle_buffer=config.shuffle_buffer, kept=kept)
       if stage.add_to_batches:
         with strategy.scope():
           dataset = stage.add_to_batches(dataset)

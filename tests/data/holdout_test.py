@@ -99,24 +99,6 @@ class ShareTest(parameterized.TestCase):
       self.assertIn(words, str(raised.exception))
 
 
-class GroupsTest(parameterized.TestCase):
-
-  @parameterized.parameters(
-      (["a_jpg.rf.0123456789abcdef0123.jpg", "a_jpg.rf.ff23456789abcdef01.jpg"],
-       True),
-      (["x/a.jpg", "x/a (1).jpg", "x/a_flip_rot90.jpg", "x/a - Copy.png"],
-       True),
-      (["v1_frame0001.jpg", "v1_frame0002.jpg"], True),
-      # Nothing says that these are copies: there is no wheat.jpg.
-      (["wheat_crop_001.jpg", "wheat_crop_002.jpg"], False),
-      (["2008_000001", "2008_000002"], False),
-      (["frame_1.jpg", "frame_2.jpg"], False),
-      (["x/a.jpg", "y/a.jpg", "y/a_b.jpg"], False))
-  def test_names_tell_versions_of_a_photograph_and_frames_of_a_video(
-      self, ids, together):
-    self.assertLen(set(holdout.groups_of(ids)), 1 if together else len(ids))
-
-
 class ListTest(parameterized.TestCase):
 
   def _list(self, text):

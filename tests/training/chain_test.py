@@ -49,7 +49,7 @@ def fixture_workdir(tmp_path):
   return workdir
 
 
-def _trained_again(workdir, seeds=(), settings=None):
+def _trained_again(workdir, settings=None, **options):
   """Stages that `chain.run` trains, in order."""
   trained = []
 
@@ -57,7 +57,7 @@ def _trained_again(workdir, seeds=(), settings=None):
     assert os.path.exists(os.path.join(workdir, workdir_lock.FILE))
     path = os.path.relpath(directory, workdir)
     trained.append(path)
-    if seeds and "kd_" in path:  # One teacher for all.
+    if "seeds" in options and "kd_" in path:  # One teacher for all.
       assert teacher == os.path.join(workdir, "wsd")
       assert f"seed_{seed}" == os.path.dirname(path)
       if path.endswith("kd_prediction"):
@@ -67,7 +67,7 @@ def _trained_again(workdir, seeds=(), settings=None):
   one_device = tf.distribute.get_strategy()
   with mock.patch.object(run_lib, "run", run):
     with mock.patch.object(chain.strategies, "make", lambda *_: one_device):
-      chain.run(workdir, settings or _settings(), seeds)
+      chain.run(workdir, settings or _settings(), **options)
   assert not os.path.exists(os.path.join(workdir, workdir_lock.FILE))
   return trained
 
@@ -77,15 +77,51 @@ def test_stages_that_are_done_are_not_trained_again(workdir):
 
 
 def test_further_seeds_train_the_students_and_not_the_teacher(workdir):
-  assert _trained_again(workdir, (5, 7)) == [
+  assert _trained_again(workdir, seeds=(5, 7)) == [
       f"seed_{seed}/{stage}" for seed in (5, 7) for stage in _STAGES[1:]]
+
+
+def test_teachers_of_folds_are_trained_and_given_to_the_students(
+    workdir, tmp_path_factory):
+  settings = _settings()
+  settings["kd_feature"].update(teacher_cache="on", top_k_rois=2)
+  assert _trained_again(workdir, settings, teacher_folds=2) == [
+      "wsd_fold_0", "wsd_fold_1"]
+  given = {}
+
+  def run(directory, *, folds, left_out_fold, fold_teachers, **_):
+    given[os.path.basename(directory)] = (
+        (folds, left_out_fold), [os.path.basename(path)
+                                 for path in fold_teachers])
+
+  one_device = tf.distribute.get_strategy()
+  with mock.patch.object(run_lib, "run", run), mock.patch.object(
+      chain, "_check"), mock.patch.object(
+          chain.strategies, "make", lambda *_: one_device):
+    chain.run(str(tmp_path_factory.mktemp("new")), settings, teacher_folds=2)
+  assert given == {
+      "wsd": ((0, 0), []), "wsd_fold_0": ((2, 0), []),
+      "wsd_fold_1": ((2, 1), []), "cls": ((0, 0), []),
+      **{stage: ((0, 0), ["wsd_fold_0", "wsd_fold_1"])
+         for stage in ("kd_feature", "kd_prediction")}}
+
+
+def test_folds_that_cannot_be_taught_from_are_told(workdir):
+  with pytest.raises(errors.InputError, match="expected cached outputs"):
+    _trained_again(workdir, teacher_folds=2)
+  with pytest.raises(errors.InputError, match="expected 2 or more"):
+    _trained_again(workdir, teacher_folds=1)
+  settings = _settings()
+  del settings["wsd"]
+  with pytest.raises(errors.InputError, match="expected no --teacher"):
+    _trained_again(workdir, settings, teacher_folds=2)
 
 
 def test_students_that_are_there_have_the_first_of_the_seeds(workdir):
   settings = {stage: {**values, "seed": 2}
               for stage, values in _settings().items()}
   with pytest.raises(errors.InputError, match="--seeds: expected 0 first, "):
-    _trained_again(workdir, (5,), settings)
+    _trained_again(workdir, settings, seeds=(5,))
 
 
 @pytest.mark.parametrize("name", [

@@ -36,6 +36,7 @@ def test_rates_of_zero_leave_backbone_and_classifiers_alone(tmp_path):
   assert total > 20
 
 
+@pytest.mark.one_lane
 @pytest.mark.parametrize("eval_split", ["validation", ""])
 def test_a_finished_run_is_measured_on_the_test_split(eval_split, tmp_path):
   for split, count in (("trainval", 4), ("validation", 3), ("test", 5)):

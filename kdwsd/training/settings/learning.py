@@ -26,6 +26,16 @@ class Distillation:
       "kd_prediction. on in kd_feature needs --top_k_rois, because features "
       "of all regions take too much space.", stages=setting.DISTILLATION,
       choices=("auto", "on", "off"), caffe="off")
+  teacher_sizes: tuple[int, ...] = setting.declare(
+      (), "Sides in pixels, such as 480,576,672: the teacher's image scores "
+      "are their mean over images of these sides, upright and mirrored, and "
+      "cached. Default: those of --eval_size, of the image as it is shown.",
+      stages=setting.STAGE_2, lower=32, lengths=(0, 100), older=())
+  fold_teachers: tuple[str, ...] = setting.declare(
+      (), "Work directories of teachers trained with --folds, in the order of "
+      "the fold that they left out. The student learns, for each image, from "
+      "the teacher that has not seen it. Needs cached outputs.",
+      stages=setting.DISTILLATION, lengths=(0, 100), older=())
   feature_layers: tuple[str, ...] = setting.declare(
       ("fc7",), "Layers whose features of regions the student learns from the "
       "teacher: some of fc7, fc6, pool. Use pool for a student without fc6 and "

@@ -26,6 +26,11 @@ class Command:
       "students are trained, to see how sure their gain is. The first is also "
       "that of the teacher, which they share. Default: --seed alone.",
       lengths=(0, 100))
+  teacher_folds: int = setting.declare(
+      0, "For --stage=all: trains as many more teachers, each without one of "
+      "the folds of the training images, and lets the students learn from the "
+      "scores that each image has from the teacher that has not seen it. 0: "
+      "from the one teacher.", lower=0)
   device: str = setting.declare(
       "auto", devices.HELP, flag_choices=devices.CHOICES)
   caffe_parity: bool = setting.declare(
@@ -72,6 +77,15 @@ class Data:
       None, "Name of a split that nothing is chosen on: the finished run is "
       "measured on it once, and tables and reports show it instead of "
       "--eval_split. Default: none.", stages=setting.LABELLED, older=None)
+  folds: int = setting.declare(
+      0, "Into how many parts to cut the training images, to train on all but "
+      "one of them; each has its share of every class, and copies of an image "
+      "or frames of a video stay together as far as names tell. 0: trains on "
+      "all.", stages=setting.TEACHER, lower=0, fixed=setting.TRAINED_FOR,
+      older=0)
+  left_out_fold: int = setting.declare(
+      0, "The part that is left out, from 0.", stages=setting.TEACHER, lower=0,
+      fixed=setting.TRAINED_FOR, older=0)
   train_sizes: tuple[int, ...] = setting.declare(
       (480, 576, 672, 736, 832), "Side in pixels of the square to which "
       "training images are warped; one is drawn for each batch. Fewer and "

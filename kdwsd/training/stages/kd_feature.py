@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd.modeling import student_losses
+from kdwsd.training import folds
 from kdwsd.training import models
 from kdwsd.training import teacher as teacher_lib
 from kdwsd.training import teacher_cache
@@ -32,8 +33,7 @@ def make(config, train_set):
       contradict each other.
   """
   check(config)
-  teacher = teacher_lib.load(
-      config.teacher, config.teacher_checkpoint, config.classes)
+  teacher = folds.load(config, train_set)
   student = models.build(config)
   trainee = trainee_lib.Trainee(student, adapters=_adapters(
       student, teacher.model, config.feature_layers, config.feature_adapter))

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd.modeling import student_losses
+from kdwsd.training import folds
 from kdwsd.training import models
 from kdwsd.training import teacher as teacher_lib
 from kdwsd.training import teacher_cache
@@ -32,6 +33,13 @@ def check(config):
       raise errors.InputError(
           f"--{name}: expected a number above 0. Received: "
           f"{getattr(config, name)}.")
+  if config.teacher_sizes and (
+      config.teacher_cache == "off" or config.teacher_dropout):
+    raise errors.InputError(
+        "--teacher_sizes: expected cached scores, --teacher_cache=auto or on "
+        f"and --noteacher_dropout. Received: --teacher_cache="
+        f"{config.teacher_cache}{' --teacher_dropout' * config.teacher_dropout}"
+        ".")
 
 
 def make(config, train_set):
@@ -48,8 +56,7 @@ def make(config, train_set):
     errors.InputError: the teacher is missing or does not fit.
   """
   check(config)
-  teacher = teacher_lib.load(
-      config.teacher, config.teacher_checkpoint, config.classes)
+  teacher = folds.load(config, train_set)
   student = models.build(config)
   trainee = trainee_lib.Trainee(
       student, student_temperature=config.student_temperature)
@@ -58,7 +65,7 @@ def make(config, train_set):
 
   if cached:
     scores = teacher_cache.image_scores(
-        teacher, train_set, size=config.eval_size,
+        teacher, train_set, size=config.eval_size, sizes=config.teacher_sizes,
         num_proposals=config.num_proposals,
         temperature=config.teacher_temperature)
 

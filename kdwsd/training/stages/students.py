@@ -5,6 +5,7 @@ import tensorflow as tf
 from kdwsd import errors
 from kdwsd.data import augmentation
 from kdwsd.modeling import student as student_lib
+from kdwsd.training import folds
 from kdwsd.training import frozen_maps
 from kdwsd.training.stages import start
 
@@ -22,6 +23,8 @@ def check(config):
   start.check(config)
   if config.frozen_cache:
     frozen_maps.check(config, (config.eval_size,))
+  if config.fold_teachers:
+    folds.check(config)
   if config.teacher_cache == "on" and config.teacher_dropout:
     raise errors.InputError(
         "--teacher_cache=on: expected --noteacher_dropout, because random "

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from kdwsd.modeling import losses
+from kdwsd.training import folds
 from kdwsd.training import frozen_maps
 from kdwsd.training import models
 from kdwsd.training.stages import stage
@@ -52,6 +53,7 @@ def check(config):
       maps of the frozen stages cannot be cached.
   """
   start.check(config)
+  folds.check_left_out(config)
   if config.frozen_cache:
     frozen_maps.check(config, config.train_sizes)
 
