@@ -116,7 +116,7 @@ def main(_):
     logging.info("Measuring CorLoc on %s.", FLAGS.corloc_split)
     metrics["corloc"] = summary.measure_corloc(score, corloc_set, **options)
   metrics["settings"]["checkpoint"] = FLAGS.checkpoint
-  output = FLAGS.output or folder.evaluation(split)
+  output = FLAGS.output or folder.named(folder.evaluation(split))
   print(summary.table(metrics))  # First: a full disk must not prevent it.
   paths = summary.write(metrics, results, record_set, output)
   print("Written: " + "\n         ".join(paths))

@@ -19,6 +19,7 @@ from kdwsd import command_line
 from kdwsd import devices
 from kdwsd import errors
 from kdwsd import files
+from kdwsd import places
 
 flags.DEFINE_string(
     "workdir", None, "Work directory of the run to export: a student's or a "
@@ -265,8 +266,8 @@ def _provenance(config, path, folder):
   step = os.path.basename(path).rpartition("-")[2]
   return {
       **description.origin(),
-      "workdir": os.path.abspath(folder.path),
-      "checkpoint": os.path.relpath(path, folder.path),
+      "workdir": places.abspath(folder.path),
+      "checkpoint": os.path.relpath(path, folder.directory),
       "stage": config.stage,
       "step": int(step) if step.isdigit() else None,
       "backbone": config.backbone,
@@ -279,7 +280,7 @@ def _recorded_proposals(config):
   """Settings of the training proposals, which new images need too; or None."""
   from kdwsd.data import record_files  # pylint: disable=import-outside-toplevel
   card = record_files.card_path(config.data, config.train_split)
-  return files.read_json(card).get("proposals") if os.path.exists(
+  return files.read_json(card).get("proposals") if places.exists(
       card) else None
 
 

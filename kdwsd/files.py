@@ -107,6 +107,33 @@ def read_json(path):
         f"{path}: expected JSON. Received: {error}.") from error
 
 
+def upload(path, remote):
+  """Copies a local file to a remote path, as a whole or not at all.
+
+  Args:
+    path: of the local file.
+    remote: path of the copy; missing folders are made.
+
+  Raises:
+    OSError: it cannot be written.
+  """
+  directory, name = os.path.split(remote)
+  partial = f"{directory}/{_PARTIAL}{uuid.uuid4().hex}-{name}"
+  places.makedirs(directory)
+  try:
+    places.upload(path, partial)
+    places.rename(partial, remote)
+  except BaseException:
+    with contextlib.suppress(OSError, errors.InputError):
+      places.remove(partial)
+    raise
+
+
+def is_partial(path):
+  """Whether a file is a temporary one, left by a killed process or not."""
+  return os.path.basename(path).startswith(_PARTIAL)
+
+
 @contextlib.contextmanager
 def _remote_path(path):
   """`atomic_path` on a file system of TensorFlow's, by way of a local file.
@@ -114,7 +141,6 @@ def _remote_path(path):
   So the block may write with any library.
   """
   directory, name = os.path.split(path)
-  partial = f"{directory}/{_PARTIAL}{uuid.uuid4().hex}-{name}"
   try:
     places.makedirs(directory)
     for other in places.listdir(directory):
@@ -131,21 +157,11 @@ def _remote_path(path):
     temporary = os.path.join(folder, name)
     try:
       yield temporary
-      places.upload(temporary, partial)
-      places.rename(partial, path)
+      upload(temporary, path)
     except OSError as error:
-      _remove_if_there(partial)
       raise errors.InputError(
           f"{path}: expected to write the file. Received: "
           f"{error.strerror or error}.") from error
-    except BaseException:
-      _remove_if_there(partial)
-      raise
-
-
-def _remove_if_there(path):
-  with contextlib.suppress(OSError, errors.InputError):
-    places.remove(path)
 
 
 def _is_of(other, name):

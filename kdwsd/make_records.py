@@ -290,10 +290,9 @@ def _check_flags(method):
     raise errors.InputError(
         "--proposals_order: expected --proposals=file. Received: --proposals="
         f"{method}, whose boxes are made in our order.")
-  for flag, value in ((_PROPOSALS_FILE, _PROPOSALS_FILE.value),
-                      (_EDGE_MODEL, _EDGE_MODEL.value),
-                      (_INPUT, _FORMAT.value == "tfds" and _INPUT.value)):
-    places.check_local(value, f"for --{flag.name}")
+  if _FORMAT.value == "tfds":
+    places.check_local(_INPUT.value, "for --input, because TensorFlow Datasets "
+                       "reads its own folders")
   if method == "datalist" and _FORMAT.value != "datalist":
     raise errors.InputError(
         "--proposals=datalist: expected --format=datalist. Received: "

@@ -6,10 +6,10 @@ functions of `os` and need no TensorFlow, which this module imports at the first
 remote path. Errors of either are OSErrors.
 
 What an object store lacks: locks, so that nothing prevents two programs from
-writing the same folder; folders, which are there as long as a file is in them;
-and renaming in one step. An object appears only when it is written whole, and
-`rename` copies it before the old one goes, so files are still there whole or
-not at all.
+writing the same folder (`training.store_lock` is the next best); folders, which
+are there as long as a file is in them; and renaming in one step. An object
+appears only when it is written whole, and `rename` copies it before the old one
+goes, so files are still there whole or not at all.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ import io
 import os
 import re
 import shutil
+import tempfile
 
 from kdwsd import errors
 
@@ -177,25 +178,39 @@ def upload(path, remote):
       shutil.copyfileobj(file, target, _BUFFER)
 
 
-def download(remote, folder, leave_out=()):
-  """Copies a remote folder into a local one.
-
-  Args:
-    remote: path of the folder.
-    folder: path of an existing folder.
-    leave_out: names of folders at its top that are not copied.
-  """
+def download(remote, folder):
+  """Copies a remote folder into an existing local one."""
   for where, inner, names in walk(remote):
     below = where[len(remote.rstrip("/")):].strip("/")
-    if below.split("/")[0] in leave_out and below:
-      continue
     for name in inner:
-      if below or name not in leave_out:
-        os.makedirs(os.path.join(folder, below, name), exist_ok=True)
+      os.makedirs(os.path.join(folder, below, name), exist_ok=True)
     for name in names:
-      path = os.path.join(folder, below, name)
-      with open_bytes(f"{where}/{name}") as file, open(path, "wb") as target:
-        shutil.copyfileobj(file, target, _BUFFER)
+      fetch(f"{where}/{name}", os.path.join(folder, below, name))
+
+
+def fetch(remote, path):
+  """Copies a remote file to a local path in an existing folder."""
+  with open_bytes(remote) as file, open(path, "wb") as target:
+    shutil.copyfileobj(file, target, _BUFFER)
+
+
+@contextlib.contextmanager
+def local_copy(path):
+  """Yields a local path of a file, for libraries that open no others.
+
+  Args:
+    path: of the file.
+
+  Yields:
+    `path` if it is local, else that of a copy, removed when the block ends.
+  """
+  if not is_remote(path):
+    yield path
+    return
+  with tempfile.TemporaryDirectory() as folder:
+    copy = os.path.join(folder, os.path.basename(path))
+    fetch(path, copy)
+    yield copy
 
 
 class _Reader(io.RawIOBase):

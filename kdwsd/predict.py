@@ -110,11 +110,9 @@ def _load(path):
     raise errors.InputError(
         f"--model: {path}: expected an export or a work directory. Received: "
         f"{'a file' if places.exists(path) else 'no such directory'}.")
-  if places.is_remote(path):
-    path = _fetch(path)
-  if os.path.exists(config_lib.path(path)):
+  if places.exists(config_lib.path(path)):
     return _load_run(path)
-  stages = [name for name in sorted(os.listdir(path)) if os.path.exists(
+  stages = [name for name in sorted(places.listdir(path)) if places.exists(
       config_lib.path(os.path.join(path, name)))]
   if stages:
     raise errors.InputError(
@@ -124,28 +122,19 @@ def _load(path):
   return _load_export(path)
 
 
-def _fetch(path):
-  """Copies a remote export or run to this machine; returns its local path."""
-  # pylint: disable=import-outside-toplevel
-  from kdwsd.serving import remote_exports
-  from kdwsd.serving import saved_model
-  from kdwsd.training import config as config_lib
-  # pylint: enable=import-outside-toplevel
-  if not places.exists(config_lib.path(path)):
-    path = saved_model.find(path)
-  logging.info("Copying %s to this machine.", path)
-  return remote_exports.fetch(path, leave_out=("summaries", "cache"))
-
-
 def _load_export(path):
   # pylint: disable=import-outside-toplevel
   import tensorflow as tf
 
   from kdwsd import quiet
   from kdwsd.serving import predictors
+  from kdwsd.serving import remote_exports
   from kdwsd.serving import saved_model
   # pylint: enable=import-outside-toplevel
   directory = saved_model.find(path)
+  if places.is_remote(directory):
+    logging.info("Copying %s to this machine.", directory)
+    directory = remote_exports.fetch(directory)
   metadata = saved_model.read_metadata(directory)
   logging.info("Model: export %s.", directory)
   num_proposals = metadata.get("num_proposals")

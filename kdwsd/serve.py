@@ -27,7 +27,6 @@ from absl import logging
 
 from kdwsd import command_line
 from kdwsd import devices
-from kdwsd import places
 from kdwsd.serving.server import options as options_lib
 
 _DEFAULTS = options_lib.Options("", "")
@@ -113,8 +112,6 @@ def main(_):
     # A second signal stops the process at once.
     signal.signal(number, lambda got, _: (
         stop.set(), signal.signal(got, signal.SIG_DFL)))
-  places.check_local(FLAGS.model_base_path, "for --model_base_path, which is "
-                     "watched; TensorFlow Serving takes others")
   devices.use(FLAGS.device)
   # pylint: disable-next=import-outside-toplevel
   from kdwsd.serving.server import local_server

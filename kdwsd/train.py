@@ -16,7 +16,9 @@ from kdwsd import command_line
 from kdwsd import demo
 from kdwsd import devices
 from kdwsd import errors
+from kdwsd import places
 from kdwsd import shipped
+from kdwsd import system_errors
 from kdwsd.training.settings import flag
 from kdwsd.training.settings import manual
 from kdwsd.training.settings import setting
@@ -33,10 +35,10 @@ def main(_):
   # pylint: disable=import-outside-toplevel
   from kdwsd.training import chain
   from kdwsd.training import run
-  from kdwsd.training import run_folder
   from kdwsd.training import workers
   # pylint: enable=import-outside-toplevel
-  run_folder.check(FLAGS.workdir)
+  if places.is_remote(FLAGS.workdir):
+    _check_remote(FLAGS.workdir)
   stages = [FLAGS.stage]
   if FLAGS.stage == "all":
     stages = [stage for stage in setting.STAGES
@@ -63,7 +65,7 @@ def main(_):
   if not workdir:
     raise errors.InputError(
         "--workdir: expected a folder to write the runs to. Received: none.")
-  logging.info("Working in %s.", os.path.abspath(workdir))
+  logging.info("Working in %s.", places.abspath(workdir))
   with workers.lost_workers_reported():
     if FLAGS.stage == "all":
       chain.run(workdir, settings, seeds=FLAGS.seeds[1:],
@@ -86,6 +88,16 @@ def _check_seeds():
         "--seed and --seeds: expected one of the two, or the first of --seeds "
         f"as --seed. Received: {FLAGS.seed} and "
         f"{','.join(map(str, FLAGS.seeds))}.")
+
+
+def _check_remote(workdir):
+  """Refuses a file system that is not there, before anything is said of it."""
+  with system_errors.reported(workdir):
+    places.exists(workdir)
+  if not FLAGS.data:
+    raise errors.InputError(
+        "--data: expected records, for a --workdir on an object store; the "
+        f"demo draws its own into a local one. Received: none, and {workdir}.")
 
 
 def _settings(stage):

@@ -90,8 +90,10 @@ def _student_run(directory, data, stage):
 def test_student_is_measured_as_a_classifier(workdir, tmp_path):
   data = os.path.join(workdir, "records")
   student = _student_run(str(tmp_path), data, "cls")
-  done = _evaluate(f"--workdir={student}", "--mirror")
+  done = _evaluate(f"--workdir=file://{student}", "--mirror")
   assert done.returncode == 0, done.stderr
+  assert f"Written: file://{student}/evaluation/test/metrics.json" in (
+      done.stdout)
   assert "Detection not measured" in done.stdout
   output = os.path.join(student, "evaluation", "test")
   with open(os.path.join(output, "metrics.json"), encoding="utf-8") as file:

@@ -68,8 +68,8 @@ def fixture_place(tmp_path_factory):
       str(place / "student" / "evaluation" / "test" / "metrics.json"),
       {"num_images": 3, "settings": {}, "classification": {"map": 0.25}})
   answers = _export(
-      [f"--workdir={place}/student", f"--output={place}/models/student",
-       "--warmup=1,2"],
+      [f"--workdir=file://{place}/student",  # By way of a copy.
+       f"--output={place}/models/student", "--warmup=1,2"],
       [f"--workdir={place}/teacher", f"--output={place}/models/teacher",
        "--version=20"],
       [f"--workdir={place}/lonely", f"--output={place}/models/lonely",

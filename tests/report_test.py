@@ -19,7 +19,8 @@ class ReportTest(absltest.TestCase):
     with tempfile.TemporaryDirectory() as directory:
       fake_chain.write(directory)
       output = os.path.join(directory, "new", "page.html")
-      done = _report(directory, "--split=test", f"--output={output}")
+      done = _report(
+          f"file://{directory}", "--split=test", f"--output={output}")
       self.assertEqual(done.returncode, 0, done.stderr)
       for words in ("S-Cls without KD", "T-WDet", "S-Cls with KD", output):
         self.assertIn(words, done.stdout)

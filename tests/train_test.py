@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kdwsd import files
 from kdwsd.training import run_folder
 from kdwsd.training.settings import manual
 from kdwsd.training.settings import setting
@@ -85,6 +86,39 @@ def test_killed_run_ends_with_the_same_weights(data, undisturbed, tmp_path):
   steps = [e["step"] for e in run_folder.RunFolder(workdir).read_history()
            if "loss" in e]
   assert steps == list(range(2, 25, 2))
+
+
+@pytest.mark.slow
+def test_killed_run_on_another_file_system_ends_with_the_same_weights(
+    data, undisturbed, tmp_path):
+  workdir = f"file://{tmp_path}"
+  process = _start(data, workdir)
+  whole_runs.wait_for_step([process], str(tmp_path), 6, seconds=240)
+  assert process.poll() is None, "ended before it could be killed"
+  process.send_signal(signal.SIGKILL)
+  process.communicate()
+  done = _finish(_start(data, workdir))
+  assert done.returncode == 0, done.stderr
+  assert f"{workdir}/.lock was left by process {process.pid} " in done.stderr
+  assert f"Resuming from {workdir}/" in done.stderr
+  whole_runs.assert_equal_weights(undisturbed, str(tmp_path))
+  assert files.read_json(tmp_path / "evaluation/test/metrics.json") == (
+      files.read_json(f"{undisturbed}/evaluation/test/metrics.json"))
+  assert not [path for path in tmp_path.rglob("*")
+              if path.name.startswith(".")]
+
+
+def test_places_that_are_no_work_directories_are_told(data, tmp_path):
+  for workdir, flags, said in (
+      ("nosuch://bucket/run", {}, "nosuch://bucket/run: expected a file system"
+       " that this TensorFlow has"),
+      (f"file://{tmp_path}/run", {"data": ""}, "--data: expected records")):
+    done = _finish(whole_runs.start(
+        {"data": data, "workdir": workdir, **_FLAGS, **flags}))
+    assert done.returncode == 2, done.stderr
+    assert f"error: {said}" in done.stderr
+    assert "Working in" not in done.stderr
+  assert not os.listdir(tmp_path)
 
 
 @pytest.mark.one_lane

@@ -12,12 +12,12 @@ Approach to Edge Detection", PAMI 1986 (gradient of a Gaussian).
 """
 
 import functools
-import os
 
 import cv2
 import numpy as np
 
 from kdwsd import errors
+from kdwsd import places
 
 _LEARNED_EDGES = ("OpenCV's structured-edge model (model.yml or model.yml.gz "
                   "of opencv_extra)")
@@ -99,7 +99,7 @@ def learned_edges(image, model):
   Raises:
     errors.InputError: no such file, or not a forest.
   """
-  forest = _open_forest(os.path.abspath(model))
+  forest = _open_forest(places.abspath(model))
   strength = forest.detectEdges(image.astype(np.float32) / 255)
   orientation = forest.computeOrientation(strength)
   return forest.edgesNms(strength, orientation), orientation
@@ -152,12 +152,13 @@ def _interpolate(values, x, y):
 
 @functools.lru_cache(maxsize=1)
 def _open_forest(model):
-  if not os.path.isfile(model):
+  if not places.isfile(model):
     raise errors.InputError(
         f"{model}: expected {_LEARNED_EDGES}. Received: no such file; without "
         "an edge model, edges come from image gradients.")
   try:
-    return cv2.ximgproc.createStructuredEdgeDetection(model)
+    with places.local_copy(model) as local:
+      return cv2.ximgproc.createStructuredEdgeDetection(local)
   except cv2.error as error:
     raise errors.InputError(
         f"{model}: expected {_LEARNED_EDGES}. Received: {error.err}."

@@ -15,6 +15,7 @@ import zlib
 import numpy as np
 
 from kdwsd import errors
+from kdwsd import places
 from kdwsd.data import plain_arrays
 from kdwsd.data import texts
 
@@ -44,8 +45,9 @@ def read(path, names):
   """
   import h5py  # pylint: disable=import-outside-toplevel
   try:
-    read_format = _read_hdf5 if h5py.is_hdf5(path) else _read_level5
-    return read_format(path, names)
+    with places.local_copy(path) as local:
+      read_format = _read_hdf5 if h5py.is_hdf5(local) else _read_level5
+      return read_format(local, names)
   except Exception as error:  # Damaged files raise errors of many types.
     raise errors.InputError(
         f"{path}: expected a MATLAB file with cells of "

@@ -21,6 +21,7 @@ import types
 import numpy as np
 
 from kdwsd import errors
+from kdwsd import places
 from kdwsd.data import plain_arrays
 from kdwsd.data import texts
 
@@ -52,7 +53,7 @@ def read(path, what):
     errors.InputError: missing, damaged, too large, or with other content.
   """
   try:
-    with open(path, "rb") as file:
+    with places.open_bytes(path) as file:
       return _Interpreter(file.read()).run()
   except Exception as error:  # Damaged files raise errors of many types.
     text = isinstance(error, (ValueError, OSError)) and str(error)

@@ -11,6 +11,7 @@ import zipfile
 import numpy as np
 
 from kdwsd import errors
+from kdwsd import places
 from kdwsd.data import texts
 
 # Limit of the unpacked size of all arrays together: the larger one of this size
@@ -37,7 +38,7 @@ def read(path, what):
     errors.InputError: missing, damaged, too large, or with other content.
   """
   try:
-    with open(path, "rb") as file:
+    with places.open_bytes(path) as file:
       most = most_bytes(file.seek(0, 2))
       with zipfile.ZipFile(file) as archive:
         _check(archive, most)

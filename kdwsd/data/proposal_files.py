@@ -12,6 +12,7 @@ import numpy as np
 
 from kdwsd import boxes as box_ops
 from kdwsd import errors
+from kdwsd import places
 from kdwsd.data import plain_arrays
 from kdwsd.data import proposal_matlab
 from kdwsd.data import proposal_names
@@ -185,7 +186,7 @@ def match(path, image_ids, *, order=None):
 
 def _read(path):
   """Returns image ids or None, entries, order or None, and unit."""
-  if os.path.isdir(path):
+  if places.isdir(path):
     return proposal_matlab.read_folder(path)
   extension = os.path.splitext(path)[1].lower()
   readers = {".npz": proposal_npz.read, ".mat": proposal_matlab.read,
@@ -194,7 +195,7 @@ def _read(path):
     raise errors.InputError(
         f"{path}: expected proposals as .npz, .mat or .pkl, or a folder of "
         f".mat files. Received: {extension or 'no extension'}.")
-  if not os.path.isfile(path):
+  if not places.isfile(path):
     raise errors.InputError(
         f"{path}: expected a file of proposals. Received: no such file.")
   return readers[extension](path)

@@ -24,6 +24,7 @@ import os
 import numpy as np
 
 from kdwsd import errors
+from kdwsd import places
 from kdwsd.data import matlab_files
 from kdwsd.data import texts
 
@@ -94,7 +95,7 @@ def read_folder(path):
     errors.InputError: the folder has no `.mat` file.
   """
   paths, others = [], 0
-  for folder, _, names in sorted(os.walk(path)):
+  for folder, _, names in sorted(places.walk(path)):
     for name in sorted(names):
       if name.lower().endswith(".mat"):
         paths.append(os.path.join(folder, name))

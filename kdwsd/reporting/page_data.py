@@ -13,6 +13,7 @@ import numpy as np
 from kdwsd import errors
 from kdwsd import files
 from kdwsd import invocation
+from kdwsd import places
 from kdwsd.data import record_files
 from kdwsd.evaluation import classification
 from kdwsd.evaluation import precision_recall
@@ -164,7 +165,7 @@ def _class_counts(workdir, stages, metrics, classes):
     for directory in _data_directories(workdir, config):
       split = config.get("train_split")
       path = record_files.card_path(directory, split)
-      if split and os.path.exists(path):
+      if split and places.exists(path):
         card = files.read_json(path)
         by_name = (card.get("images_per_class") if isinstance(card, dict)
                    else None)

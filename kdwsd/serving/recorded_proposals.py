@@ -1,8 +1,8 @@
 """Proposal settings for new images, taken from a detector's records."""
 
 import dataclasses
-import os
 
+from kdwsd import places
 from kdwsd.data import proposals
 
 _COMPUTED = ("edge_boxes", "selective_search")
@@ -34,7 +34,7 @@ def settings(recorded, num_proposals):
             (recorded.get("settings") or {}).items() if name in known}
   remark = None
   model = values.get("edge_model")
-  if model and not os.path.exists(model):
+  if model and not places.exists(model):
     # Thresholds depend on the kind of edges: gradients have their own.
     for name in ("edge_model", "min_score", "edge_min_mag", "kappa"):
       values.pop(name, None)

@@ -68,12 +68,11 @@ def _upload(folder, directory):
     raise
 
 
-def fetch(directory, leave_out=()):
+def fetch(directory):
   """Copies a remote folder to this machine until the program ends.
 
   Args:
-    directory: remote path of a version, or of a run.
-    leave_out: names of folders that are not needed.
+    directory: remote path of a version.
 
   Returns:
     Path of the copy.
@@ -83,10 +82,34 @@ def fetch(directory, leave_out=()):
   """
   folder = tempfile.TemporaryDirectory()
   _fetched.append(folder)
+  return _download(directory, folder.name)
+
+
+@contextlib.contextmanager
+def copied(directory):
+  """Yields a local path of a version: its own, or that of a copy for the block.
+
+  Args:
+    directory: path of a version, remote or not.
+
+  Yields:
+    The path.
+
+  Raises:
+    errors.InputError: it cannot be read.
+  """
+  if not places.is_remote(directory):
+    yield directory
+    return
+  with tempfile.TemporaryDirectory() as folder:
+    yield _download(directory, folder)
+
+
+def _download(directory, folder):
   try:
-    places.download(directory, folder.name, leave_out)
+    places.download(directory, folder)
   except OSError as error:
     raise errors.InputError(
         f"{error.filename or directory}: expected a file that can be read. "
         f"Received: {error.strerror or error}.") from error
-  return folder.name
+  return folder

@@ -29,6 +29,7 @@ import kdwsd
 from kdwsd import beside
 from kdwsd import errors
 from kdwsd import files
+from kdwsd import machine_caches
 from kdwsd import places
 from kdwsd.data import input_pipeline
 from kdwsd.data import record_files
@@ -59,7 +60,8 @@ class CachedArray:
 
     Args:
       record_set: the `record_files.RecordSet` whose images are the first axis.
-      folder: name of the folder, beside the records, that holds such arrays.
+      folder: name of the folder, beside the records, that holds such arrays;
+        of remote records see `machine_caches`.
       kind: name of the array, one word.
       settings: JSON dict of everything that determines the values, besides the
         records and the image size.
@@ -79,10 +81,6 @@ class CachedArray:
     Raises:
       errors.InputError: the shards do not hold as many images as the card says.
     """
-    places.check_local(
-        record_set.directory, f"because the {kind} are kept beside the records "
-        "and mapped into memory; copy the records to a local disk, or use "
-        "--teacher_cache=off and not --frozen_cache")
     self.records, self.kind = record_set, kind
     self.shape, self.dtype = (2, *shape), np.dtype(dtype)
     self.fields = self.dtype.names or (...,)
@@ -94,7 +92,8 @@ class CachedArray:
         "size": int(batches["size"]), **settings}
     digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode())
     self._prefix = os.path.join(
-        record_set.directory, folder, f"{record_set.split}-{kind}-")
+        machine_caches.folder(record_set.directory), folder,
+        f"{record_set.split}-{kind}-")
     self.folder = self._prefix + digest.hexdigest()[:16]
     self.counts = [record_files.count(path) for path in record_set.paths]
     self._num_bytes = (np.array(self.counts) * int(np.prod(self.shape))
@@ -109,7 +108,9 @@ class CachedArray:
   def fill(self):
     """Computes missing shards, waits for other workers', and returns `self`.
 
-    Worker w of n computes the shards w, w + n, ... in a shared folder. Waiting
+    Worker w of n computes the shards w, w + n, ... in a shared folder. If the
+    records are remote, each machine has a folder of its own, where each worker
+    computes all shards that another one there has not. Waiting
     fails if no new shard appears for a minute per image of the longest shard,
     and for at least an hour.
 
@@ -117,7 +118,9 @@ class CachedArray:
       errors.InputError: a value is not finite, the missing shards do not fit on
         the disk, the folder cannot be written, or other workers are late.
     """
-    num_workers, worker = strategies.sharing()
+    num_workers, worker = (
+        (1, 0) if places.is_remote(self.records.directory)
+        else strategies.sharing())
     missing = self._missing(range(len(self.counts)))
     for path in filter(os.path.exists, map(self.path, missing)):
       logging.warning(
@@ -135,7 +138,7 @@ class CachedArray:
           "num_images": self.records.num_images, "shape_per_image": self.shape,
           "dtype": str(self.dtype), "tool_version": kdwsd.__version__,
           "source": self._source, "settings": self.settings,
-          "records_directory": os.path.abspath(self.records.directory)})
+          "records_directory": places.abspath(self.records.directory)})
     cache_space.check(
         self.folder, f"{self.kind} of {self.records.split}",
         sum(self._num_bytes), sum(self._num_bytes[missing]))

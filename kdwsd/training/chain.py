@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd import places
 from kdwsd import system_errors
 from kdwsd.reporting import comparison
 from kdwsd.reporting import cost
@@ -18,10 +19,10 @@ from kdwsd.training import config as config_lib
 from kdwsd.training import folds
 from kdwsd.training import models
 from kdwsd.training import run as run_lib
+from kdwsd.training import run_copies
 from kdwsd.training import run_folder
 from kdwsd.training import strategies
 from kdwsd.training import teacher as teacher_lib
-from kdwsd.training import workdir_lock
 from kdwsd.training.settings import topics
 from kdwsd.training.stages import kd_feature
 from kdwsd.training.stages import start
@@ -34,7 +35,8 @@ def run(workdir, settings, *, seeds=(), teacher_folds=0):
 
   Each stage has a folder of its name in the work directory. Stages that are
   done are skipped. If the settings have no stage `wsd` but name a teacher, the
-  folder `wsd` is a link to that teacher's.
+  folder `wsd` is a link to that teacher's; on an object store, the file
+  `wsd.link` names it.
 
   Args:
     workdir: work directory of the chain.
@@ -55,7 +57,7 @@ def run(workdir, settings, *, seeds=(), teacher_folds=0):
   with contextlib.ExitStack() as stack:
     if strategies.is_chief(strategy):
       # Besides the lock of each stage, whose folder may also be used alone.
-      stack.enter_context(workdir_lock.hold(workdir))
+      stack.enter_context(run_copies.hold(workdir))
     stack.enter_context(system_errors.reported(workdir))
     _run(workdir, settings, seeds, teacher_folds, strategy)
 
@@ -190,14 +192,28 @@ def _check_seed(folders, settings):
 def _link(teacher, path):
   """Makes `path` a link to the teacher's work directory."""
   run_folder.RunFolder(teacher).read_config()  # Refuses a mistyped path.
+  if places.is_remote(teacher) != places.is_remote(path):
+    raise errors.InputError(
+        "--teacher: expected a run on an object store if --workdir is on one, "
+        "and a local one if not, because --stage=all links to it. Received: "
+        f"{teacher}; copy it, or train the stages one by one.")
+  if places.is_remote(path):
+    linked = run_copies.link(*os.path.split(path), places.normpath(teacher))
+    if linked != places.normpath(teacher):
+      raise _other_teacher(linked, teacher)
+    return
   if not os.path.exists(path):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with contextlib.suppress(FileExistsError):  # Another worker was faster.
       os.symlink(os.path.relpath(teacher, os.path.dirname(path)), path)
   if not os.path.exists(path) or not os.path.samefile(teacher, path):
-    raise errors.InputError(
-        f"--teacher: expected {os.path.realpath(path)}, which this chain was "
-        f"started with. Received: {teacher}.")
+    raise _other_teacher(os.path.realpath(path), teacher)
+
+
+def _other_teacher(before, teacher):
+  return errors.InputError(
+      f"--teacher: expected {before}, which this chain was started with. "
+      f"Received: {teacher}.")
 
 
 def _is_done(folder, values):
@@ -230,3 +246,4 @@ def _measure_cost(folders, split):
   if not all(map(os.path.exists, paths.values())):
     for stage, figures in cost.measure(loaded).items():
       files.write_json(paths[stage], figures)
+      folders[stage].store()

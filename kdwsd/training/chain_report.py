@@ -18,6 +18,7 @@ from kdwsd.reporting import page
 from kdwsd.reporting import page_data
 from kdwsd.reporting import repeats
 from kdwsd.training import run
+from kdwsd.training import run_copies
 from kdwsd.training import run_folder
 
 FILE = "report.html"
@@ -38,6 +39,12 @@ def write(workdir, *, split=None, output=None):
   Raises:
     errors.InputError: no model of the chain was evaluated on the split.
   """
+  with run_copies.naming(workdir):
+    return _write(workdir, split, output)
+
+
+def _write(workdir, split, output):
+  directory = run_copies.local(workdir)  # First: it has the stages' copies.
   stages = read_stages(workdir)
   given = split
   split = split or _reported_split(workdir, stages)
@@ -45,7 +52,7 @@ def write(workdir, *, split=None, output=None):
   if given:
     command.append(f"--split={given}")
   report = page_data.collect(
-      workdir, split, stages, command=invocation.adapt(shlex.join(command)),
+      directory, split, stages, command=invocation.adapt(shlex.join(command)),
       versions={"kdwsd": kdwsd.__version__,
                 "Python": platform.python_version(),
                 "TensorFlow": tf.__version__, "NumPy": np.__version__,

@@ -145,6 +145,21 @@ def listed(directory):
   return sorted(paths, key=step_of)
 
 
+def unlisted(directory):
+  """Files of checkpoints that are not in TensorFlow's list; none without one.
+
+  A killed process leaves them: of a checkpoint that was not complete yet, or of
+  one that was no longer needed.
+  """
+  state = read_list(directory)
+  if state is None:
+    return []
+  stems = set(map(os.path.basename, state.all_model_checkpoint_paths))
+  return [path for path in glob.glob(
+      os.path.join(glob.escape(directory), "ckpt-*"))
+          if os.path.basename(path).split(".")[0] not in stems]
+
+
 def read_list(directory):
   """TensorFlow's list of the checkpoints of a directory.
 

@@ -8,12 +8,12 @@ trained without it.
 """
 
 import dataclasses
-import os
 
 import numpy as np
 import tensorflow as tf
 
 from kdwsd import errors
+from kdwsd import places
 from kdwsd.data import dealing
 from kdwsd.data import records
 from kdwsd.evaluation import device_batches
@@ -201,7 +201,7 @@ def load(config, record_set):
 
 
 def _records(config):
-  return os.path.realpath(config.data), config.train_split
+  return places.realpath(config.data), config.train_split
 
 
 def _named(left_out):

@@ -125,6 +125,7 @@ class OuterLoop:
           self._exit(interrupted)
       if self._best_step < 0:
         self._save_averages()
+      self._store()
 
   @property
   def _step(self):
@@ -184,7 +185,7 @@ class OuterLoop:
       path = checkpoints.restore_latest(
           self._checkpoint, self._folder.checkpoints)
     self._saved_step = self._step
-    logging.info("Resuming from %s.", path)
+    logging.info("Resuming from %s.", self._folder.named(path))
 
   # Training.
 
@@ -248,6 +249,12 @@ class OuterLoop:
       self._validation_is_pending = False
       if self._chief:
         shutil.rmtree(self._folder.unvalidated, ignore_errors=True)
+    self._store()
+
+  def _store(self):
+    """Uploads what has changed, if the folder is on an object store."""
+    if self._chief:
+      self._folder.store()
 
   def _save_unvalidated(self):
     """Saves a state whose validation is due."""
@@ -256,6 +263,7 @@ class OuterLoop:
         self._checkpoint, self._folder.unvalidated, keep=1)
     manager.save(checkpoint_number=self._step)
     self._validation_is_pending = True
+    self._store()
 
   # Validation.
 

@@ -219,7 +219,7 @@ def _run(folder, strategy, train_set, measured_sets, values):
   if not strategies.is_chief(strategy):
     return None
   history.plot(folder.history_file, folder.loss_plot)
-  logging.info("Loss curve: %s", folder.loss_plot)
+  logging.info("Loss curve: %s", folder.named(folder.loss_plot))
   return _report(config, folder, measured, train_set, measured_sets)
 
 
@@ -260,7 +260,8 @@ def _report(config, folder, measured, train_set, measured_sets):
     directory = folder.evaluation(record_set.split)
     print(summary.table(metrics))  # First: a full disk must not prevent it.
     summary.write(metrics, results, record_set, directory)
-    print(f"Step {best}. Metrics, plots and pictures: {directory}")
+    print(f"Step {best}. Metrics, plots and pictures: "
+          f"{folder.named(directory)}")
     all_metrics[record_set.split] = metrics
   return all_metrics
 
@@ -317,7 +318,7 @@ def _keep_config(config, folder, chief):
       logging.info("Changed since the run was started: --%s, %r -> %r.",
                    name, before, after)
   if chief:
-    config_lib.write(config, folder.path)
+    config_lib.write(config, folder.directory)
 
 
 def _check_same_classes(train_set, eval_set):

@@ -10,16 +10,18 @@
     history.jsonl      one JSON object for each log line and validation
     loss.png           history.jsonl as a plot
     summaries/         for TensorBoard
-    cache/             decoded images
+    cache/             decoded images; of an object store, see `machine_caches`
     evaluation/SPLIT/  metrics, plots and predictions, see `summary.write`
     .lock              see `workdir_lock`
 
 A run is fresh until `checkpoints/` has its first state. It is trained when the
 last state is that of the last step, and done when it is also evaluated.
-`repair` repairs files that a crash or a bad disk has damaged, before a run
-resumes.
+`run_repairs` repairs files that a crash or a bad disk has damaged, before a run
+resumes. The files of a folder on an object store are those of its copy, see
+`copied_run`; `store` uploads them.
 """
 
+import contextlib
 import dataclasses
 import glob
 import os
@@ -31,14 +33,15 @@ import tensorflow as tf
 from kdwsd import errors
 from kdwsd import files
 from kdwsd import literal_paths
-from kdwsd import places
+from kdwsd import machine_caches
 from kdwsd import system_errors
 from kdwsd.evaluation import summary
 from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib
 from kdwsd.training import history
 from kdwsd.training import models
-from kdwsd.training import workdir_lock
+from kdwsd.training import run_copies
+from kdwsd.training import run_repairs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,22 +70,12 @@ class Progress:
     return self.unvalidated > self.last
 
 
-def check(path):
-  """Checks the path of a run, or of the runs of all stages.
-
-  Raises:
-    errors.InputError: it is not local.
-  """
-  places.check_local(
-      path, "because a run is locked, resumed and repaired there; copy a "
-      "finished one to an object store")
-
-
 class RunFolder:
   """The work directory of one run; it need not exist.
 
   Attributes:
     path: path of the directory, as given.
+    directory: local path of its files: `path`, or that of a copy.
     config_file: path.
     history_file: path; see `history`.
     loss_plot: path.
@@ -96,20 +89,24 @@ class RunFolder:
 
   def __init__(self, path):
     self.path = os.fspath(path)
-    check(self.path)
-    self.config_file = config_lib.path(self.path)
-    self.history_file = os.path.join(self.path, "history.jsonl")
-    self.loss_plot = os.path.join(self.path, "loss.png")
-    self.checkpoints = os.path.join(self.path, "checkpoints")
-    self.best = os.path.join(self.path, "best")
+    self._copy, self._below = run_copies.find(self.path)
+    if self._copy:
+      self._copy.refresh(self._below)
+    self.directory = (
+        self._copy.path(self._below) if self._copy else self.path)
+    self.config_file = config_lib.path(self.directory)
+    self.history_file = os.path.join(self.directory, "history.jsonl")
+    self.loss_plot = os.path.join(self.directory, "loss.png")
+    self.checkpoints = os.path.join(self.directory, "checkpoints")
+    self.best = os.path.join(self.directory, "best")
     self.best_figure = os.path.join(self.best, "figure.json")
-    self.unvalidated = os.path.join(self.path, "unvalidated")
-    self.summaries = os.path.join(self.path, "summaries")
-    self.cache = os.path.join(self.path, "cache")
+    self.unvalidated = os.path.join(self.directory, "unvalidated")
+    self.summaries = os.path.join(self.directory, "summaries")
+    self.cache = os.path.join(machine_caches.folder(self.path), "cache")
 
   def evaluation(self, split):
     """Directory of the metrics on a split."""
-    return summary.directory(self.path, split)
+    return summary.directory(self.directory, split)
 
   def measured_splits(self):
     """Names of the splits with metrics, sorted."""
@@ -117,9 +114,46 @@ class RunFolder:
         glob.escape(self.evaluation("")), "*", summary.METRICS))
     return sorted(os.path.basename(os.path.dirname(path)) for path in paths)
 
+  @contextlib.contextmanager
   def hold(self):
-    """Keeps other processes from training here; see `workdir_lock.hold`."""
-    return workdir_lock.hold(self.path)
+    """Keeps other processes from training here; see `run_copies.hold`."""
+    with run_copies.hold(self.path):
+      self._fetch_states()
+      for directory in (self.checkpoints, self.best) if self._copy else ():
+        for path in checkpoints.unlisted(directory):
+          os.remove(path)  # In the store, too, by the next `store`.
+      yield
+
+  def store(self):
+    """Uploads what has changed, if this is the copy of a remote folder."""
+    if self._copy:
+      self._copy.store(self._below)
+
+  def named(self, path):
+    """The path of a file for messages: as given, not that of its copy."""
+    return self._copy.named(path) if self._copy else path
+
+  def _naming(self):
+    return self._copy.naming() if self._copy else contextlib.nullcontext()
+
+  def _fetch(self, path):
+    """Fetches the data of a checkpoint in the copy, and returns its path."""
+    if self._copy:
+      start = os.path.relpath(path, self.directory) + ".data-"
+      self._copy.fetch(os.path.join(self._below, start))
+    return path
+
+  def _fetch_states(self):
+    """Fetches what a run resumes from."""
+    if not self._copy:
+      return
+    for directory in (self.checkpoints, self.unvalidated, self.best):
+      if checkpoints.read_list(directory) is None:  # None, or it is damaged.
+        self._copy.fetch(os.path.join(
+            self._below, os.path.relpath(directory, self.directory), ""))
+      for path in checkpoints.listed(directory)[::-1]:
+        if checkpoints.is_readable(self._fetch(path)):
+          break
 
   # What the run has written.
 
@@ -129,7 +163,8 @@ class RunFolder:
 
   def read_config(self):
     """Reads the run's `config.Config`; see `config.read`."""
-    return config_lib.read(self.path)
+    with self._naming():
+      return config_lib.read(self.directory)
 
   def read_history(self):
     """Reads the entries of the history; see `history.read`."""
@@ -148,7 +183,13 @@ class RunFolder:
     Raises:
       errors.InputError: no such checkpoint, or the best one has no files.
     """
+    with self._naming():
+      return self._fetch(self._find(checkpoint))
+
+  def _find(self, checkpoint):
     if checkpoint not in ("best", "last"):
+      if checkpoint.startswith(self.path + "/"):
+        checkpoint = self.directory + checkpoint[len(self.path):]
       if not os.path.exists(checkpoint + ".index"):
         raise errors.InputError(
             "--checkpoint: expected best, last, or the path of a checkpoint "
@@ -199,6 +240,10 @@ class RunFolder:
     Raises:
       errors.InputError: the checkpoint lacks some weights, or cannot be read.
     """
+    with self._naming():
+      self._restore(model, config, path)
+
+  def _restore(self, model, config, path):
     checkpoint = tf.train.Checkpoint(model=models.as_saved(model, config))
     try:
       status = checkpoint.restore(literal_paths.literal(path))
@@ -219,10 +264,13 @@ class RunFolder:
   # The progress of the run.
 
   def progress(self):
-    """Reads the run's `Progress`."""
+    """Reads the run's `Progress`; what it resumes from is then at hand."""
+    if self._copy and not self._copy.is_held:  # Another worker trains there.
+      self._copy.refresh(self._below)
+      self._fetch_states()
     steps = [checkpoints.step_of(paths[-1]) if paths else -1 for paths in map(
         checkpoints.listed, (self.checkpoints, self.unvalidated, self.best))]
-    value = self._best_value()
+    value = self.best_value()
     # Orbit's NewBestMetric writes the lowest float before any validation.
     return Progress(*steps, best_is_validated=steps[-1] >= 0
                     and value is not None and value > -sys.float_info.max)
@@ -250,7 +298,7 @@ class RunFolder:
     if self.read_config().ema_decay and not best:
       return False  # The averages are not saved yet.
     for paths in (last, best):
-      if paths and not checkpoints.is_readable(paths[-1]):
+      if paths and not checkpoints.is_readable(self._fetch(paths[-1])):
         logging.warning(
             "%s is damaged; its stage resumes from an intact checkpoint.",
             paths[-1])
@@ -260,52 +308,10 @@ class RunFolder:
         for split in splits)
 
   def repair(self, best_figure):
-    """Repairs the small files that list the checkpoints; logs each repair.
+    """Repairs files that list the checkpoints; see `run_repairs.repair`."""
+    run_repairs.repair(self, best_figure)
 
-    Checkpoints have checksums, and damaged ones are skipped on resuming.
-    Without the small files, a run would start from scratch or fail although
-    there are intact checkpoints.
-
-    Args:
-      best_figure: metric by which the run chooses its best checkpoint. If it
-        has changed, the best checkpoint's value of the new metric is used.
-    """
-    checkpoints.mend_list(self.checkpoints)
-    checkpoints.mend_list(self.best)
-    paths = checkpoints.listed(self.best)
-    if paths and not checkpoints.is_readable(paths[-1]):
-      logging.warning(
-          "%s: expected the run's best checkpoint. Received: a damaged or "
-          "missing file; the search for the best starts again.", paths[-1])
-      for path in [*glob.glob(os.path.join(glob.escape(self.best), "ckpt-*")),
-                   os.path.join(self.best, "checkpoint"), self.best_figure]:
-        if os.path.exists(path):
-          os.remove(path)
-    elif self._best_value() is None:
-      self._mend_figure(best_figure, paths, "a damaged file" if os.path.exists(
-          self.best_figure) else "no such file")
-    elif self.has_config() and self.read_config().best_figure != best_figure:
-      self._mend_figure(best_figure, paths, "that of another metric")
-
-  def _mend_figure(self, name, paths, received):
-    """Takes the best checkpoint's metric from the history, or removes it."""
-    step = checkpoints.step_of(paths[-1]) if paths else None
-    value = next((
-        entry["figures"][name] for entry in self.read_history()
-        if entry["step"] == step and name in entry.get("figures", ())), None)
-    exists = os.path.exists(self.best_figure)
-    if value is None and not exists:
-      return  # A run without validation has no such file.
-    logging.warning(
-        "%s: expected the best %s so far. Received: %s; %s.",
-        self.best_figure, name, received, "the search for the best starts again"
-        if value is None else f"the history has {value}")
-    if value is None:
-      os.remove(self.best_figure)
-    else:
-      files.write_json(self.best_figure, value)
-
-  def _best_value(self):
+  def best_value(self):
     """The number in `best_figure`; None if there is none."""
     try:
       value = files.read_json(self.best_figure)

@@ -27,10 +27,12 @@ class Teacher:
     model: `wsddn.WSDDN`, not trainable.
     config: `config.Config` of the run that trained it.
     checkpoint: path of the checkpoint that it was loaded from.
+    origin: its path for messages, if `checkpoint` is a copy.
   """
   model: wsddn.WSDDN
   config: config_lib.Config
   checkpoint: str
+  origin: str = ""
 
 
 def load(workdir, checkpoint, classes):
@@ -48,10 +50,11 @@ def load(workdir, checkpoint, classes):
     errors.InputError: see `check`; or the checkpoint is damaged.
   """
   path = check(workdir, checkpoint, classes)
-  model, config = run_folder.RunFolder(workdir).load_model(path)
+  folder = run_folder.RunFolder(workdir)
+  model, config = folder.load_model(path)
   model.trainable = False
-  logging.info("Teacher: %s.", path)
-  return Teacher(model, config, path)
+  logging.info("Teacher: %s.", folder.named(path))
+  return Teacher(model, config, path, folder.named(path))
 
 
 def check(workdir, checkpoint, classes):

@@ -10,12 +10,12 @@ computed from these maps.
 import functools
 import glob
 import hashlib
-import os
 
 import numpy as np
 import tensorflow as tf
 
 from kdwsd import errors
+from kdwsd import places
 from kdwsd.evaluation import device_batches
 from kdwsd.training import cached_arrays
 from kdwsd.training import folds
@@ -157,7 +157,7 @@ def _keep(teacher, record_set, kind, compute_by, size, num_proposals, settings,
       compute=compute, batches={
           "size": size, "num_proposals": num_proposals,
           "batch_size": batch_size},
-      source=", ".join(os.path.abspath(member.checkpoint)
+      source=", ".join(places.abspath(member.origin or member.checkpoint)
                        for member in members), **values).fill()
 
 

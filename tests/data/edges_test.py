@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from unittest import mock
+import uuid
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 
 from kdwsd import errors
+from kdwsd import files
 from kdwsd.data import edges
 from tests.data import forest
 
@@ -149,6 +151,10 @@ class LearnedEdgesTest(absltest.TestCase):
     self.assertEqual(orientation.shape, (96, 96))
     self.assertBetween(strength.max(axis=0).argmax(), 45, 50)
     self.assertEqual(strength[:, :30].max(), 0)
+    remote = f"ram://{uuid.uuid4().hex}/forest.yml"
+    files.upload(path, remote)
+    np.testing.assert_array_equal(
+        edges.learned_edges(image, remote)[0], strength)
 
   def test_a_missing_forest_is_an_error(self):
     with self.assertRaisesRegex(errors.InputError, "nowhere.*no such file"):

@@ -4,6 +4,7 @@ import os
 import pickle
 import shutil
 import tempfile
+import uuid
 import warnings
 
 from absl.testing import absltest
@@ -13,6 +14,7 @@ import numpy as np
 from scipy import io
 
 from kdwsd import errors
+from kdwsd import files
 from kdwsd.data import proposal_files
 from kdwsd.data import proposal_npz
 from tests.data import fake_pickles
@@ -40,6 +42,37 @@ class _FilesTest(parameterized.TestCase):
 
   def _path(self, name):
     return os.path.join(self._directory, name)
+
+
+class RemoteTest(_FilesTest):
+
+  def test_files_on_other_file_systems_are_read_as_local_ones(self):
+    proposal_npz.write(self._path("p.npz"), {"a": (_FRACTIONS, [0.9, 0.8])})
+    with open(self._path("p.pkl"), "wb") as file:
+      pickle.dump({"ids": ["a"], "boxes": [np.array([[5, 5, 60, 60]])],
+                   "objectness_logits": [[0.5]], "bbox_mode": 0}, file)
+    os.mkdir(self._path("folder"))
+    for name in "p.mat", "folder/a.mat":
+      io.savemat(self._path(name), {
+          "images": _cell(["a"]), "boxes": _cell([_MATLAB]),
+      } if name == "p.mat" else {"bboxes": _MATLAB})
+    with h5py.File(self._path("folder/b.mat"), "w") as file:
+      file["bboxes"] = _MATLAB.T
+    remote = f"ram://{uuid.uuid4().hex}"
+    for where, _, names in os.walk(self._directory):
+      for name in names:
+        path = os.path.join(where, name)
+        files.upload(path, remote + path[len(self._directory):])
+    for name in "p.npz", "p.pkl", "p.mat", "folder":
+      given, other = (
+          proposal_files.open_file(f"{place}/{name}", order=None)
+          for place in (self._directory, remote))
+      self.assertEqual(len(other), len(given))
+      for image in ("a", "b") if name == "folder" else ("a",):
+        np.testing.assert_array_equal(
+            other.lookup(image, 100, 200)[0], given.lookup(image, 100, 200)[0])
+    with self.assertRaisesRegex(errors.InputError, f"{remote}/x.mat: .*no suc"):
+      proposal_files.open_file(f"{remote}/x.mat")
 
 
 class NpzTest(_FilesTest):

@@ -3,7 +3,6 @@
 It lives within a process, so the conversion has no worker processes.
 """
 
-import functools
 import os
 import tempfile
 from unittest import mock
@@ -171,15 +170,29 @@ class RemoteRecordsTest(tf.test.TestCase, parameterized.TestCase):
     with self.assertRaisesRegex(errors.InputError, "1 missing, first .*00001"):
       record_files.open_split(output, "train")
 
-  def test_cached_arrays_stay_on_local_disks(self):
+  def test_cached_arrays_are_on_a_local_disk(self):
     split = record_files.open_split(self._records(), "train")
-    with self.assertRaisesRegex(
-        errors.InputError, "ram://.*local path, because the things.*"
-        "--teacher_cache=off and not --frozen_cache"):
-      cached_arrays.CachedArray(
+    home = tempfile.mkdtemp()
+
+    def make(fail=False):
+      def compute(batch):
+        self.assertFalse(fail, "computed again")
+        return tf.cast(batch["record_index"][:, tf.newaxis], tf.float32)
+
+      return cached_arrays.CachedArray(
           split, "cache", "things", {}, shape=(1,), dtype=np.float32,
-          compute=functools.partial(os.path.join), batches={"size": 32},
-          source="", add=None)
+          compute=compute, batches={"size": 32, "num_proposals": 4},
+          source="a test", add=None)
+
+    with mock.patch.dict(os.environ, XDG_CACHE_HOME=home):
+      # Other machines do not see what this one computes.
+      with mock.patch.object(
+          cached_arrays.strategies, "sharing", return_value=(2, 1)):
+        array = make().fill()
+      again = make(fail=True).fill()
+    self.assertTrue(array.folder.startswith(os.path.join(home, "kdwsd")))
+    np.testing.assert_array_equal(
+        again.read()[:, :, 0], np.repeat(np.arange(5)[:, np.newaxis], 2, 1))
 
 
 if __name__ == "__main__":

@@ -91,13 +91,6 @@ def test_a_copy_for_prediction_is_that_of_the_newest_version(models):
     assert file.read() == "new variables/data"
 
 
-def test_of_a_run_all_but_summaries_and_caches_is_copied(models):
-  for name in ("config.json", "best/a", "summaries/b", "cache/c"):
-    files.write_text(f"{models}/{name}", name)
-  folder = remote_exports.fetch(models, ("summaries", "cache"))
-  assert sorted(os.listdir(folder)) == ["best", "config.json"]
-
-
 def test_a_copy_that_fails_is_told(models):
   _export(models)
   with mock.patch.object(places, "open_bytes", side_effect=OSError(

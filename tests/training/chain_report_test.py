@@ -5,11 +5,15 @@ import os
 import shlex
 import subprocess
 import sys
+import uuid
 
 import tensorflow as tf
 
 from kdwsd import errors
+from kdwsd import files
+from kdwsd import places
 from kdwsd.training import chain_report
+from kdwsd.training import copy_folders
 from tests.training import fake_chain
 from tests.training import fake_config
 
@@ -48,6 +52,29 @@ class ChainReportTest(tf.test.TestCase):
       with open(path, encoding="utf-8") as file:
         pages.append(file.read())
     self.assertEqual(*pages)
+
+  def test_that_of_a_remote_chain_is_written_there(self):
+    data = fake_chain.write(self.workdir)
+    path, table, _ = chain_report.write(self.workdir)
+    with open(path, encoding="utf-8") as file:
+      page = file.read()
+    remote = f"ram://{uuid.uuid4().hex}/chain"
+    for where, _, names in os.walk(self.workdir):
+      if where != data:
+        for name in names:
+          files.upload(os.path.join(where, name), os.path.join(
+              remote, os.path.relpath(where, self.workdir), name))
+    places.remove(f"{remote}/./report.html")
+    self.assertEqual(
+        chain_report.write(remote)[:2], (f"{remote}/report.html", table))
+    with places.open_text(f"{remote}/report.html", encoding="utf-8") as file:
+      other = file.read()
+    self.assertEqual(len(other.split("\n")), len(page.split("\n")))
+    self.assertEqual(other.count("<img"), 12)
+    self.assertIn(f"--workdir={remote}/cls", other)
+    self.assertNotIn(copy_folders._PREFIX, other)
+    with self.assertRaisesRegex(errors.InputError, f"{remote}: expected .*val"):
+      chain_report.write(remote, split="val")
 
   def test_a_split_that_was_not_measured_is_named(self):
     fake_chain.write(self.workdir)

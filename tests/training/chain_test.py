@@ -6,16 +6,19 @@ Whole chains are in tests/train_chain_test.py; here nothing is trained.
 import dataclasses
 import os
 from unittest import mock
+import uuid
 
 import pytest
 import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd import places
 from kdwsd.training import chain
 from kdwsd.training import checkpoints
 from kdwsd.training import config as config_lib
 from kdwsd.training import run as run_lib
+from kdwsd.training import run_copies
 from kdwsd.training import run_folder
 from kdwsd.training import workdir_lock
 from tests.data import fake_records
@@ -54,7 +57,7 @@ def _trained_again(workdir, settings=None, **options):
   trained = []
 
   def run(directory, *, teacher, seed, feature_student, **_):
-    assert os.path.exists(os.path.join(workdir, workdir_lock.FILE))
+    assert places.exists(os.path.join(workdir, workdir_lock.FILE))
     path = os.path.relpath(directory, workdir)
     trained.append(path)
     if "seeds" in options and "kd_" in path:  # One teacher for all.
@@ -68,7 +71,7 @@ def _trained_again(workdir, settings=None, **options):
   with mock.patch.object(run_lib, "run", run):
     with mock.patch.object(chain.strategies, "make", lambda *_: one_device):
       chain.run(workdir, settings or _settings(), **options)
-  assert not os.path.exists(os.path.join(workdir, workdir_lock.FILE))
+  assert not places.exists(os.path.join(workdir, workdir_lock.FILE))
   return trained
 
 
@@ -130,6 +133,36 @@ def test_students_that_are_there_have_the_first_of_the_seeds(workdir):
 def test_stage_with_a_damaged_checkpoint_is_gone_back_to(workdir, name):
   os.truncate(os.path.join(workdir, "kd_feature", name), 9)
   assert _trained_again(workdir) == ["kd_feature"]
+
+
+def test_a_remote_chain_goes_on_as_a_local_one(workdir):
+  remote = f"ram://{uuid.uuid4().hex}/chain"
+  for where, _, names in os.walk(workdir):
+    for name in names:
+      files.upload(os.path.join(where, name),
+                   remote + os.path.join(where, name)[len(workdir):])
+  assert _trained_again(remote) == []
+  files.write_text(f"{remote}/cls/best/ckpt-8.data-00000-of-00001", "")
+  assert _trained_again(remote) == ["cls"]
+  assert _trained_again(remote, seeds=(5,)) == [
+      "cls", *(f"seed_5/{stage}" for stage in _STAGES[1:])]
+
+
+def test_a_chain_links_to_a_teacher_that_is_remote_as_it_is(workdir, tmp_path):
+  remote = f"ram://{uuid.uuid4().hex}"
+  teacher = os.path.join(workdir, "wsd")
+  for name in "teacher", "other":
+    config_lib.write(fake_config.make(), f"{remote}/{name}")
+  chain._link(f"{remote}/teacher", f"{remote}/chain/wsd")
+  with run_copies.hold(f"{remote}/chain"):
+    chain._link(f"{remote}/teacher", f"{remote}/chain/wsd")
+  with pytest.raises(errors.InputError, match=(
+      f"expected {remote}/teacher, which .* Received: {remote}/other")):
+    chain._link(f"{remote}/other", f"{remote}/chain/wsd")
+  for mine, theirs in ((teacher, f"{remote}/new/wsd"),
+                       (f"{remote}/teacher", str(tmp_path / "new" / "wsd"))):
+    with pytest.raises(errors.InputError, match="expected a run on an object"):
+      chain._link(mine, theirs)
 
 
 def test_chain_is_refused_where_another_trains(workdir):

@@ -1,6 +1,5 @@
 """A run that is told to stop, at every kind of moment, and goes on."""
 
-import os
 import shutil
 import signal
 
@@ -10,16 +9,14 @@ import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import interruption
-from kdwsd.data import tuning
 from kdwsd.training import checkpoints
-from kdwsd.training import inner_loop
 from kdwsd.training import loop
 from kdwsd.training import loop_log
-from kdwsd.training import optimizers
 from kdwsd.training import run_folder
+from tests.training import fake_loop
 
-_BATCH = 2
-_STEPS = 12
+_run, _stop = fake_loop.run, fake_loop.stop
+_BATCH, _STEPS = fake_loop.BATCH, fake_loop.STEPS
 
 
 @pytest.fixture(autouse=True, name="reset")
@@ -35,10 +32,6 @@ def _forget():
   interruption._pending, interruption._raised = None, False
 
 
-def _stop():
-  os.kill(os.getpid(), signal.SIGTERM)
-
-
 class _Plateau:
   """Keeps what it is told."""
 
@@ -48,61 +41,6 @@ class _Plateau:
   def update(self, figure):
     self.told.append(figure)
     return False
-
-
-def _run(workdir, *, stop_in_step=None, stop_in_validation=None,
-         eval_interval=0, validated=True, plateau=None, figures=None,
-         ema_decay=None, train_steps=_STEPS, checkpoint_interval=4):
-  """Trains one weight, by momentum, on numbers; returns it.
-
-  `figures` are those of every validation, or a function of the step to them;
-  by default the figure is the weight.
-  """
-  global_step = tf.Variable(0, dtype=tf.int64)
-  weight = tf.Variable([1.0], name="fc/kernel")
-  averaging = {"use_ema": True, "ema_momentum": ema_decay} if ema_decay else {}
-  optimizer = optimizers.make(
-      "sgd", learning_rate=0.1, weight_decay=0.0, **averaging)
-
-  def number(index):
-    if stop_in_step and index[0] == (stop_in_step - 1) * _BATCH:
-      _stop()
-    return np.cos(index).astype(np.float32)
-
-  def step(batch, unused_seeds):
-    # Not in the data set, which runs ahead.
-    numbers = tf.ensure_shape(tf.numpy_function(
-        number, [batch["example_index"]], tf.float32), [_BATCH])
-    return {"loss": (weight - numbers) ** 2}
-
-  def make_trainer(start_step):
-    return inner_loop.Trainer(
-        strategy=tf.distribute.get_strategy(), variables=[weight],
-        optimizer=optimizer, loss_names=("loss",), step=step,
-        dataset=tuning.untuned(tf.data.Dataset.range(
-            start_step * _BATCH, tf.int64.max).batch(
-                _BATCH, drop_remainder=True).map(
-                    lambda index: {"example_index": index})),
-        global_batch_size=_BATCH, seed=0, global_step=global_step)
-
-  def evaluate():
-    if int(global_step.numpy()) == stop_in_validation:
-      _stop()
-    if figures is not None:
-      return figures(int(global_step.numpy())) if callable(figures) else figures
-    return {"figure": float(weight.numpy()[0])}
-
-  loop.OuterLoop(
-      make_trainer=make_trainer, strategy=tf.distribute.get_strategy(),
-      model=tf.train.Checkpoint(weight=weight), variables=[weight],
-      optimizer=optimizer, global_step=global_step,
-      folder=run_folder.RunFolder(workdir),
-      train_steps=train_steps, steps_per_loop=4,
-      checkpoint_interval=checkpoint_interval, eval_interval=eval_interval,
-      keep_checkpoints=10, best_figure="figure", global_batch_size=_BATCH,
-      initialize=lambda: None,
-      evaluate=evaluate if validated else None, plateau=plateau).run()
-  return weight.numpy()
 
 
 def _saved(workdir, name="checkpoints"):

@@ -217,9 +217,3 @@ def test_missing_checkpoint_is_an_error(tmp_path):
     folder.load_model()
   with pytest.raises(errors.InputError, match="--checkpoint: expected best"):
     folder.load_model("nowhere/ckpt-1")
-
-
-@pytest.mark.parametrize("make", [run_folder.check, run_folder.RunFolder])
-def test_a_run_on_an_object_store_is_refused(make):
-  with pytest.raises(errors.InputError, match="gs://b/run: expected a local"):
-    make("gs://b/run")

@@ -1,13 +1,14 @@
-"""The versions of a model: watched on disk, loaded, swapped, unloaded.
+"""The versions of a model: watched in its folder, loaded, swapped, unloaded.
 
 As TF Serving with its policy `latest 1` and labels: the newest version
 directory answers calls that name no version. A new version is loaded and warmed
 up beside the old one, then takes over at once; the old one is freed when its
 last call has ended. A version that fails to load is reported in the status, and
-the old one stays. Calls name a version by TF Serving's `ModelSpec`.
+the old one stays. Calls name a version by TF Serving's `ModelSpec`. Versions on
+an object store are copied for the time that they take to load.
 """
 
-import pathlib
+import os
 import re
 import threading
 import weakref
@@ -16,6 +17,8 @@ from absl import logging
 from tensorflow_serving.apis import get_model_status_pb2
 
 from kdwsd import errors
+from kdwsd import places
+from kdwsd.serving import remote_exports
 from kdwsd.serving.server import codes
 from kdwsd.serving.server import servables
 
@@ -32,7 +35,7 @@ class Model:
   def __init__(self, name, base_path, *, labels=None, poll_seconds=1.0):
     """Makes a model without versions; labels: {label: version}."""
     self.name, self.labels = name, labels or {}
-    self.base_path = pathlib.Path(base_path).absolute()
+    self.base_path = places.abspath(base_path)
     self._poll_seconds = poll_seconds
     self._loaded = {}  # {version: LoadedVersion}, those that answer calls.
     self._retired = weakref.WeakValueDictionary()  # {version: session}
@@ -143,9 +146,14 @@ class Model:
 
   def _versions_on_disk(self):
     """{version: path of its directory}."""
+    is_there = (remote_exports.is_whole if places.is_remote(self.base_path)
+                else os.path.isdir)
     try:
-      return {int(path.name): path for path in self.base_path.iterdir()
-              if re.fullmatch("[0-9]{1,18}", path.name) and path.is_dir()}
+      paths = {int(name): os.path.join(self.base_path, name)
+               for name in places.listdir(self.base_path)
+               if re.fullmatch("[0-9]{1,18}", name)}
+      return {version: path for version, path in paths.items()
+              if is_there(path)}
     except OSError as error:
       if self._loaded:
         return {}
@@ -154,13 +162,19 @@ class Model:
           f"{error.strerror}.") from error
 
   def _load(self, path, version):
-    files = sorted((str(file), file.stat().st_size, file.stat().st_mtime_ns)
-                   for file in path.rglob("*"))
+    paths = [os.path.join(folder, name)
+             for folder, _, names in places.walk(path) for name in names]
+    files = sorted((file, places.getsize(file), places.getmtime(file))
+                   for file in paths)
     if self._failures.get(version, _NO_FAILURE)[0] == files:
       return
     logging.info("Loading version %d of %s.", version, self.name)
+    with remote_exports.copied(path) as local:
+      self._load_local(local, path, version, files)
+
+  def _load_local(self, local, path, version, files):
     try:
-      loaded = servables.load(str(path), version, self._stopping)
+      loaded = servables.load(local, version, self._stopping)
       self._loaded = {**self._loaded, version: loaded}
       self._failures.pop(version, None)
       logging.info("Version %d of %s is available.", version, self.name)

@@ -28,14 +28,14 @@ def initialize(model, config):
     folder = run_folder.RunFolder(config.init_from)
     path = folder.find("best")
     folder.restore(model, config, path)
-    logging.info("The model starts from another run: %s.", path)
+    logging.info("The model starts from another run: %s.", folder.named(path))
   elif config.feature_student:
     folder = run_folder.RunFolder(config.feature_student)
     classifier = model.fc8.get_weights()  # Stage 1 does not train it.
     path = folder.find("best")  # The averaged weights, if the run has any.
     folder.restore(model, config, path)
     model.fc8.set_weights(classifier)
-    logging.info("The student starts from stage 1: %s.", path)
+    logging.info("The student starts from stage 1: %s.", folder.named(path))
   else:
     pretrained.load(model, config.backbone_weights)
 

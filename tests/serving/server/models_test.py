@@ -2,7 +2,10 @@
 
 import os
 import shutil
+import tempfile
 import time
+from unittest import mock
+import uuid
 
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ from tensorflow_serving.apis import get_model_status_pb2
 from tensorflow_serving.apis import model_pb2
 
 from kdwsd import errors
+from kdwsd import files
+from kdwsd import places
 from kdwsd.serving.server import codes
 from kdwsd.serving.server import models
 from tests.serving.server import fakes
@@ -76,6 +81,41 @@ def test_the_newest_version_takes_over_and_the_old_one_goes(
   assert caught.value.code.name == "NOT_FOUND"
   assert caught.value.message == (
       "Servable not found for request: Specific(student, 9)")
+  model.stop()
+
+
+def test_versions_on_an_object_store_are_loaded_when_they_are_whole(
+    exports, tmp_path, monkeypatch):
+  base = f"ram://{uuid.uuid4().hex}/models"
+
+  def upload(version, names):
+    for folder, _, files_there in os.walk(exports[1]):
+      for name in files_there:
+        path = os.path.join(folder, name)
+        if (name == "saved_model.pb") == (names == "last"):
+          files.upload(path, f"{base}/{version}{path[len(exports[1]):]}")
+
+  model = _model(base)
+  with pytest.raises(errors.InputError, match=f"{base}: expected the direct"):
+    model.start()
+  upload(9, "first")
+  upload(9, "last")
+  upload(10, "first")
+  monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+  model.start()
+  assert _states(model) == {9: "AVAILABLE"}
+  upload(10, "last")
+  with monkeypatch.context() as patch:
+    patch.setattr(places, "fetch", mock.Mock(side_effect=OSError(5, "away")))
+    with pytest.raises(errors.InputError, match=f"{base}/10: expected .*away"):
+      model.poll()
+  model.poll()
+  assert _latest(model) == 10
+  assert not os.listdir(tmp_path)
+  answer = model.find(_spec()).signature("").run(
+      {"image_bytes": np.array([b"abc"], object)})
+  np.testing.assert_allclose(
+      answer["probabilities"], [fakes.probabilities(b"abc", 1)])
   model.stop()
 
 
