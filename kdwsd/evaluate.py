@@ -112,13 +112,16 @@ def main(_):
   metrics, results = summary.measure(
       score, record_set, score_threshold=FLAGS.score_threshold,
       nms_iou=FLAGS.nms_iou, corloc=same_split, coco=FLAGS.coco, **options)
+  counts = None
   if corloc_set and not same_split:
     logging.info("Measuring CorLoc on %s.", FLAGS.corloc_split)
-    metrics["corloc"] = summary.measure_corloc(score, corloc_set, **options)
+    metrics["corloc"], counts = summary.measure_corloc(
+        score, corloc_set, **options)
   metrics["settings"]["checkpoint"] = FLAGS.checkpoint
   output = FLAGS.output or folder.named(folder.evaluation(split))
   print(summary.table(metrics))  # First: a full disk must not prevent it.
-  paths = summary.write(metrics, results, record_set, output)
+  paths = summary.write(metrics, results, record_set, output,
+                        corloc=counts and (counts, corloc_set))
   print("Written: " + "\n         ".join(paths))
 
 

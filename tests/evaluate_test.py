@@ -54,7 +54,7 @@ def test_measures_prints_and_writes(workdir):
   assert metrics["corloc"]["split"] == "trainval"
   assert set(os.listdir(output)) == {
       "metrics.json", "table.txt", "predictions.npz", "precision_recall.png",
-      "average_precision.png", "detections.png"}
+      "average_precision.png", "detections.png", "localization.png"}
 
 
 def test_other_classes_than_the_models_are_named(workdir, tmp_path):

@@ -7,8 +7,8 @@ An undefined metric (no image of the class, no boxes in the source) is None.
 | num_positive_images | [C], positive images of each class |
 | classification | means, `per_class`, `all`, `top3`, `top3_at_0.5` |
 | detection | means and `per_class`, at IoU 0.5; None without boxes |
-| corloc | `corloc`, `corloc_frequent`, `per_class`, and `baselines`, see
-  `localization`; only if requested |
+| corloc | `corloc`, `corloc_frequent`, `per_class`, `baselines` and `kinds`,
+  see `localization`; only if requested |
 | coco | COCO's 12 metrics; only if requested |
 
 Means are over classes: `map` (non-interpolated), `voc07_map`, `map_area`, and
@@ -96,7 +96,7 @@ def collect(predictions, images, *, num_classes, score_threshold=1e-3,
     if prediction.boxes is None:
       return None
     if corloc:
-      counts.add(prediction, images[row])
+      counts.add(prediction, images[row], row)
     return detection.detect(
         prediction.boxes, prediction.proposal_scores, score_threshold, nms_iou)
 
@@ -170,6 +170,7 @@ def corloc_metrics(corloc):
       "per_class": [_plain(value) for value in shares],
       "baselines": {name: _mean(corloc.shares(name))
                     for name in localization.BASELINES},
+      "kinds": corloc.kinds,
   }
 
 

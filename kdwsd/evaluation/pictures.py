@@ -171,6 +171,47 @@ def record_sheet(record_set, *, num_images=12, num_proposals=20, first=0,
   return contact_sheets.contact_sheet(tiles, tile_pixels=tile_pixels)
 
 
+def localization_sheet(counts, record_set, *, columns=4, tile_pixels=240):
+  """Draws what a detector's best boxes are: a row for each kind.
+
+  The detector's box is orange, the proposal that hits an object of the class
+  best is blue, and the objects of the class are dashed.
+
+  Args:
+    counts: a `localization.CorLoc` of the split.
+    record_set: a `record_files.RecordSet`.
+    columns: images in a row.
+    tile_pixels: longer side of an image on the sheet.
+
+  Returns:
+    [H, W, 3] uint8 RGB.
+  """
+  classes = record_set.classes
+  rows = [examples[:columns] for examples in counts.examples.values()
+          if examples]
+  found = {position: (image, about) for position, image, _, about in read(
+      record_set, [one.position for row in rows for one in row])}
+
+  def tile(one):
+    image, about = found[one.position]
+    objects = about.truth.boxes[about.truth.class_ids == one.class_id]
+    return contact_sheets.Tile(image, (
+        contact_sheets.Overlay(objects, (_TRUTH,) * len(objects),
+                               ("",) * len(objects), dashed=True),
+        contact_sheets.Overlay(
+            np.stack([one.best_proposal, one.box]),
+            (tuple(_WORST.tolist()), tuple(_BEST.tolist())), ("", ""),
+            width=3)), (
+                f"{one.kind}: {classes[one.class_id]}",
+                f"IoU {one.iou:.2f}, best proposal {one.best_iou:.2f}"))
+
+  blank = contact_sheets.Tile(np.full([1, 1, 3], 255, np.uint8))
+  return contact_sheets.contact_sheet(
+      [one for row in rows for one in
+       [*map(tile, row), *[blank] * (columns - len(row))]],
+      columns=columns, tile_pixels=tile_pixels)
+
+
 def _names(about, classes):
   """Label names of a `records.LabelledImage`; unknown ones in brackets."""
   names = [classes[i] for i in about.label_ids]

@@ -6,6 +6,7 @@ Metrics are the dictionary of `kdwsd.evaluation.metrics`, preceded by `split`,
 
 import collections
 import contextlib
+import itertools
 import os
 
 from kdwsd import beside
@@ -29,6 +30,7 @@ TABLE = "table.txt"
 CURVES = "precision_recall.png"
 BARS = "average_precision.png"
 PICTURE = "detections.png"
+LOCALIZATION = "localization.png"
 
 
 def directory(workdir, split):
@@ -107,24 +109,26 @@ def measure_corloc(model, record_set, *, sizes=(672,), mirror=False,
   """CorLoc alone, usually of the training split; arguments as `measure`.
 
   Returns:
-    The dict under `corloc` of the metrics; None where no image has boxes.
+    The dict under `corloc` of the metrics, and its `localization.CorLoc`; None
+    and None where no image has boxes.
   """
   images = _labelled_images(record_set)
   if all(image.truth is None for image in images):
-    return None
+    return None, None
   predictions = inference.predict(
       model, record_set, sizes=sizes, mirror=mirror,
       num_proposals=num_proposals, batch_size=batch_size, progress=progress)
   counts = localization.CorLoc(len(record_set.classes))
   with contextlib.closing(beside.mapped(
-      lambda pair: counts.add(*pair), zip(predictions, images),
+      lambda one: counts.add(*one),
+      zip(predictions, images, itertools.count()),
       num_threads=device_batches.num_threads(),
       most_waiting=device_batches.most_waiting(
           len(record_set.classes), num_proposals))) as counted:
     collections.deque(counted, maxlen=0)
   measured = metrics_lib.corloc_metrics(counts)
   measured["split"] = record_set.split
-  return measured
+  return measured, counts
 
 
 def figures(metrics):
@@ -151,17 +155,20 @@ def table(metrics):
   return table_lib.format_metrics(metrics, precision_recall.MOST_PANELS)
 
 
-def write(metrics, results, record_set, output):
+def write(metrics, results, record_set, output, corloc=None):
   """Writes metrics, table, predictions and plots; each file atomically.
 
   For a detector, a picture shows detections and ground truth on the first
-  images of the split.
+  images of the split, and another one, where CorLoc was measured, what its best
+  boxes are.
 
   Args:
     metrics: from `measure`.
     results: from `measure`.
     record_set: the evaluated split.
     output: directory to write to; created if missing.
+    corloc: (`localization.CorLoc`, `record_files.RecordSet`) to draw examples
+      of; None for those of the results, if any.
 
   Returns:
     List of the paths written.
@@ -191,6 +198,11 @@ def write(metrics, results, record_set, output):
     paths.append(os.path.join(output, PICTURE))
     contact_sheets.write_png(
         paths[-1], pictures.detection_sheet(record_set, results.detections))
+  if corloc is None and results.corloc is not None:
+    corloc = results.corloc, record_set
+  if corloc is not None and any(corloc[0].examples.values()):
+    paths.append(os.path.join(output, LOCALIZATION))
+    contact_sheets.write_png(paths[-1], pictures.localization_sheet(*corloc))
   files.write_json(paths[0], metrics)  # Last: it marks the set as complete.
   return paths
 

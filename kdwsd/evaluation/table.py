@@ -69,7 +69,8 @@ def format_metrics(metrics, most=None):
   if metrics.get("corloc"):
     lines += ["", f"CorLoc is of split {metrics['corloc']['split']}; its "
               "second mean uses the image counts of that split.", "",
-              *_baselines(metrics["corloc"])]
+              *_baselines(metrics["corloc"]), "",
+              _kinds(metrics["corloc"]["kinds"])]
   if not metrics.get("detection"):
     lines += ["", "Detection not measured: it needs a detector, and images "
               "with boxes."]
@@ -85,6 +86,13 @@ def _baselines(corloc):
       ["box", "CorLoc"], None, ["the model's best", percent(corloc["corloc"])],
       *([text, percent(corloc["baselines"][name])]
         for name, text in localization.BASELINES.items())])
+
+
+def _kinds(kinds):
+  """A line on what the detector's best boxes are."""
+  total = max(sum(kinds.values()), 1)
+  return "The model's best boxes: " + ", ".join(
+      f"{kind} {percent(count / total)}" for kind, count in kinds.items()) + "."
 
 
 def percent(value):

@@ -133,17 +133,18 @@ def make(record_set, predictions, classes, count=NUM_IMAGES):
   return made
 
 
-def thumbnail(image):
+def thumbnail(image, side=_SIDE):
   """Encodes a thumbnail as JPEG; small images keep their size.
 
   Args:
     image: [H, W, 3] uint8 RGB.
+    side: its longer side at most, pixels.
 
   Returns:
     bytes, and (width, height) in pixels.
   """
   picture = Image.fromarray(np.asarray(image))
-  scale = min(1.0, _SIDE / max(picture.size))
+  scale = min(1.0, side / max(picture.size))
   size = tuple(max(1, round(side * scale)) for side in picture.size)
   if size != picture.size:
     picture = picture.resize(size, Image.Resampling.LANCZOS)

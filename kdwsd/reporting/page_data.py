@@ -19,6 +19,7 @@ from kdwsd.evaluation import classification
 from kdwsd.evaluation import precision_recall
 from kdwsd.evaluation import prediction_files
 from kdwsd.evaluation import summary
+from kdwsd.reporting import boxes_section
 from kdwsd.reporting import comparison
 from kdwsd.reporting import gallery
 from kdwsd.reporting import measured
@@ -71,6 +72,7 @@ class Report:
     command: shell command that creates the report.
     made: date, as text.
     gain: `repeats.Gain`, or None.
+    boxes: `boxes_section.BoxesSection`, or None.
   """
   title: str
   split: str
@@ -85,6 +87,7 @@ class Report:
   command: str
   made: str
   gain: Optional[repeats.Gain] = None
+  boxes: Optional[boxes_section.BoxesSection] = None
 
 
 def collect(workdir, split, stages, **facts):
@@ -131,7 +134,8 @@ def collect(workdir, split, stages, **facts):
               stage: of_stage["classification"]["per_class"]["ap"][c]
               for stage, of_stage in metrics.items()}) for c in order],
       counts_of=counts_of, curves=curves, gallery=gallery or [],
-      gallery_note=note, gain=repeats.read(workdir, split), **facts)
+      gallery_note=note, gain=repeats.read(workdir, split),
+      boxes=boxes_section.read(workdir, split, metrics), **facts)
 
 
 def _read_predictions(workdir, split, metrics):

@@ -255,11 +255,13 @@ def _report(config, folder, measured, train_set, measured_sets):
     else:
       metrics, results = summary.measure(
           score(), record_set, **_measure_options(config))
+    counts = None
     if results.detections is not None:
-      metrics["corloc"] = corloc()
+      metrics["corloc"], counts = corloc()
     directory = folder.evaluation(record_set.split)
     print(summary.table(metrics))  # First: a full disk must not prevent it.
-    summary.write(metrics, results, record_set, directory)
+    summary.write(metrics, results, record_set, directory,
+                  corloc=counts and (counts, train_set))
     print(f"Step {best}. Metrics, plots and pictures: "
           f"{folder.named(directory)}")
     all_metrics[record_set.split] = metrics

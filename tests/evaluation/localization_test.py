@@ -82,6 +82,31 @@ class CorLocTest(absltest.TestCase):
                fakes.image([[.05, .1, .15, .7]], [1]))
     np.testing.assert_allclose(counts.shares(), [1, 0, np.nan])
 
+  def test_kinds_of_boxes_by_hand(self):
+    two = np.float32([[.1, .1, .3, .3], [.1, .4, .3, .6]])
+    for box, kind in (
+        ([.1, .1, .3, .32], "hit"), ([.1, .1, .3, .6], "group"),
+        ([.1, .1, .15, .15], "part"), ([0, 0, .35, .35], "around"),
+        ([.5, .5, .9, .9], "elsewhere"), ([.25, .25, .5, .5], "elsewhere"),
+        ([0, 0, 0, 0], "elsewhere")):
+      self.assertEqual(localization.kind(np.float32(box), two), kind, box)
+
+  def test_examples_are_the_first_of_the_split(self):
+    counts = localization.CorLoc(3)
+    for position in (7, 3, 9, 1, 8, 5):
+      counts.add(_prediction([_FAR, _LEFT], [[1, 0, 0], [0, 0, 0]]),
+                 fakes.image([_LEFT], [0]), position)
+    counts.add(_prediction([_LEFT], np.ones([1, 3])),
+               fakes.image([_LEFT], [0]), 2)
+    self.assertEqual(counts.kinds, {
+        "hit": 1, "group": 0, "part": 0, "around": 0, "elsewhere": 6})
+    elsewhere = counts.examples["elsewhere"]
+    self.assertEqual([one.position for one in elsewhere], [1, 3, 5, 7])
+    self.assertEqual((elsewhere[0].iou, elsewhere[0].best_iou), (0.0, 1.0))
+    np.testing.assert_array_equal(elsewhere[0].box, np.float32(_FAR))
+    np.testing.assert_array_equal(
+        elsewhere[0].best_proposal, np.float32(_LEFT))
+
   def test_of_equal_scores_the_first_box_counts(self):
     counts = localization.CorLoc(3)
     counts.add(_prediction([_LEFT, _FAR], np.ones([2, 3])),

@@ -59,8 +59,10 @@ class MeasureTest(absltest.TestCase):
     self.assertEqual(metrics["classification"]["top3_at_0.5"]["O-P"], 1.0)
     self.assertEqual(metrics["num_positive_images"], [21, 20, 20])
     self.assertEqual(metrics["corloc"]["split"], "test")
-    alone = summary.measure_corloc(_oracle, self.records, **self.options)
+    alone, _ = summary.measure_corloc(_oracle, self.records, **self.options)
     self.assertEqual(alone, metrics["corloc"])
+    self.assertEqual(alone["kinds"], {
+        "hit": 61, "group": 0, "part": 0, "around": 0, "elsewhere": 0})
 
   def test_threads_beside_the_device_change_nothing(self):
     def rough(batch):
@@ -75,14 +77,15 @@ class MeasureTest(absltest.TestCase):
           device_batches, "num_threads", return_value=num_threads):
         metrics, results = summary.measure(
             rough, self.records, corloc=True, **self.options)
-        seen.append((metrics, summary.measure_corloc(
-            rough, self.records, **self.options)))
+        corloc, counts = summary.measure_corloc(
+            rough, self.records, **self.options)
+        seen.append((metrics, corloc, repr(counts.examples)))
       found = [(one.boxes.tolist(), one.class_ids.tolist(), one.scores.tolist())
                for one in results.detections]
       seen[-1] += (found, results.image_scores.tolist())
     self.assertEqual(*seen)
     # Some of 6 boxes for each of 3 classes are suppressed.
-    counts = [len(one) for one, _, _ in seen[0][2]]
+    counts = [len(one) for one, _, _ in seen[0][3]]
     self.assertBetween(sum(counts), 61 * 3 * 2, 61 * 3 * 6 - 61)
     self.assertGreater(seen[0][0]["corloc"]["corloc"], 0)
 

@@ -7,6 +7,7 @@ import re
 from absl.testing import absltest
 
 from kdwsd.evaluation import precision_recall
+from kdwsd.reporting import boxes_section
 from kdwsd.reporting import comparison
 from kdwsd.reporting import gallery
 from kdwsd.reporting import page
@@ -99,6 +100,20 @@ class ReportPageTest(absltest.TestCase):
         dataclasses.replace(_report(), gain=alone))).text)
     self.assertNotIn("students by seed", text)
     self.assertIn("-1.5 to +25.0", text)
+
+  def test_boxes_of_the_teacher_have_a_section_where_they_were_measured(self):
+    self.assertNotIn("Where the teacher looks", page.page(_report()))
+    section = boxes_section.BoxesSection(
+        "trainval", [("hit", ["25.0 %", "as it should be"])], b"jpeg", 32, 16)
+    written = page.page(dataclasses.replace(_report(), boxes=section))
+    reader = _Reader(written)
+    text = "".join(reader.text)
+    for words in ("Where the teacher looks", "25.0 %", "as it should be",
+                  "split trainval"):
+      self.assertIn(words, text)
+    alone = page.page(dataclasses.replace(
+        _report(), boxes=dataclasses.replace(section, jpeg=None)))
+    self.assertEqual(written.count("<img") - alone.count("<img"), 1)
 
   def test_every_section_is_there(self):
     written = page.page(_report())
