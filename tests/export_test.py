@@ -59,7 +59,8 @@ def fixture_place(tmp_path_factory):
   fake_records.write(data, "test", 3, seed=1)
   _run(str(place / "student"), data, stage="cls",
        mixed_precision="mixed_bfloat16")
-  _run(str(place / "teacher"), data, stage="wsd", fc_units=4, score_bias=1.0)
+  _run(str(place / "teacher"), data, stage="wsd", fc_units=4, score_bias=1.0,
+       refinement_branches=2)
   _run(str(place / "feature"), data, stage="kd_feature")
   _run(str(place / "other"), data, stage="cls", seed=1,
        classes=("cat", "dog", "emu"))

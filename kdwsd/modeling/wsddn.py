@@ -14,6 +14,7 @@ from kdwsd import errors
 from kdwsd.modeling import backbones
 from kdwsd.modeling import dropout
 from kdwsd.modeling import layers
+from kdwsd.modeling import refinement
 from kdwsd.modeling import roi_pooling
 
 # Used instead of minus infinity, with which a softmax over no RoI is NaN.
@@ -37,6 +38,8 @@ class WSDDNConfig:
     class_temperature: divides the class logits before their softmax.
     detection_temperature: divides the detection logits before their softmax; 2
       in WSDDN, 1 in the release.
+    refinement_branches: K, the number of branches that refine the scores of
+      proposals, see `refinement`; 0 in the paper.
     frozen_stages: number of leading backbone stages that are not trained.
     seed: seed of the initializers.
   """
@@ -50,6 +53,7 @@ class WSDDNConfig:
   score_bias: float = 0.0
   class_temperature: float = 1.0
   detection_temperature: float = 1.0
+  refinement_branches: int = 0
   frozen_stages: int = 0
   seed: int = 0
 
@@ -64,6 +68,7 @@ class WSDDNConfig:
          self.roi_pooling in roi_pooling.NAMES),
         ("class_temperature", "above 0", self.class_temperature > 0),
         ("detection_temperature", "above 0", self.detection_temperature > 0),
+        ("refinement_branches", "0 or more", self.refinement_branches >= 0),
     )
     for name, expected, holds in checks:
       if not holds:
@@ -96,6 +101,11 @@ class WSDDN(tf.keras.Model):
         "fc8_c", config.num_classes, seed=self._seed(3))
     self.fc8_d = layers.classifier(
         "fc8_d", config.num_classes, seed=self._seed(4))
+    for branch in range(1, config.refinement_branches + 1):
+      # An attribute each: checkpoints without branches hold no list of them.
+      setattr(self, f"fc8_r{branch}", layers.classifier(
+          f"fc8_r{branch}", config.num_classes + 1,
+          seed=self._seed(4 + branch)))
 
   def call(self, batch, training=False, dropout_seeds=None):
     """Scores the proposals of a batch of images.
@@ -115,7 +125,11 @@ class WSDDN(tf.keras.Model):
       [B, R, 7, 7, channels], `fc6` and `fc7` [B, R, D] after their ReLU and
       before their dropout; `class_logits` and `detection_logits` [B, R, C],
       before any temperature; `proposal_scores` [B, R, C], 0 for padding;
-      `image_scores` [B, C] in [0, 1], 0 for an image without proposals.
+      `image_scores` [B, C] in [0, 1], 0 for an image without proposals. With
+      refinement branches, `proposal_scores` are the mean of theirs, and there
+      are also `wsddn_scores` [B, R, C], which `image_scores` are the sum of,
+      and `refinement_logits`, a tuple of K tensors [B, R, C + 1], the
+      background last.
 
     Raises:
       ValueError: training with dropout but without seeds.
@@ -144,17 +158,23 @@ class WSDDN(tf.keras.Model):
     hidden = tf.cast(hidden, tf.float32)
     class_logits = self.fc8_c(hidden)                             # [B, R, C]
     detection_logits = self.fc8_d(hidden)                         # [B, R, C]
-    proposal_scores = combine_streams(
+    wsddn_scores = combine_streams(
         class_logits / config.class_temperature,
         detection_logits / config.detection_temperature, valid)
-    return {
+    outputs = {
         "layers": {"pool": tf.cast(pooled, tf.float32), "fc6": fc6,
                    "fc7": fc7},
         "class_logits": class_logits,
         "detection_logits": detection_logits,
-        "proposal_scores": proposal_scores,
-        "image_scores": tf.reduce_sum(proposal_scores, axis=1),   # [B, C]
+        "proposal_scores": wsddn_scores,
+        "image_scores": tf.reduce_sum(wsddn_scores, axis=1),      # [B, C]
     }
+    if not config.refinement_branches:
+      return outputs
+    logits = tuple(branch(hidden) for branch in self._branches())
+    return {**outputs, "wsddn_scores": wsddn_scores,
+            "refinement_logits": logits,
+            "proposal_scores": refinement.mean_scores(logits, valid)}
 
   def portable(self, batch):
     """`call` without dropout, for graphs that may move to another machine.
@@ -173,6 +193,10 @@ class WSDDN(tf.keras.Model):
     return roi_pooling.score_factor(
         batch["objectness"], batch["valid"], scale=self.config.score_scale,
         bias=self.config.score_bias)
+
+  def _branches(self):
+    return [getattr(self, f"fc8_r{branch}")
+            for branch in range(1, self.config.refinement_branches + 1)]
 
   def _pool(self, batch):
     """[B, R, 7, 7, channels], see `roi_pooling.pool`; zeros for padding."""

@@ -55,6 +55,7 @@ def wsddn_config(config):
       score_bias=config.score_bias,
       class_temperature=config.class_temperature,
       detection_temperature=config.detection_temperature,
+      refinement_branches=config.refinement_branches,
       frozen_stages=config.frozen_stages,
       seed=config.seed)
 

@@ -22,7 +22,8 @@ from kdwsd.training import replica_optimizer
 
 NAMES = ("sgd", "adam", "adamw")
 
-_LAST_LAYERS = ("fc8", "fc8_c", "fc8_d")
+# Of the student; of the teacher: both streams and the refinement branches.
+_LAST_LAYERS = re.compile(r"fc8(_c|_d|_r\d+)?")
 
 
 @tf.keras.utils.register_keras_serializable(package="kdwsd")
@@ -30,9 +31,9 @@ def caffe_multipliers(variable_name):
   """Multipliers of the release's prototxts.
 
   Biases have a learning-rate multiplier of 2 and no decay. The last classifiers
-  (fc8, fc8_c, fc8_d) have a learning-rate multiplier of 10, 20 for their
-  biases, and a decay multiplier of 10. Scales and offsets of normalization do
-  not decay.
+  (fc8, fc8_c, fc8_d, fc8_r1, ...) have a learning-rate multiplier of 10, 20 for
+  their biases, and a decay multiplier of 10. Scales and offsets of
+  normalization do not decay.
 
   Args:
     variable_name: `.../LAYER/KIND`, as Keras names variables, without `:0`.
@@ -44,7 +45,7 @@ def caffe_multipliers(variable_name):
     ValueError: a name without a layer.
   """
   layer, kind = _layer_and_kind(variable_name)
-  last = layer in _LAST_LAYERS
+  last = _LAST_LAYERS.fullmatch(layer)
   if kind == "bias":
     return (20.0, 0.0) if last else (2.0, 0.0)
   if kind in ("gamma", "beta"):

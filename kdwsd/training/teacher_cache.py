@@ -198,4 +198,7 @@ def _described(teacher):
       **{name: getattr(config, name) for name in _SHAPING},
       # Older caches of `max` hold other features: they are from before it
       # truncated pixels as the release does.
-      **({"max_pool": 2} if config.roi_pooling == "max" else {})}
+      **({"max_pool": 2} if config.roi_pooling == "max" else {}),
+      # Caches of a teacher without branches keep their names.
+      **({"refinement_branches": config.refinement_branches}
+         if config.refinement_branches else {})}

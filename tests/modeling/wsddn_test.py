@@ -1,5 +1,7 @@
 """Facts about the detector that hold whatever its weights."""
 
+import os
+
 from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
@@ -40,6 +42,8 @@ def _loss_and_gradients(model, batch, seeds=None, scale=1.0):
     outputs = model(batch, training=seeds is not None, dropout_seeds=seeds)
     loss = scale * tf.reduce_mean(losses.mil_cross_entropy(
         batch["labels"], outputs["image_scores"]))
+    if model.config.refinement_branches:
+      loss += scale * tf.reduce_sum(outputs["proposal_scores"])
   return loss, tape.gradient(loss, model.trainable_variables)
 
 
@@ -71,9 +75,10 @@ class WSDDNTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllClose(expected, wsddn.combine_streams(
         class_logits, detection_logits, tf.constant(valid)))
 
-  @parameterized.parameters("crop_and_resize", "max")
-  def test_padding_changes_nothing(self, pooling):
-    model = _lively(wsddn.build(_config(roi_pooling=pooling)))
+  @parameterized.parameters(("crop_and_resize", 2), ("max", 0))
+  def test_padding_changes_nothing(self, pooling, branches):
+    model = _lively(wsddn.build(_config(
+        roi_pooling=pooling, refinement_branches=branches)))
     batch = _batch()
     clean = model(_tensors(batch))
     _, clean_gradients = _loss_and_gradients(model, _tensors(batch))
@@ -142,13 +147,40 @@ class WSDDNTest(tf.test.TestCase, parameterized.TestCase):
         outputs["class_logits"] * 2, outputs["detection_logits"] / 2,
         batch["valid"]))
 
+  def test_branches_score_proposals_and_wsddn_images(self):
+    batch = _tensors(_batch())
+    plain = _lively(wsddn.build(_config()))
+    model = _lively(wsddn.build(_config(refinement_branches=2)))
+    for branch in (model.fc8_r1, model.fc8_r2):
+      self.assertEqual([8, 4], branch.kernel.shape)
+      branch.kernel.assign(50 * branch.kernel)
+    expected, outputs = plain(batch), model(batch)
+    self.assertAllEqual(expected["proposal_scores"], outputs["wsddn_scores"])
+    self.assertAllEqual(expected["image_scores"], outputs["image_scores"])
+    probabilities = [tf.nn.softmax(outputs["layers"]["fc7"] @ branch.kernel)
+                     for branch in (model.fc8_r1, model.fc8_r2)]
+    self.assertNotAllClose(*probabilities)
+    scores = outputs["proposal_scores"]
+    self.assertAllClose(
+        np.mean(probabilities, axis=0)[:, :4, :3], scores[:, :4])
+    self.assertAllEqual(np.zeros([2, 2, 3]), scores[:, 4:])
+    self.assertCountEqual(
+        [*expected, "wsddn_scores", "refinement_logits"], outputs)
+
+  def test_without_branches_variables_are_those_of_old_checkpoints(self):
+    names = [name for name, _ in tf.train.list_variables(
+        tf.train.Checkpoint(model=wsddn.build(_config())).write(
+            os.path.join(self.get_temp_dir(), "ckpt")))]
+    layers = {name.split("/")[1] for name in names if "model/" in name}
+    self.assertEqual({"backbone", "fc6", "fc7", "fc8_c", "fc8_d"}, layers)
+
   @parameterized.parameters(
       ("mixed_float16", "small"), ("mixed_bfloat16", "small"),
       ("mixed_bfloat16", "mobilenet_v2"))
   def test_mixed_precision_keeps_scores_and_gradients_float32(
       self, policy, backbone):
     batch = _tensors(_batch(side=32))
-    config = _config(backbone=backbone, backbone_width=(
+    config = _config(backbone=backbone, refinement_branches=1, backbone_width=(
         0.35 if backbone == "mobilenet_v2" else 1.0))
     exact = _lively(wsddn.build(config))(batch)["image_scores"]
     tf.keras.mixed_precision.set_global_policy(policy)
@@ -258,7 +290,8 @@ class WSDDNTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.parameters(
       ("backbone", "vgg19"), ("dropout_rate", 1.0), ("num_classes", 0),
       ("roi_pooling", "align"), ("detection_temperature", 0.0),
-      ("frozen_stages", 9), ("backbone_width", 0.5))
+      ("refinement_branches", -1), ("frozen_stages", 9),
+      ("backbone_width", 0.5))
   def test_bad_settings_are_named(self, name, value):
     with self.assertRaisesRegex(errors.InputError, f"{name}.*Received"):
       wsddn.WSDDN(_config(**{name: value}))

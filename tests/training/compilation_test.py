@@ -31,9 +31,10 @@ def _assert_close(found, expected, rtol=1e-4, atol=1e-5):
 
 
 @pytest.mark.parametrize("stage", [
-    "wsd", pytest.param("wsd_max", marks=pytest.mark.one_lane), "kd_prediction",
+    "wsd", pytest.param("wsd_max", marks=pytest.mark.one_lane),
+    "kd_prediction",
     *(pytest.param(stage, marks=pytest.mark.slow)
-      for stage in ("cls", "kd_feature"))])
+      for stage in ("cls", "kd_feature", "wsd_refined"))])
 def test_compiled_step_of_every_stage_equals_the_uncompiled(stage):
   plain, compiled = _make(stage), _make(stage, jit_compile="on")
   start = plain.weights()
@@ -110,6 +111,7 @@ def test_compiled_step_in_16_bits_equals_the_uncompiled(policy, tolerance):
 @pytest.mark.parametrize("stage, policy", [
     ("cls", "float32"),
     pytest.param("wsd", "float32", marks=pytest.mark.slow),
+    pytest.param("wsd_refined", "float32", marks=pytest.mark.slow),
     pytest.param("cls", "mixed_float16", marks=pytest.mark.slow)])
 def test_two_compiled_replicas_are_one(stage, policy):
   one = _make(stage, policy, jit_compile="on", clip_norm=0.05)
@@ -126,6 +128,8 @@ def test_two_compiled_replicas_are_one(stage, policy):
 
 @pytest.mark.parametrize("stage, policy, jit_compile", [
     pytest.param("wsd", "float32", "on", marks=pytest.mark.slow),
+    pytest.param("wsd_refined", "mixed_float16", "off",
+                 marks=pytest.mark.one_lane),
     ("cls", "mixed_float16", "on"),
     ("cls", "mixed_float16", "off")])
 def test_resumed_run_is_bit_equal(tmp_path, stage, policy, jit_compile):

@@ -112,7 +112,8 @@ def test_settings_that_a_stage_does_not_read_may_change():
 
 def test_weights_depend_on_the_same_settings_as_ever():
   shared = {"classes", "backbone", "backbone_width", "fc_units"}
-  assert set(config_lib.model_fields("wsd")) == shared
+  assert set(config_lib.model_fields("wsd")) == (
+      shared | {"refinement_branches"})
   assert set(config_lib.model_fields("cls")) == (
       shared | {"student_size", "feature_scale"})
 

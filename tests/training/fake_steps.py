@@ -20,7 +20,7 @@ from kdwsd.training.stages import kd_feature
 from kdwsd.training.stages import kd_prediction
 from kdwsd.training.stages import wsd
 
-STAGES = ("wsd", "wsd_max", "cls", "kd_feature", "kd_prediction")
+STAGES = ("wsd", "wsd_max", "wsd_refined", "cls", "kd_feature", "kd_prediction")
 
 _CLASSES = 3
 _PROPOSALS = 5
@@ -149,11 +149,11 @@ def _is_in(number, numbers):
   return tf.reduce_any(number == tf.constant(numbers, tf.int64))
 
 
-def _teacher_model(pooling="crop_and_resize"):
+def _teacher_model(pooling="crop_and_resize", branches=0):
   return wsddn.build(wsddn.WSDDNConfig(
       num_classes=_CLASSES, backbone="small", fc_units=16,
       roi_pooling=pooling, score_scale=2.0, score_bias=1.0,
-      detection_temperature=2.0))
+      detection_temperature=2.0, refinement_branches=branches))
 
 
 def _student():
@@ -168,10 +168,10 @@ def _teacher():
   return teacher_lib.Teacher(model, None, "")
 
 
-def _wsd(pooling="crop_and_resize"):
-  model = _teacher_model(pooling)
+def _wsd(pooling="crop_and_resize", branches=0):
+  model = _teacher_model(pooling, branches)
   return (model, model.trainable_variables,
-          wsd.make_step(model, spatial_weight=1e-3), wsd.LOSS_NAMES)
+          wsd.make_step(model, spatial_weight=1e-3), wsd.loss_names(branches))
 
 
 def _cls():
@@ -200,5 +200,6 @@ def _kd_prediction():
           kd_prediction.LOSS_NAMES)
 
 
-_STEPS = {"wsd": _wsd, "wsd_max": lambda: _wsd("max"), "cls": _cls,
+_STEPS = {"wsd": _wsd, "wsd_max": lambda: _wsd("max"),
+          "wsd_refined": lambda: _wsd(branches=2), "cls": _cls,
           "kd_feature": _kd_feature, "kd_prediction": _kd_prediction}

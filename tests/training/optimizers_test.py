@@ -179,13 +179,13 @@ class OptimizersTest(tf.test.TestCase, parameterized.TestCase):
   def test_caffe_multipliers_find_the_layers_of_the_model(self):
     # A layer or a variable of another name would lose its multipliers.
     model = wsddn.build(wsddn.WSDDNConfig(
-        num_classes=2, backbone="small", fc_units=4))
+        num_classes=2, backbone="small", fc_units=4, refinement_branches=2))
     found = [optimizers.caffe_multipliers(v.name[:-len(":0")])
              for v in model.trainable_variables]
     counts = {pair: found.count(pair) for pair in set(found)}
-    layers = len(found) // 2 - 2
+    layers = len(found) // 2 - 4
     self.assertEqual(counts, {(1, 1): layers, (2, 0): layers,
-                              (10, 10): 2, (20, 0): 2})
+                              (10, 10): 4, (20, 0): 4})
 
   def test_plain_multipliers(self):
     for (name, _), (_, decay) in zip(_NAMES_AND_SHAPES, _MULTIPLIERS):

@@ -182,7 +182,7 @@ class TeacherCacheTest(tf.test.TestCase, parameterized.TestCase):
       for make in (self._scores, self._rois):
         self.assertNotEqual(self._folder(make), self._folder(make, other))
 
-  @parameterized.parameters(*_SHAPING.items())
+  @parameterized.parameters(*_SHAPING.items(), ("refinement_branches", 2))
   def test_teacher_built_otherwise_has_another_folder(self, name, value):
     config = dataclasses.replace(self.teacher.config, **{name: value})
     other = dataclasses.replace(self.teacher, config=config)

@@ -105,8 +105,9 @@ class Optimisation:
       1.0, "Multiplies the learning rate of the backbone. Below 1 preserves "
       "pretrained weights.", lower=0)
   classifier_rate: float = setting.declare(
-      1.0, "Multiplies the learning rate of the last classifiers (fc8_c and "
-      "fc8_d of the teacher, fc8 of the student), on top of the 10 of sgd.",
+      1.0, "Multiplies the learning rate of the last classifiers (fc8_c, "
+      "fc8_d and refinement branches of the teacher, fc8 of the student), on "
+      "top of the 10 of sgd.",
       stages=setting.LABELLED, lower=0)
   momentum: float = setting.declare(
       0.9, "Momentum of sgd, beta 1 of adam and adamw; at least 0 and below "

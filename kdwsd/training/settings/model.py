@@ -75,6 +75,17 @@ class Teacher:
       "of regions that overlap the best-scored one towards its features. "
       "Default: off, as in the release; WSDDN has 1e-4.",
       stages=setting.TEACHER, lower=0, caffe=0.0)
+  refinement_branches: int = setting.declare(
+      0, "How many branches refine the scores of regions towards whole "
+      "objects, each by those of the one before; 3 is usual. Their mean "
+      "scores the regions, for detections and CorLoc; scores of images stay "
+      "those of WSDDN. Default: none, as in the paper.",
+      stages=setting.TEACHER, lower=0, fixed=setting.WEIGHTS, caffe=0, older=0)
+  refinement_seeds: str = setting.declare(
+      "mist", "Regions around which a refinement branch learns a class of an "
+      "image: top, the best one; mist, up to 20 of the best that hardly "
+      "overlap.", stages=setting.TEACHER, choices=("mist", "top"),
+      older="mist")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from kdwsd.modeling import losses
+from kdwsd.modeling import refinement
 from kdwsd.training import folds
 from kdwsd.training import frozen_maps
 from kdwsd.training import models
@@ -37,8 +38,9 @@ def make(config, train_set):
   return stage.Stage(
       model=model,
       variables=model.trainable_variables,
-      step=make_step(model, spatial_weight=config.spatial_weight),
-      loss_names=LOSS_NAMES,
+      step=make_step(model, spatial_weight=config.spatial_weight,
+                     refinement_seeds=config.refinement_seeds),
+      loss_names=loss_names(config.refinement_branches),
       sizes=config.train_sizes,
       initialize=lambda: start.initialize(model, config),
       score=models.scorer(model),
@@ -58,17 +60,23 @@ def check(config):
     frozen_maps.check(config, config.train_sizes)
 
 
-def make_step(model, *, spatial_weight=0.0):
+def loss_names(refinement_branches):
+  """Keys of the losses: that of the branches only if there are any."""
+  return LOSS_NAMES + (("refinement_loss",) if refinement_branches else ())
+
+
+def make_step(model, *, spatial_weight=0.0, refinement_seeds="mist"):
   """Makes the step function of the stage.
 
   Args:
     model: a `wsddn.WSDDN`.
     spatial_weight: weight of WSDDN's spatial regularizer; 1e-4 in the WSDDN
       paper, 0 in the release.
+    refinement_seeds: one of `refinement.SEEDS`, if the model has branches.
 
   Returns:
     Function of (batch, dropout_seeds [B, 2]) that returns a dictionary of [B]
-    float32 losses with the keys `LOSS_NAMES`; `loss` is the one to minimise.
+    float32 losses with the keys of `loss_names`; `loss` is the one to minimise.
   """
 
   def step(batch, dropout_seeds):
@@ -81,11 +89,21 @@ def make_step(model, *, spatial_weight=0.0):
       spatial = losses.spatial_regularizer(
           labels=batch["labels"], proposals=batch["proposals"],
           valid=batch["valid"], features=outputs["layers"]["fc7"],
-          proposal_scores=outputs["proposal_scores"])             # [B]
-    return {
+          proposal_scores=outputs.get(
+              "wsddn_scores", outputs["proposal_scores"]))        # [B]
+    found = {
         "loss": classification + spatial_weight * spatial,
         "classification_loss": classification,
         "spatial_loss": spatial,
     }
+    if model.config.refinement_branches:
+      found["refinement_loss"] = refinement.loss(
+          logits=outputs["refinement_logits"],
+          wsddn_scores=outputs["wsddn_scores"],
+          labels=batch["labels"], label_weights=batch["label_weights"],
+          proposals=batch["proposals"], valid=batch["valid"],
+          seeds=refinement_seeds)                                 # [B]
+      found["loss"] += found["refinement_loss"]
+    return found
 
   return step

@@ -1,11 +1,15 @@
 """The teacher's step: its losses, its weights of labels, its dropout."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from kdwsd.modeling import losses
+from kdwsd.modeling import refinement
 from kdwsd.modeling import wsddn
 from kdwsd.training.stages import wsd
+from tests import environment
+from tests.training import fake_steps
 
 _SEEDS = np.array([[0, 1], [0, 2]], np.int32)
 
@@ -25,15 +29,23 @@ def _batch(count=6):
   }
 
 
+def _model(branches=0):
+  """A teacher whose scores differ between classes and proposals."""
+  model = wsddn.build(wsddn.WSDDNConfig(
+      num_classes=3, backbone="small", fc_units=6, dropout_rate=0.5,
+      refinement_branches=branches))
+  for variable in model.trainable_variables:
+    if "fc8" in variable.name and "kernel" in variable.name:
+      random = np.random.RandomState(ord(variable.name.split("/")[-2][-1]))
+      variable.assign(random.normal(size=variable.shape))
+  return model
+
+
 class WsdStepTest(tf.test.TestCase):
 
   def setUp(self):
     super().setUp()
-    self.model = wsddn.build(wsddn.WSDDNConfig(
-        num_classes=3, backbone="small", fc_units=6, dropout_rate=0.5))
-    for index, layer in enumerate((self.model.fc8_c, self.model.fc8_d)):
-      random = np.random.RandomState(index)
-      layer.kernel.assign(random.normal(size=layer.kernel.shape))
+    self.model = _model()
 
   def _outputs(self, batch):
     return self.model(batch, training=True, dropout_seeds=_SEEDS)
@@ -62,6 +74,36 @@ class WsdStepTest(tf.test.TestCase):
     # In exact terms: a small loss must not pass for rounding.
     self.assertAllClose(
         (found["loss"].numpy() - plain) / spatial, [0.25, 0.25], rtol=1e-2)
+
+  def test_loss_of_the_branches_is_added(self):
+    batch, model = _batch(), _model(branches=2)
+    plain = wsd.make_step(self.model, spatial_weight=0.25)(batch, _SEEDS)
+    outputs = model(batch, training=True, dropout_seeds=_SEEDS)
+    for seeds in refinement.SEEDS:
+      found = wsd.make_step(
+          model, spatial_weight=0.25, refinement_seeds=seeds)(batch, _SEEDS)
+      refined = refinement.loss(
+          logits=outputs["refinement_logits"], seeds=seeds,
+          wsddn_scores=outputs["wsddn_scores"], **{key: batch[key] for key in (
+              "labels", "label_weights", "proposals", "valid")})
+      self.assertCountEqual(wsd.loss_names(2), found)
+      self.assertAllGreater(refined, 1e-3)
+      self.assertAllClose(found["refinement_loss"], refined)
+      # The other losses are those of WSDDN alone.
+      for name in ("classification_loss", "spatial_loss"):
+        self.assertAllClose(found[name], plain[name])
+      self.assertAllClose(found["loss"], plain["loss"] + refined)
+
+  @pytest.mark.one_lane
+  def test_two_replicas_with_branches_are_one(self):
+    one = fake_steps.make("wsd_refined")
+    two = fake_steps.make(
+        "wsd_refined", strategy=environment.two_replicas())
+    alone, together = one.train(2), two.train(2)
+    self.assertAllClose(two.weights(), one.weights(), rtol=1e-4, atol=1e-5)
+    self.assertGreater(alone["refinement_loss"], 0)
+    for name in ("loss", "refinement_loss"):
+      self.assertAllClose(together[name], alone[name])
 
   def test_dropout_follows_the_seeds(self):
     batch, step = _batch(), wsd.make_step(self.model)
