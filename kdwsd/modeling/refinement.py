@@ -169,8 +169,9 @@ class _Slots:
 def _nearest_seeds(scores, proposals, valid, seeds):
   """Finds seeds, and for each proposal the nearest of each slot.
 
-  Takes the best proposal that is left as the next seed, in all slots at once,
-  instead of a non-maximum suppression for each of them.
+  Takes the best candidate that is left as the next seed, in all slots at once,
+  instead of a non-maximum suppression for each of them. Scores are sorted once
+  and not compared again: XLA may compute them twice, with other rounding.
 
   Args:
     scores: [B, P, R].
@@ -182,44 +183,40 @@ def _nearest_seeds(scores, proposals, valid, seeds):
     IoU with the nearest seed, the better one of equally near ones, and the
     score of that seed; both [B, P, R], -1 and 0 for a slot without seeds.
   """
-  count = tf.shape(scores)[2]                                     # R
-  scores = tf.where(valid[:, tf.newaxis], scores, -1.0)
-  left = (scores >= _least_of_seeds(scores, valid, seeds)
-          ) & valid[:, tf.newaxis]                                # [B, P, R]
-  most = 1 if seeds == "top" else _MOST_SEEDS
+  limit = 1 if seeds == "top" else _MOST_SEEDS
+  number = _candidates(tf.reduce_sum(tf.cast(valid, tf.int32), axis=1), seeds)
+  most = _candidates(
+      tf.shape(scores)[2] if scores.shape[2] is None else scores.shape[2],
+      seeds)
+  ranked, candidates = tf.math.top_k(
+      tf.where(valid[:, tf.newaxis], scores, -1.0), most)         # [B, P, most]
+  left = tf.zeros_like(candidates) + tf.range(most) < number[:, None, None]
 
-  def more(number, left, unused_overlap, unused_score):
-    return (number < most) & tf.reduce_any(left)
+  def more(count, left, unused_overlap, unused_score):
+    return (count < limit) & tf.reduce_any(left)
 
-  def take(number, left, overlap, score):
+  def take(count, left, overlap, score):
     any_left = tf.reduce_any(left, axis=2, keepdims=True)         # [B, P, 1]
-    seed = tf.argmax(
-        tf.where(left, scores, -1.0), axis=2, output_type=tf.int32)
-    box = tf.gather(proposals, seed, batch_dims=1)                # [B, P, 4]
+    rank = tf.argmax(tf.cast(left, tf.int32), axis=2,
+                     output_type=tf.int32)[..., tf.newaxis]       # [B, P, 1]
+    seed = tf.gather(candidates, rank, batch_dims=2)[..., 0]      # [B, P]
     iou = boxes.pairwise_iou_tensor(
-        box[:, :, tf.newaxis], proposals[:, tf.newaxis])[:, :, 0]
-    nearer = any_left & (iou > overlap)                           # [B, P, R]
-    seed_score = tf.gather(scores, seed, batch_dims=2)            # [B, P]
+        tf.gather(proposals, seed, batch_dims=1)[:, :, tf.newaxis],
+        proposals[:, tf.newaxis])[:, :, 0]                        # [B, P, R]
+    nearer = any_left & (iou > overlap)
+    apart = tf.gather(iou, candidates, batch_dims=2) <= _APART
     # A seed without area has an IoU of 0 with itself.
-    itself = tf.range(count) == seed[..., tf.newaxis]
-    return (number + 1, left & (iou <= _APART) & ~itself,
+    return (count + 1, left & apart & (tf.range(most) != rank),
             tf.where(nearer, iou, overlap),
-            tf.where(nearer, seed_score[..., tf.newaxis], score))
+            tf.where(nearer, tf.gather(ranked, rank, batch_dims=2), score))
 
   _, _, overlap, score = tf.while_loop(more, take, (
       0, left, -tf.ones_like(scores), tf.zeros_like(scores)))
   return overlap, score
 
 
-def _least_of_seeds(scores, valid, seeds):
-  """[B, P, 1] least score of a seed; scores [B, P, R] are -1 for padding."""
+def _candidates(count, seeds):
+  """The number of candidates among so many proposals."""
   if seeds == "top":
-    return tf.reduce_max(scores, axis=2, keepdims=True)
-  def share(count):  # Rounded up.
-    return (_PERCENT * count + 99) // 100
-  number = share(tf.reduce_sum(tf.cast(valid, tf.int32), axis=1))  # [B]
-  most = share(tf.shape(scores)[2])
-  best = tf.math.top_k(scores, most).values                       # [B, P, most]
-  counts = tf.range(most) < number[:, tf.newaxis]                 # [B, most]
-  return tf.reduce_min(
-      tf.where(counts[:, tf.newaxis], best, 2.0), axis=2, keepdims=True)
+    return tf.minimum(count, 1) if tf.is_tensor(count) else min(count, 1)
+  return (_PERCENT * count + 99) // 100  # Rounded up.

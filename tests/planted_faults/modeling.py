@@ -62,8 +62,9 @@ FAULTS = {
         ("tf.stop_gradient(tf.where(counts, weights, 0.0))",
          "tf.where(counts, weights, 0.0)"),
         ("any_left & (iou > overlap)", "iou > overlap"),
-        ("left & (iou <= _APART) & ~itself", "left & ~itself"),
-        ("(_PERCENT * count + 99) // 100", "_PERCENT * count // 100"),
+        ("left & apart & (", "left & ("),
+        ("return (_PERCENT * count + 99) // 100",
+         "return _PERCENT * count // 100"),
         ("scores = tf.exp(slots.of(one) - tf", "scores = tf.exp(tf"),
     ],
     "kdwsd/modeling/roi_maxima.py": [
