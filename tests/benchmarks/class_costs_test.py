@@ -1,8 +1,11 @@
 """The benchmark of wide label sets runs."""
 
+import pytest
+
 from benchmarks import class_costs
 
 
+@pytest.mark.one_lane
 def test_every_column_is_measured_and_shown():
   row = {"classes": 1203}
   for heading, function, arguments, _ in class_costs.COLUMNS:

@@ -10,6 +10,9 @@ from tests.soak import fake_program
 from tests.soak import kills
 from tests.soak import moments
 
+# The programs that are killed here do not load TensorFlow.
+pytestmark = pytest.mark.one_lane
+
 
 def _reference(tmp_path, fault="none", steps=30):
   source = str(tmp_path / "source")

@@ -10,6 +10,9 @@ from tests.soak import fake_program
 from tests.soak import lives
 from tests.soak import moments
 
+# The programs that are killed here do not load TensorFlow.
+pytestmark = pytest.mark.one_lane
+
 
 @pytest.fixture(name="folder")
 def fixture_folder(tmp_path):
