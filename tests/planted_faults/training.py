@@ -1,6 +1,7 @@
 """Faults in training: steps of the stages, optimizers, schedules, the loop."""
 
 _TEACHER_CACHE = "tests/training/teacher_cache_test.py"
+_RUN_COPIES = "tests/training/run_copies_test.py"
 
 FAULTS = {
     "kdwsd/training/stages/wsd.py": [
@@ -143,6 +144,24 @@ FAULTS = {
         ("[index, tf.cast(mirrored, tf.int64)], axis=1)",
          "[index, 0 * tf.cast(mirrored, tf.int64)], axis=1)", _TEACHER_CACHE),
         ("shard % num_workers == worker]", "shard % num_workers >= 0]"),
+    ],
+    "kdwsd/training/copied_run.py": [
+        ('(r"\\.data-[^/]*$", None, r"\\.index$",',
+         '(r"\\.index$", None, r"\\.data-[^/]*$",', _RUN_COPIES),
+        ('r"(^|/)best/figure\\.json$", r"(^|/)checkpoint$"',
+         'r"(^|/)checkpoint$", r"(^|/)best/figure\\.json$"', _RUN_COPIES),
+        ("key=_place, reverse=True", "key=_place", _RUN_COPIES),
+        ("(stamp is not None or _index(name) not in here)]",
+         "stamp is not None]", _RUN_COPIES),
+        ("before not in (None, _content(path))", "False", _RUN_COPIES),
+        ("        lock.check()\n", "        pass\n", _RUN_COPIES),
+    ],
+    "kdwsd/training/store_lock.py": [
+        ("        if now != found:", "        if False:"),
+        ("if found and self._id not in found:", "if False:"),
+    ],
+    "kdwsd/training/checkpoints.py": [
+        ("not in stems]", "is None]", _RUN_COPIES),
     ],
     "kdwsd/training/frozen_maps.py": [
         ("digest.update(variable.numpy().tobytes())", "pass"),

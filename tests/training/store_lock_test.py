@@ -26,7 +26,17 @@ def _content(workdir):
     return file.read()
 
 
-def test_a_second_process_is_refused_while_the_first_one_lives(workdir):
+def test_a_second_process_is_refused_while_the_first_one_lives(
+    workdir, monkeypatch):
+  upload, holders = places.upload, set()
+
+  def noting(path, remote):
+    with open(path, encoding="utf-8") as file:
+      holders.add(file.read().split("\n")[2])
+    upload(path, remote)
+
+  monkeypatch.setattr(places, "upload", noting)
+  monkeypatch.setattr(store_lock, "_WATCH", 60)
   with store_lock.hold(workdir) as lock:
     with pytest.raises(errors.InputError, match=(
         f"^{workdir}: expected .* Received: one held by process {os.getpid()} "
@@ -34,6 +44,7 @@ def test_a_second_process_is_refused_while_the_first_one_lives(workdir):
       with store_lock.hold(workdir):
         pass
     lock.check()
+    assert len(holders) == 1  # The second one has not written it.
   assert places.listdir(workdir) == []
   with store_lock.hold(workdir):
     pass
