@@ -2,24 +2,21 @@
 
 Where a network would take days on a CPU, its outputs are simulated: what is
 measured is the package's own work on an image. Every function runs in a process
-of its own and returns a `Taken`.
+of its own and returns a `clocks.Taken`. `coco_conversion` and `coco_programs`
+have the parts that start further processes.
 """
 
 import dataclasses
-import json
 import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import tensorflow as tf
 
+from benchmarks import clocks
 from benchmarks import coco_records
-from benchmarks import data_rates
 from kdwsd import errors
 from kdwsd.data import input_pipeline
 from kdwsd.data import label_counts
@@ -31,70 +28,13 @@ _BATCH, _SIDE = 8, 224
 _CACHE_SIDE = 64  # What is cached does not depend on the image.
 # VGG16's conv5 at 672 pixels, which a run would keep.
 _VGG_MAP = (42, 42, 512)
-_TRAINED_BATCH = 2
+_RESUMED_BATCH = 2
 _LATE = 0.97  # Of an epoch, where a run resumes.
-
-
-@dataclasses.dataclass(frozen=True)
-class Taken:
-  """What a part took.
-
-  Attributes:
-    images: number of images.
-    seconds: by the clock.
-    core_seconds: of the processor, in all threads and child processes.
-    disk_bytes: written by the part; 0 for none.
-    remark: further figures.
-  """
-  images: int
-  seconds: float
-  core_seconds: float
-  disk_bytes: int = 0
-  remark: str = ""
-
-
-class _Clock:
-  """Time since it was made."""
-
-  def __init__(self):
-    self._start, self._cores = time.monotonic(), self._processor()
-
-  def taken(self, images, **further):
-    """`Taken` since then."""
-    return Taken(images, time.monotonic() - self._start,
-                 self._processor() - self._cores, **further)
-
-  @staticmethod
-  def _processor():
-    times = os.times()
-    return (times.user + times.system + times.children_user
-            + times.children_system)
-
-
-def convert(directory, split, work, photographs):
-  """Converts as many photographs as a split has, with its proposals.
-
-  Proposals and labels are others, but as many.
-  """
-  count = record_files.open_split(directory, split).num_images
-  folder = os.path.join(work, "photographs")
-  os.makedirs(folder)
-  originals = coco_records.photographs(photographs, 1000)
-  paths = [os.path.join(folder, f"{index}.jpg") for index in range(count)]
-  for index, path in enumerate(paths):
-    number, which = divmod(index, len(originals))
-    with open(path, "wb") as file:
-      file.write(coco_records.copy_of(originals[which], number))
-  output = os.path.join(work, "converted")
-  os.makedirs(output)
-  clock = _Clock()
-  data_rates.convert(paths, output, 0, 2, num_given=500)
-  return clock.taken(count, disk_bytes=_size(output))
 
 
 def open_split(directory, split, work):
   """Opens a split, and one with a faulty shard."""
-  clock = _Clock()
+  clock = clocks.Clock()
   record_set = record_files.open_split(directory, split)
   label_counts.read(record_set)
   taken = clock.taken(record_set.num_images)
@@ -121,7 +61,7 @@ def read_batches(directory, split, seconds):
   batches = iter(_batches(directory, split, _BATCH))
   start = time.monotonic()
   next(batches)
-  first, clock, count = time.monotonic() - start, _Clock(), 0
+  first, clock, count = time.monotonic() - start, clocks.Clock(), 0
   while time.monotonic() - start < first + seconds:
     next(batches)
     count += 1
@@ -133,20 +73,21 @@ def read_batches(directory, split, seconds):
 def resume(directory, split):
   """Reads the first batch of a run that resumes near the end of an epoch."""
   num_images = record_files.open_split(directory, split).num_images
-  step = int(_LATE * num_images / _TRAINED_BATCH)
-  clock = _Clock()
-  next(iter(_batches(directory, split, _TRAINED_BATCH, step)))
+  step = int(_LATE * num_images / _RESUMED_BATCH)
+  clock = clocks.Clock()
+  next(iter(_batches(directory, split, _RESUMED_BATCH, step)))
   return clock.taken(num_images, remark=(
-      f"first batch of step {step}, batches of {_TRAINED_BATCH}"))
+      f"first batch of step {step}, batches of {_RESUMED_BATCH}"))
 
 
 def fill_scores(directory, split):
   """Fills and reads a teacher cache of image scores."""
   array = _array(directory, split, (coco_records.NUM_CLASSES,), np.float32)
-  clock = _Clock()
+  clock = clocks.Clock()
   array.fill()
-  taken = clock.taken(array.records.num_images, disk_bytes=_size(array.folder),
-                      remark="scores simulated, two views")
+  taken = clock.taken(
+      array.records.num_images, disk_bytes=clocks.size(array.folder),
+      remark="scores simulated, two views")
   assert array.read().shape[0] == taken.images
   shutil.rmtree(array.folder)
   return taken
@@ -155,10 +96,10 @@ def fill_scores(directory, split):
 def fill_maps(directory, split, shape):
   """Keeps maps of a shape [h, w, channels]."""
   array = _array(directory, split, shape, np.float16)
-  clock = _Clock()
+  clock = clocks.Clock()
   array.fill()
   taken = clock.taken(
-      array.records.num_images, disk_bytes=_size(array.folder),
+      array.records.num_images, disk_bytes=clocks.size(array.folder),
       remark=f"maps {' x '.join(map(str, shape))} simulated, two views")
   shutil.rmtree(array.folder)
   return taken
@@ -166,7 +107,7 @@ def fill_maps(directory, split, shape):
 
 def refuse_maps(directory, split):
   """Asks for maps that no disk has room for."""
-  clock = _Clock()
+  clock = clocks.Clock()
   array = _array(directory, split, _VGG_MAP, np.float16)
   try:
     free = shutil.disk_usage(directory).free
@@ -185,7 +126,7 @@ def refuse_maps(directory, split):
 def evaluate(directory, split, work):
   """Evaluates a simulated detector: all metrics, tables and pictures."""
   record_set = record_files.open_split(directory, split)
-  clock = _Clock()
+  clock = clocks.Clock()
   metrics, results = summary.measure(
       simulated_detector, record_set, sizes=(_CACHE_SIDE,), num_proposals=500,
       batch_size=8, corloc=True, coco=True, progress=False)
@@ -193,7 +134,8 @@ def evaluate(directory, split, work):
   summary.write(metrics, results, record_set, os.path.join(work, "evaluation"))
   number = sum(len(found.scores) for found in results.detections)
   return clock.taken(
-      record_set.num_images, disk_bytes=_size(os.path.join(work, "evaluation")),
+      record_set.num_images,
+      disk_bytes=clocks.size(os.path.join(work, "evaluation")),
       remark=f"{number / record_set.num_images:.0f} detections an image; "
       f"{measured.seconds:.0f} s of it before files are written")
 
@@ -214,56 +156,6 @@ def simulated_detector(batch):
   scores = tf.where(scores > 0.29, scores, 1e-4)
   return {"proposal_scores": scores,
           "image_scores": tf.reduce_mean(scores, axis=1)}
-
-
-def train(directory, split, work, steps):
-  """Trains a small classifier, interrupts it within an epoch, and resumes it.
-
-  The figures are those of the resumed process, up to the end of its first step.
-  """
-  workdir = os.path.join(work, "run")
-  flags = [
-      "--stage=cls", "--backbone=small", "--backbone_weights=",
-      "--student_size=56", "--eval_size=64", "--fc_units=0",
-      f"--global_batch_size={_TRAINED_BATCH}", f"--data={directory}",
-      f"--train_split={split}", "--eval_split=", f"--workdir={workdir}",
-      "--steps_per_loop=20", "--checkpoint_interval=5000"]
-  start = time.monotonic()
-  process = subprocess.Popen(
-      [sys.executable, "-m", "kdwsd.train", "--train_steps=100000000", *flags],
-      stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-  while _last_step(workdir) < steps:
-    if process.poll() is not None:
-      raise RuntimeError(f"Training exited with status {process.returncode}.")
-    time.sleep(0.2)
-  process.send_signal(signal.SIGTERM)
-  process.wait()
-  trained = time.monotonic() - start
-  stopped = max(int(name.split("-")[1].split(".")[0]) for name in os.listdir(
-      os.path.join(workdir, "checkpoints")) if name.endswith(".index"))
-  clock = _Clock()
-  subprocess.run(
-      [sys.executable, "-m", "kdwsd.train", f"--train_steps={stopped + 1}",
-       *flags], check=True, stderr=subprocess.DEVNULL,
-      stdout=subprocess.DEVNULL)
-  return clock.taken(stopped * _TRAINED_BATCH, remark=(
-      f"{trained:.0f} s of training to step {stopped}; the same command then "
-      f"ended step {stopped + 1}; status {process.returncode} before"))
-
-
-def report(directory, split, work):
-  """Evaluates the classifier of `train`, and writes its report."""
-  count = record_files.open_split(directory, split).num_images
-  workdir = os.path.join(work, "run")
-  clock = _Clock()
-  for command in (
-      ["kdwsd.evaluate", f"--workdir={workdir}", f"--data={directory}",
-       f"--split={split}", "--checkpoint=last"],
-      ["kdwsd.report", workdir]):
-    subprocess.run(
-        [sys.executable, "-m", *command], check=True,
-        stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-  return clock.taken(count, disk_bytes=_size(workdir))
 
 
 def _batches(directory, split, batch_size, start_step=0):
@@ -294,20 +186,3 @@ def _refused(function, expected):
       raise
     return time.monotonic() - start
   raise RuntimeError(f"Expected a refusal because of: {expected}.")
-
-
-def _last_step(workdir):
-  """Step of the last line of a run's history; 0 before the first."""
-  try:
-    with open(os.path.join(workdir, "history.jsonl"), "rb") as file:
-      file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
-      lines = [line for line in file.read().splitlines() if line[:1] == b"{"]
-    return json.loads(lines[-1])["step"]
-  except (OSError, IndexError, ValueError):
-    return 0
-
-
-def _size(folder):
-  """Bytes of all files below a folder."""
-  return sum(os.path.getsize(os.path.join(place, name))
-             for place, _, names in os.walk(folder) for name in names)

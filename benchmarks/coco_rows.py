@@ -3,7 +3,8 @@
 import dataclasses
 
 _WHAT = {
-    "convert": "conversion, given proposals, 2 workers",
+    "convert_npz": "conversion, proposals of an .npz file, 2 workers",
+    "convert_pkl": "conversion, proposals of a .pkl file, 2 workers",
     "open": "opening a split",
     "input": "input pipeline",
     "resume": "first batch of a resumed run",
@@ -17,7 +18,7 @@ _WHAT = {
 
 # Parts whose memory grows with the images; that of others grows with the
 # shards, of which the converter writes 256 at most.
-_GROWING = ("convert", "evaluate", "report")
+_GROWING = ("convert_npz", "convert_pkl", "evaluate", "report")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,6 +31,7 @@ from kdwsd import files
 _TRAIN_PARTS = ("convert", "open", "input", "resume", "cache", "maps", "train")
 _TEST_PARTS = ("evaluate", "report")
 _PARTS = _TRAIN_PARTS + _TEST_PARTS
+_FORMATS = ("npz", "pkl")  # Of the proposals to convert.
 
 flags.DEFINE_list("images", ["1000", "10000", "82081"], "Numbers of training "
                   "images, ascending.")
@@ -47,6 +48,8 @@ flags.DEFINE_string("work", "runs/coco_size", "Folder for records and all else "
 flags.DEFINE_bool("keep", False, "Leaves the records in the folder.")
 flags.DEFINE_integer("most_converted", 10_000, "Larger splits are not "
                      "converted.", lower_bound=1)
+flags.DEFINE_list("proposal_formats", list(_FORMATS), "Files of proposals to "
+                  f"convert: some of {','.join(_FORMATS)}.")
 flags.DEFINE_float("most_disk", 2.0, "Maps that take more GB are not kept.",
                    lower_bound=0)
 flags.DEFINE_list("map_shape", ["7", "7", "512"], "Shape of the maps that are "
@@ -64,6 +67,9 @@ for _name in ("images", "test_images"):
 flags.register_validator(
     "parts", lambda parts: parts and set(parts) <= set(_PARTS),
     message=f"expected some of {','.join(_PARTS)}")
+flags.register_validator(
+    "proposal_formats", lambda formats: formats and set(formats) <= set(
+        _FORMATS), message=f"expected some of {','.join(_FORMATS)}")
 
 FLAGS = flags.FLAGS
 
@@ -109,23 +115,36 @@ def _measure(part, records, split):
   _write(records, split)
   work = tempfile.mkdtemp(prefix="part-", dir=FLAGS.work)
   measure = {
-      "convert": lambda: _run(
-          part, "convert", records, split, work, _photographs()),
-      "open": lambda: _run(part, "open_split", records, split, work),
+      "convert": lambda: _convert(records, split, work),
+      "open": lambda: _run(part, "coco_parts:open_split", records, split, work),
       "input": lambda: _run(
-          part, "read_batches", records, split, FLAGS.seconds),
-      "resume": lambda: _run(part, "resume", records, split),
-      "cache": lambda: _run(part, "fill_scores", records, split),
+          part, "coco_parts:read_batches", records, split, FLAGS.seconds),
+      "resume": lambda: _run(part, "coco_parts:resume", records, split),
+      "cache": lambda: _run(part, "coco_parts:fill_scores", records, split),
       "maps": lambda: _maps(records, split),
       "train": lambda: _run(
-          part, "train", records, split, FLAGS.work, FLAGS.steps),
-      "evaluate": lambda: _run(part, "evaluate", records, split, work),
+          part, "coco_programs:train", records, split, FLAGS.work, FLAGS.steps),
+      "evaluate": lambda: _run(
+          part, "coco_parts:evaluate", records, split, work),
       "report": lambda: _report(records, split),
   }[part]
   try:
     return measure()
   finally:
     shutil.rmtree(work)
+
+
+def _convert(records, split, work):
+  rows = []
+  for kind in FLAGS.proposal_formats:
+    folder = os.path.join(work, kind)
+    os.makedirs(folder)
+    processes.measure("benchmarks.coco_conversion:prepare", records, split,
+                      folder, _photographs(), kind)
+    rows += _run(f"convert_{kind}", "coco_conversion:convert", records, split,
+                 folder, kind)
+    shutil.rmtree(folder)
+  return rows
 
 
 def _maps(records, split):
@@ -135,9 +154,9 @@ def _maps(records, split):
     values *= side
   rows = []
   if 2 * values <= FLAGS.most_disk * 1e9:
-    rows += _run("maps", "fill_maps", records, split, shape)
+    rows += _run("maps", "coco_parts:fill_maps", records, split, shape)
   if split == _splits("maps")[-1]:
-    rows += _run("refusal", "refuse_maps", records, split)
+    rows += _run("refusal", "coco_parts:refuse_maps", records, split)
   return rows
 
 
@@ -147,13 +166,12 @@ def _report(records, split):
     raise errors.InputError(
         "--parts: expected train before report, which reports on its run. "
         f"Received: {','.join(FLAGS.parts)}.")
-  return _run("report", "report", records, split, FLAGS.work)
+  return _run("report", "coco_programs:report", records, split, FLAGS.work)
 
 
 def _run(part, function, *arguments):
-  """Calls a function of `coco_parts` in a process; returns a list of a row."""
-  taken, peak = processes.measure(f"benchmarks.coco_parts:{function}",
-                                  *arguments)
+  """Calls MODULE:FUNCTION in a process; returns a list of a row."""
+  taken, peak = processes.measure(f"benchmarks.{function}", *arguments)
   return [coco_rows.Row(
       part, taken.images, taken.seconds, taken.core_seconds, peak,
       taken.disk_bytes, taken.remark)]

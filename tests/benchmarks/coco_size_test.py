@@ -107,10 +107,12 @@ def test_the_row_beyond_is_on_the_line_through_the_last_two():
 
 
 @pytest.mark.slow
-def test_all_parts_as_a_program(tmp_path):
+def test_all_parts_as_a_program(split, tmp_path):
+  photographs = os.path.join(split[0], "drawn")
   done = subprocess.run(
       [sys.executable, "-m", "benchmarks.coco_size", "--images=20",
        "--test_images=10", "--steps=40", "--seconds=0.5",
+       f"--photographs={photographs}",
        f"--work={tmp_path / 'work'}", f"--output={tmp_path / 'out.json'}"],
       cwd=_ROOT, capture_output=True, text=True, timeout=900, check=False,
       env={**os.environ, "PYTHONPATH": str(_ROOT)})
