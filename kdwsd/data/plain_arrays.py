@@ -60,6 +60,11 @@ def most_bytes(size):
 
 def rows_of_four(array, where):
   """An array of boxes as [n, 4] float64, checked as in `numbers`."""
+  return numbers(four_columns(array, where), where)
+
+
+def four_columns(array, where):
+  """An array of boxes as [n, 4] of its own type, checked as in `numbers`."""
   array = np.asarray(array)
   if array.size == 0:
     return np.zeros([0, 4])
@@ -67,16 +72,12 @@ def rows_of_four(array, where):
     raise errors.InputError(
         f"{where}: expected boxes as [n, 4] numbers. Received: "
         f"{list(array.shape)} {array.dtype}.")
-  return numbers(array, where)
+  return _checked_numbers(array, where)
 
 
 def numbers(array, where):
   """An array as float64; complex numbers, booleans and text are refused."""
-  array = np.asarray(array)
-  if array.dtype.kind not in "iuf":
-    raise errors.InputError(
-        f"{where}: expected numbers. Received: {list(array.shape)} "
-        f"{array.dtype}.")
+  array = _checked_numbers(np.asarray(array), where)
   with np.errstate(invalid="ignore"):  # Signaling NaNs are refused later.
     return array.astype(np.float64)
 
@@ -89,6 +90,14 @@ def checked(array):
         np.dtype("u4").newbyteorder(array.dtype.byteorder))
     if np.any((codes > 0x10ffff) | (codes >= 0xd800) & (codes < 0xe000)):
       raise ValueError("text that is not valid Unicode")
+  return array
+
+
+def _checked_numbers(array, where):
+  if array.dtype.kind not in "iuf":
+    raise errors.InputError(
+        f"{where}: expected numbers. Received: {list(array.shape)} "
+        f"{array.dtype}.")
   return array
 
 

@@ -68,20 +68,25 @@ def start_worker(proposal_settings, max_pixels):
         target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
-def prepare_here(item):
+def prepare_here(item, extract=None):
   """`prepare` with the settings of this worker.
+
+  Args:
+    item: a `sources.Item`.
+    extract: its `proposal_files.Extract`. None for method `file` opens the file
+      in this process.
 
   Returns:
     A `Prepared`, or the `errors.InputError` of an image that has none.
   """
-  if (_settings["proposal_settings"].method == "file"
+  given = _settings["proposal_settings"]
+  if (given.method == "file" and extract is None
       and _settings["proposal_file"] is None):
-    given = _settings["proposal_settings"]
     _settings["proposal_file"] = proposal_files.open_file(
         given.file, order=given.order, image_ids=given.image_ids)
   return prepare_or_error(
-      item, _settings["proposal_settings"], max_pixels=_settings["max_pixels"],
-      proposal_file=_settings["proposal_file"])
+      item, given, max_pixels=_settings["max_pixels"],
+      proposal_file=extract or _settings["proposal_file"])
 
 
 def prepare_or_error(item, *args, **kwargs):
@@ -101,7 +106,8 @@ def prepare(item, settings, *, max_pixels, proposal_file=None):
     item: a `sources.Item`.
     settings: a `proposals.Settings`.
     max_pixels: larger images are refused.
-    proposal_file: a `proposal_files.ProposalFile`, for method `file`.
+    proposal_file: a `proposal_files.ProposalFile` or `Extract`, for method
+      `file`.
 
   Returns:
     A `Prepared`.

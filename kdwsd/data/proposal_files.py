@@ -6,6 +6,7 @@ than its layout, `order` must name it: it cannot be inferred if boxes are within
 the image in either order.
 """
 
+import dataclasses
 import os
 
 import numpy as np
@@ -34,51 +35,26 @@ _UNIT_WORDS = {
 _TOLERANCE_PIXELS = 1.001
 
 
-class ProposalFile:
-  """The proposals of many images, looked up one at a time.
+@dataclasses.dataclass(frozen=True)
+class Layout:
+  """How the entries of a file are read.
 
   Attributes:
-    by_order: whether images are matched by order, because there are no names.
+    path: path of the file, for messages.
+    order: order of the four numbers of a box, one of `ORDERS`.
+    unit: "fraction", "pixel", "inclusive" (from 0, both ends inside), or
+      "matlab" (from 1, both ends inside).
   """
+  path: str
+  order: str
+  unit: str
 
-  def __init__(self, path, image_ids, entries, order, unit, by_order=False):
-    """Wraps the content of a file; use `open_file`.
-
-    Args:
-      path: path of the file, for messages.
-      image_ids: K names.
-      entries: sequence of K (boxes [n, 4], scores [n] or None).
-      order: order of the four numbers of a box, one of `ORDERS`.
-      unit: "fraction", "pixel", "inclusive" (from 0, both ends inside), or
-        "matlab" (from 1, both ends inside).
-      by_order: whether `image_ids` are those of the split, in its order,
-        because the file has no names.
-    """
-    self._path = path
-    self._names = proposal_names.Names(path, image_ids)
-    self._entries = entries
-    self._order = order
-    self._unit = unit
-    self.by_order = by_order
-
-  def __len__(self):
-    return len(self._names)
-
-  @property
-  def names(self):
-    """The file's `proposal_names.Names`."""
-    return self._names
-
-  def describe(self):
-    """Describes how the file is read, for the user to check."""
-    return (f"boxes are read as {_ORDER_WORDS[self._order]} (--proposals_order="
-            f"{self._order}), {_UNIT_WORDS[self._unit]}")
-
-  def lookup(self, image_id, height, width):
+  def read(self, image_id, entry, height, width):
     """Proposals of one image.
 
     Args:
       image_id: image id in the data set.
+      entry: its (boxes [n, 4], scores [n] or None), as in the file.
       height: height of the image, pixels.
       width: width of the image, pixels.
 
@@ -87,11 +63,10 @@ class ProposalFile:
       order of the file.
 
     Raises:
-      errors.InputError: no such image in the file, or a box that is empty,
-        outside the image or not a number.
+      errors.InputError: a box that is empty, outside the image or not a number.
     """
-    where = f"{self._path}: image {texts.quoted(image_id)}"
-    rows, scores = self._entries[self._names.place(image_id)]
+    where = f"{self.path}: image {texts.quoted(image_id)}"
+    rows, scores = entry
     rows = plain_arrays.rows_of_four(rows, where)
     scores = (np.ones([len(rows)], np.float32) if scores is None
               else plain_arrays.numbers(scores, where).reshape(-1))
@@ -100,7 +75,7 @@ class ProposalFile:
           f"{where}: expected a score for each of {len(rows)} boxes. "
           f"Received: {len(scores)}.")
     with np.errstate(over="ignore", invalid="ignore"):  # Checked below.
-      boxes = _as_boxes(rows, self._order, self._unit, height, width)
+      boxes = _as_boxes(rows, self.order, self.unit, height, width)
       scores = np.asarray(scores, np.float32)
       good = _good(boxes, height, width) & np.isfinite(scores)
       if not np.all(good):
@@ -114,11 +89,85 @@ class ProposalFile:
   def _other_order(self, rows, height, width):
     """Names another order in which all boxes are within the image, if any."""
     for order in ORDERS:
-      if order != self._order and np.all(_good(
-          _as_boxes(rows, order, self._unit, height, width), height, width)):
+      if order != self.order and np.all(_good(
+          _as_boxes(rows, order, self.unit, height, width), height, width)):
         return (f" Read as {_ORDER_WORDS[order]}, all boxes of the image are "
                 f"within: --proposals_order={order}.")
     return ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Extract:
+  """What a file has of one image, to be handed to another process.
+
+  Attributes:
+    layout: `Layout` of the file.
+    entry: (boxes [n, 4], scores [n] or None), as in the file; None for none.
+    fault: why there is no entry.
+  """
+  layout: Layout
+  entry: tuple = None
+  fault: str = ""
+
+  def lookup(self, image_id, height, width):
+    """As `ProposalFile.lookup`."""
+    if self.entry is None:
+      raise errors.InputError(self.fault)
+    return self.layout.read(image_id, self.entry, height, width)
+
+
+class ProposalFile:
+  """The proposals of many images, looked up one at a time.
+
+  Attributes:
+    by_order: whether images are matched by order, because there are no names.
+  """
+
+  def __init__(self, image_ids, entries, layout, by_order=False):
+    """Wraps the content of a file; use `open_file`.
+
+    Args:
+      image_ids: K names.
+      entries: sequence of K (boxes [n, 4], scores [n] or None).
+      layout: `Layout`.
+      by_order: whether `image_ids` are those of the split, in its order,
+        because the file has no names.
+    """
+    self._names = proposal_names.Names(layout.path, image_ids)
+    self._entries = entries
+    self._layout = layout
+    self.by_order = by_order
+
+  def __len__(self):
+    return len(self._names)
+
+  @property
+  def names(self):
+    """The file's `proposal_names.Names`."""
+    return self._names
+
+  def describe(self):
+    """Describes how the file is read, for the user to check."""
+    order = self._layout.order
+    return (f"boxes are read as {_ORDER_WORDS[order]} (--proposals_order="
+            f"{order}), {_UNIT_WORDS[self._layout.unit]}")
+
+  def lookup(self, image_id, height, width):
+    """Proposals of one image; see `Layout.read`.
+
+    Raises:
+      errors.InputError: no such image in the file, or as `Layout.read`.
+    """
+    return self._layout.read(
+        image_id, self._entries[self._names.place(image_id)], height, width)
+
+  def extract(self, image_id):
+    """The `Extract` of an image, which has the same `lookup`."""
+    try:
+      entry = self._entries[self._names.place(image_id)]
+    except errors.InputError as error:
+      return Extract(self._layout, fault=str(error))
+    return Extract(self._layout, entry)
 
 
 def open_file(path, *, order=None, image_ids=None):
@@ -154,7 +203,28 @@ def open_file(path, *, order=None, image_ids=None):
           f"Received: {len(entries)} and "
           f"{'no split' if image_ids is None else len(image_ids)}.")
     ids = image_ids
-  return ProposalFile(path, ids, entries, order, unit, by_order)
+  return ProposalFile(ids, entries, Layout(path, order, unit), by_order)
+
+
+def open_whole(settings):
+  """Opens the file of a conversion, if it takes memory to have it open.
+
+  One process opens it then, and hands the others an `Extract` of each image.
+
+  Args:
+    settings: a `proposals.Settings`.
+
+  Returns:
+    A `ProposalFile`; None for a folder, whose files are read one by one, and
+    for proposals that are not in a file.
+
+  Raises:
+    errors.InputError: as `open_file`.
+  """
+  if settings.method != "file" or os.path.isdir(settings.file):
+    return None
+  return open_file(
+      settings.file, order=settings.order, image_ids=settings.image_ids)
 
 
 def match(path, image_ids, *, order=None):

@@ -42,7 +42,7 @@ def read(path):
         f"{texts.shown(', '.join(sorted(arrays))) or 'none'}.")
   image_ids = _names(arrays["image_ids"], path)
   counts = arrays["counts"].reshape(-1)
-  boxes = plain_arrays.rows_of_four(arrays["boxes"], path)
+  boxes = plain_arrays.four_columns(arrays["boxes"], path)
   scores = arrays.get("scores")
   unit = str(arrays.get("unit", "fraction"))
   if unit not in _UNITS:

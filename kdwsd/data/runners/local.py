@@ -8,6 +8,7 @@ import multiprocessing
 
 from kdwsd import errors
 from kdwsd.data import preparation
+from kdwsd.data import proposal_files
 from kdwsd.data import record_files
 from kdwsd.data import shard_writing
 
@@ -53,7 +54,9 @@ def _prepared(items, job, num_workers):
         mp_context=multiprocessing.get_context("spawn"),
         initializer=preparation.start_worker, initargs=arguments)
     try:
-      yield _in_order(pool, items, num_workers * _IN_FLIGHT)
+      yield _in_order(
+          pool, _with_proposals(items, job.proposal_settings),
+          num_workers * _IN_FLIGHT)
     except process.BrokenProcessPool as error:
       raise errors.InputError(
           "--workers: expected the worker processes to run to their end. "
@@ -64,10 +67,20 @@ def _prepared(items, job, num_workers):
       pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _in_order(pool, items, in_flight):
-  waiting = collections.deque()
+def _with_proposals(items, settings):
+  """Yields the arguments of `prepare_here`, the proposals of a file with them.
+
+  So that the file is in the memory of this process alone.
+  """
+  given = proposal_files.open_whole(settings)
   for item in items:
-    waiting.append(pool.submit(preparation.prepare_here, item))
+    yield (item,) if given is None else (item, given.extract(item.image_id))
+
+
+def _in_order(pool, arguments, in_flight):
+  waiting = collections.deque()
+  for one in arguments:
+    waiting.append(pool.submit(preparation.prepare_here, *one))
     if len(waiting) >= in_flight:
       yield waiting.popleft().result()
   while waiting:

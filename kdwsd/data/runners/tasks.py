@@ -1,9 +1,11 @@
 """Shards as tasks that any process can do, at any time and more than once.
 
 The launcher writes each missing shard as a file of JSON into the folder of the
-progress (see `progress_notes`). A worker reads only the file of its shard: the
-listing of the data set is read by the launcher alone, and no description of a
-million images travels through the engine that runs the workers.
+progress (see `progress_notes`), and the shard's part of a file of proposals
+beside it (see `staged_proposals`). A worker reads only the files of its shard:
+the listing of the data set and the proposals are read by the launcher alone,
+and no description of a million images travels through the engine that runs the
+workers.
 
 `do` makes a task safe to repeat. A shard that is in place is left alone. Others
 are written under a temporary name and renamed, so that of two workers with the
@@ -13,6 +15,7 @@ that outlives its conversion finds other settings, or none, and writes nothing.
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import threading
@@ -31,9 +34,11 @@ from kdwsd.data import proposals
 from kdwsd.data import record_files
 from kdwsd.data import shard_writing
 from kdwsd.data import sources
+from kdwsd.data.runners import staged_proposals
 from kdwsd.data.sources import label_ids
 
 _JOB, _TASK, _FAULT = "job.json", "task-{:05d}.json", "fault-{:05d}.json"
+_PROPOSALS = "proposals-{:05d}.npz"
 _ARRAYS = {"boxes": np.float32, "class_ids": np.int64, "difficult": bool,
            "crowd": bool}
 
@@ -73,7 +78,15 @@ def stage(job):
   folder = places.abspath(notes.folder)
   clear(folder)
   tasks = [Task(folder, index, notes.fingerprint) for index in job.todo]
+  settings = dataclasses.asdict(job.proposal_settings)
+  given = proposal_files.open_whole(job.proposal_settings) if tasks else None
+  if given:  # The names serve to find an entry, which is staged.
+    settings["image_ids"] = None
   for task in tasks:
+    if given:
+      staged_proposals.write(
+          os.path.join(folder, _PROPOSALS.format(task.index)),
+          [given.extract(item.image_id) for item in job.shards[task.index]])
     _write(folder, _TASK.format(task.index), {
         "fingerprint": notes.fingerprint,
         "items": [_item_to_json(item) for item in job.shards[task.index]]})
@@ -81,7 +94,7 @@ def stage(job):
       "fingerprint": notes.fingerprint, "split": notes.split,
       "num_shards": len(job.shards), "num_classes": job.num_classes,
       "counted": notes.card is None, "on_error": job.problems.on_error,
-      "proposals": dataclasses.asdict(job.proposal_settings),
+      "proposals": settings, "staged": given is not None,
       "max_pixels": job.max_pixels, "directory": os.getcwd()})
   return tasks
 
@@ -89,7 +102,8 @@ def stage(job):
 def clear(folder):
   """Removes the tasks of a folder, and what was found about them."""
   for name in places.listdir(folder):
-    if name == _JOB or name.startswith(("task-", "fault-")):
+    if name == _JOB or name.startswith(
+        ("task-", "fault-", "proposals-")):
       places.remove(os.path.join(folder, name))
 
 
@@ -153,8 +167,8 @@ def _prepared(items, task, job):
   """Yields what `shard_writing.write` takes, or raises `_StoppedError`."""
   cv2.setNumThreads(1)  # The engine uses the cores.
   settings = proposals.Settings(**job["proposals"])
-  given = settings.method == "file" and _proposal_file(settings, task) or None
-  for number, item in enumerate(items, 1):
+  for number, (item, given) in enumerate(
+      zip(items, _given(len(items), settings, task, job)), 1):
     prepared = preparation.prepare_or_error(
         item, settings, max_pixels=job["max_pixels"], proposal_file=given)
     if isinstance(prepared, errors.InputError) and job["on_error"] == "stop":
@@ -164,15 +178,22 @@ def _prepared(items, task, job):
     yield prepared
 
 
-def _proposal_file(settings, task):
-  """The `proposal_files.ProposalFile`, which this process opens only once."""
-  with _lock:
+def _given(number, settings, task, job):
+  """The `proposal_file` of `preparation.prepare` for each of some items."""
+  if job["staged"]:
+    path = os.path.join(task.folder, _PROPOSALS.format(task.index))
+    if not places.exists(path):
+      raise _StoppedError()
+    return staged_proposals.read(path)
+  if settings.method != "file":
+    return itertools.repeat(None, number)
+  with _lock:  # A folder: only its list of files is in memory.
     key = task.folder, task.fingerprint
     if key not in _opened:
       _opened.clear()
       _opened[key] = proposal_files.open_file(
           settings.file, order=settings.order, image_ids=settings.image_ids)
-    return _opened[key]
+    return itertools.repeat(_opened[key], number)
 
 
 def _faults(folder):

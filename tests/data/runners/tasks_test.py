@@ -3,17 +3,20 @@
 import glob
 import json
 import os
+import pickle
 import threading
 from unittest import mock
 
 from absl.testing import parameterized
 import numpy as np
+from scipy import io
 import tensorflow as tf
 
 from kdwsd import errors
 from kdwsd import files
 from kdwsd.data import preparation
 from kdwsd.data import progress_notes
+from kdwsd.data import proposal_files
 from kdwsd.data import proposal_npz
 from kdwsd.data import record_files
 from kdwsd.data.runners import tasks
@@ -155,17 +158,56 @@ class TasksTest(case.RunnerTestCase, parameterized.TestCase):
       tasks.do(staged[bad + 1])
       self.assertNotIn(bad + 1, tasks.done(staged))
 
-  def test_proposals_of_a_file_are_opened_once_by_a_process(self):
-    path = os.path.join(self.root, "mine.npz")
-    box = np.array([[0, 0, 1, .5]], np.float32), np.array([.2], np.float32)
-    proposal_npz.write(path, {f"{i:06d}": box for i in range(5)})
-    given = {"method": "file", "file": path, "min_side_pixels": 0}
-    local = self.convert("local", **given)
+  def _file_of_proposals(self, kind):
+    """Writes a file with proposals of all images but one; returns its path."""
+    boxes = [np.array([[2, 3, 20 + i, 15], [1, 1, 9, 9]], np.float32)
+             for i in range(5)]
+    path = os.path.join(self.root, f"mine.{kind}")
+    if kind == "npz":
+      proposal_npz.write(path, {
+          f"{i:06d}": (boxes[i] / 32, np.array([.2, .9])) for i in range(4)})
+    elif kind == "pkl":
+      with open(path, "wb") as file:
+        pickle.dump(boxes, file)
+    else:
+      os.mkdir(path)
+      for i in range(4):
+        io.savemat(os.path.join(path, f"{i:06d}.mat"), {"bboxes": boxes[i]})
+    return path
+
+  @parameterized.parameters("npz", "pkl", "folder")
+  def test_a_file_of_proposals_is_read_by_the_launcher_alone(self, kind):
+    path = self._file_of_proposals(kind)
+    names = tuple(f"{i:06d}" for i in range(5)) if kind == "pkl" else None
+    given = {"method": "file", "file": path, "min_side_pixels": 0,
+             "order": "xyxy", "image_ids": names}
+    local = self.convert("local", on_error="skip", **given)
+    if kind != "pkl":
+      self.assertIn("train.skipped.txt", local)
+
+    def run(job, unused_bar):
+      staged = tasks.stage(job)
+      if kind != "folder":
+        os.rename(path, path + ".gone")
+      for task in staged:
+        tasks.do(task)
+      if kind != "folder":
+        os.rename(path + ".gone", path)
+      tasks.clear(job.notes.folder)
+
     with mock.patch.object(
-        tasks.proposal_files, "open_file",
-        wraps=tasks.proposal_files.open_file) as opened:
-      self.assertEqual(self.convert("t", runner=_backwards, **given), local)
+        proposal_files, "open_file", wraps=proposal_files.open_file) as opened:
+      self.assertEqual(
+          self.convert("t", runner=run, on_error="skip", **given), local)
     self.assertEqual(opened.call_count, 1)
+
+  def test_proposals_that_are_gone_end_a_task(self):
+    staged = self._stop("half", 0, method="file", min_side_pixels=0,
+                        file=self._file_of_proposals("npz"))
+    os.remove(os.path.join(staged[0].folder, "proposals-00000.npz"))
+    tasks.do(staged[0])
+    tasks.do(staged[1])
+    self.assertEqual(tasks.done(staged), {1})
 
   def test_threads_of_a_process_change_no_byte(self):
     def run(job, unused_bar):
