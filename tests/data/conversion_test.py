@@ -4,7 +4,6 @@ import glob
 import hashlib
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from kdwsd.data import sources
 from kdwsd.data.sources import csv_labels
 from kdwsd.data.sources import datalist
 from kdwsd.data.sources import voc
+from tests import file_limit
 from tests.data import deep_images
 from tests.data import fake_sets
 
@@ -386,18 +386,38 @@ class ConversionTest(tf.test.TestCase, parameterized.TestCase):
     self.assertFalse(os.path.exists(self.output))
 
   def test_no_space_left(self):
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, limits[1]))
-    try:
-      with self.assertRaisesRegex(errors.InputError,
-                                  r"train-00000-of-00003.tfrecord: expected"):
-        self._convert()
-    finally:
-      resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-      signal.signal(signal.SIGXFSZ, handler)
+    with file_limit.none() as limit, self.assertRaisesRegex(
+        errors.InputError, r"train-00000-of-00003.tfrecord: expected"):
+      limit(1500)
+      self._convert()
     self.assertFalse(os.path.exists(self.output))
     self._convert()
+
+  @parameterized.parameters(
+      (1, 1500, "train-00002-of-00003.tfrecord: expected", 2),
+      (2, 500, "train.json: expected", 0))
+  def test_a_full_disk_at_the_end_loses_nothing(
+      self, last, size, message, missing):
+    self._convert()
+    whole, other = _bytes(self.output), tempfile.mkdtemp()
+    finish = progress_notes.Notes.finish
+    with file_limit.none() as limit:
+      def finishing(notes, index, *found):
+        finish(notes, index, *found)
+        if index == last:
+          limit(size)
+      with mock.patch.object(progress_notes.Notes, "finish", finishing):
+        with self.assertRaisesRegex(errors.InputError, message):
+          self._convert(other)
+    there = {name: value for name, value in _bytes(other).items()
+             if os.path.dirname(name) == ""}
+    self.assertLen(there, last + 1)
+    self.assertContainsSubset(there.items(), whole.items())
+    with mock.patch.object(preparation, "prepare",
+                           wraps=preparation.prepare) as prepare:
+      self._convert(other)
+    self.assertEqual(prepare.call_count, missing)
+    self.assertEqual(_bytes(other), whole)
 
   def test_output_that_cannot_be(self):
     path = fake_sets.write(os.path.join(self.root, "file"), "")

@@ -1,5 +1,7 @@
 """Tests of kdwsd.training.cached_arrays."""
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -17,6 +19,7 @@ from kdwsd import errors
 from kdwsd.data import record_files
 from kdwsd.training import cached_arrays
 from kdwsd.training import strategies
+from tests import file_limit
 
 _COUNTS = (3, 0, 2, 4)
 _RECORD = [("score", np.float32, (3,)), ("valid", np.bool_)]
@@ -141,6 +144,20 @@ class CachedArrayTest(parameterized.TestCase):
     self.computed.clear()
     self._assert_whole(self._array().fill())
     self.assertEqual(self.computed, [2, 3])
+
+  def test_a_full_disk_at_the_last_shard_loses_nothing(self):
+    with file_limit.none() as limit:
+      def filling(shard):
+        if shard == 3:
+          limit(100)
+        return self._compute(shard)
+      with contextlib.redirect_stderr(io.StringIO()):  # It may be a file.
+        with self.assertRaisesRegex(errors.InputError, "00003-of-00004.npy: "):
+          self._array(compute=filling).fill()
+    self.assertLen(os.listdir(self._array().folder), 4)  # about.json, 3 shards.
+    self.computed.clear()
+    self._assert_whole(self._array().fill())
+    self.assertEqual(self.computed, [3])
 
   @parameterized.named_parameters(
       ("cut_short", lambda path, content: content[:-1]),
