@@ -45,7 +45,8 @@ flags.DEFINE_list("parts", list(_PARTS), "What to measure: some of "
                   f"{','.join(_PARTS)}.")
 flags.DEFINE_string("work", "runs/coco_size", "Folder for records and all else "
                     "that is written.")
-flags.DEFINE_bool("keep", False, "Leaves the records in the folder.")
+flags.DEFINE_bool("keep", False, "Leaves the records, and the run of the part "
+                  "train, in the folder.")
 flags.DEFINE_integer("most_converted", 10_000, "Larger splits are not "
                      "converted.", lower_bound=1)
 flags.DEFINE_list("proposal_formats", list(_FORMATS), "Files of proposals to "
@@ -91,7 +92,6 @@ def main(_):
             "machine": rows_lib.machine(),
             "rows": [dataclasses.asdict(row) for row in rows]})
   finally:
-    shutil.rmtree(os.path.join(FLAGS.work, "run"), ignore_errors=True)
     if not FLAGS.keep:
       shutil.rmtree(FLAGS.work, ignore_errors=True)
   print(f"{rows_lib.machine()}\n\n{coco_rows.table(rows, FLAGS.beyond)}\n"
