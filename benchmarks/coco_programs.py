@@ -1,6 +1,7 @@
 """A run of `kdwsd.train` on a split of MS-COCO's size, and its report.
 
-Training is stopped within an epoch and resumed by the same command.
+Training is stopped within an epoch and resumed by the same command. This module
+does not import TensorFlow, which the programs need for themselves.
 """
 
 import dataclasses
@@ -14,11 +15,13 @@ import sys
 import time
 
 from benchmarks import clocks
-from kdwsd.data import record_files
+from kdwsd import files
 
 _BATCH = 2
 _LEAST_LINES = 2  # Log lines until training is stopped.
 _POLL_SECONDS = 0.2
+_LATE_STEPS = 2000  # More than are trained until the signal is heeded.
+_TIME = r"(\d\d):(\d\d):(\d\d)"
 
 
 def train(directory, split, work, steps):
@@ -31,7 +34,7 @@ def train(directory, split, work, steps):
     steps: step from which on it is interrupted.
 
   Returns:
-    `clocks.Taken` of the resumed process, up to the end of its first step.
+    `clocks.Taken` of the resumed program, which does one step.
   """
   workdir = os.path.join(work, "run", "cls")
   shutil.rmtree(workdir, ignore_errors=True)
@@ -45,32 +48,48 @@ def train(directory, split, work, steps):
   start = time.monotonic()
   with open(os.path.join(work, "train.log"), "wb") as log:
     process = subprocess.Popen(
-        _command("train", "--train_steps=100000000", *flags), stderr=log,
-        stdout=log)
-    while _last_step(workdir) < steps:
-      if process.poll() is not None:
-        raise _failure("train", process.returncode, log.name)
-      time.sleep(_POLL_SECONDS)
-    process.send_signal(signal.SIGTERM)
-    process.wait()
+        _command("train", f"--train_steps={2 * steps + _LATE_STEPS}", *flags),
+        stderr=log, stdout=log)
+    try:
+      while _last_step(workdir) < steps:
+        if process.poll() is not None:
+          raise _failure("train", process.returncode, log.name)
+        time.sleep(_POLL_SECONDS)
+      process.send_signal(signal.SIGTERM)
+      process.wait()
+    finally:
+      process.kill()
   trained = time.monotonic() - start
   stopped = max(int(re.match(r"ckpt-(\d+)\.index", name)[1])
                 for name in os.listdir(os.path.join(workdir, "checkpoints"))
                 if name.endswith(".index"))
   clock = clocks.Clock()
   _run(work, "train", f"--train_steps={stopped + 1}", *flags)
-  taken = clock.taken(stopped * _BATCH, remark=(
-      f"{trained:.0f} s of training to step {stopped:,}, batches of {_BATCH}, "
-      f"status {process.returncode}; then step {stopped + 1:,}, with the start "
-      "of the program"))
+  taken = clock.taken(stopped * _BATCH)
   if _last_step(workdir) != stopped + 1:
     raise RuntimeError(f"Expected step {stopped + 1} to be the last one.")
-  return taken
+  with open(log.name, encoding="utf-8") as file:
+    resumed = seconds_to_step(file.read(), stopped + 1)
+  return dataclasses.replace(taken, remark=(
+      f"{trained:.0f} s of training to step {stopped:,}, batches of {_BATCH}, "
+      f"status {process.returncode}; the resumed program ended its first step "
+      f"{resumed} s after it began to read the checkpoint"))
+
+
+def seconds_to_step(text, step):
+  """Whole seconds from "Resuming from" to a step's line of a training's log."""
+  found = re.search(rf"^{_TIME} Resuming from (?:.*\n)+?{_TIME} step {step}/",
+                    text, re.MULTILINE)
+  begin, end = (
+      int(found[group]) * 3600 + int(found[group + 1]) * 60
+      + int(found[group + 2]) for group in (1, 4))
+  return (end - begin) % 86400
 
 
 def report(directory, split, work):
   """Evaluates the classifier of `train`, and writes its report."""
-  count = record_files.open_split(directory, split).num_images
+  card = files.read_json(os.path.join(directory, f"{split}.json"))
+  count = card["num_images"]
   run = os.path.join(work, "run")
   clock = clocks.Clock()
   _run(work, "evaluate", f"--workdir={os.path.join(run, 'cls')}",

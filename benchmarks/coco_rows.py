@@ -11,7 +11,7 @@ _WHAT = {
     "cache": "teacher cache",
     "maps": "kept maps",
     "refusal": "kept maps that do not fit",
-    "train": "a resumed run, to the end of its first step",
+    "train": "a resumed run of one step, the whole program",
     "evaluate": "evaluation with detection, COCO and CorLoc",
     "report": "evaluation of a classifier, and the report",
 }

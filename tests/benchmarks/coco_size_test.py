@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import coco_parts
+from benchmarks import coco_programs
 from benchmarks import coco_records
 from benchmarks import coco_rows
 from benchmarks import drawn_records
@@ -89,6 +90,12 @@ def test_evaluation_runs(split, tmp_path, monkeypatch):
   number = int(taken.remark.split()[0])
   assert 500 < number < 5000  # Detections an image.
   assert (tmp_path / "evaluation" / "metrics.json").exists()
+
+
+def test_time_of_a_resumed_step_is_read_from_the_log():
+  log = ("23:59:01 step 3/9 | loss 2\n23:59:58 Resuming from x/ckpt-3.\n"
+         "more\n00:00:03 step 4/9 | loss 1\n00:00:09 step 5/9\n")
+  assert coco_programs.seconds_to_step(log, 4) == 5
 
 
 def test_the_row_beyond_is_on_the_line_through_the_last_two():
