@@ -96,6 +96,9 @@ FAULTS = {
         ("zip(source.items, _missing(source.items))",
          "zip(source.items, [None] * len(source.items))"),
     ],
+    "kdwsd/data/runners/staged_proposals.py": [
+        ("arrays[scores] if scores in arrays else None", "None"),
+    ],
     "kdwsd/data/runners/tasks.py": [
         (" if content[\"fingerprint\"] == task.fingerprint else None", ""),
         ("fault < _FAULT.format(task.index)", "fault"),

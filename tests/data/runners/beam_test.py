@@ -70,6 +70,22 @@ class BeamTest(case.RunnerTestCase, parameterized.TestCase):
                      damaged=True),
         self.convert("local", kind, on_error="skip", damaged=True))
 
+  @parameterized.parameters([()], [_THREADS])
+  def test_proposals_of_a_file_are_those_of_the_local_runner(self, options):
+    self._check_proposals_of_a_file(*options)
+
+  @pytest.mark.slow
+  def test_proposals_of_a_file_are_the_same_in_processes(self):
+    self._check_proposals_of_a_file(*_PROCESSES)
+
+  def _check_proposals_of_a_file(self, *options):
+    given = {"method": "file", "file": self.file_of_proposals("npz"),
+             "min_side_pixels": 0, "order": "xyxy"}
+    self.assertEqual(
+        self.convert("beam", runner=self._runner(*options), on_error="skip",
+                     **given),
+        self.convert("local", on_error="skip", **given))
+
   @parameterized.parameters("1", "2")
   def test_repeated_bundles_leave_nothing_doubled(self, times):
     self.assertEqual(

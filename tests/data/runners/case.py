@@ -2,12 +2,16 @@
 
 import hashlib
 import os
+import pickle
 import shutil
 import tempfile
 
+import numpy as np
+from scipy import io
 import tensorflow as tf
 
 from kdwsd.data import conversion
+from kdwsd.data import proposal_npz
 from kdwsd.data import proposals
 from kdwsd.data import sources
 from tests.data import fake_sources
@@ -36,6 +40,23 @@ class RunnerTestCase(tf.test.TestCase):
 
   def output(self, name):
     return os.path.join(self.root, "records", name)
+
+  def file_of_proposals(self, kind):
+    """Writes a file with proposals of all images but one; returns its path."""
+    boxes = [np.array([[2, 3, 20 + i, 15], [1, 1, 9, 9]], np.float32)
+             for i in range(5)]
+    path = os.path.join(self.root, f"mine.{kind}")
+    if kind == "npz":
+      proposal_npz.write(path, {
+          f"{i:06d}": (boxes[i] / 32, np.array([.2, .9])) for i in range(4)})
+    elif kind == "pkl":
+      with open(path, "wb") as file:
+        pickle.dump(boxes, file)
+    else:
+      os.mkdir(path)
+      for i in range(4):
+        io.savemat(os.path.join(path, f"{i:06d}.mat"), {"bboxes": boxes[i]})
+    return path
 
   def convert(self, name, kind="voc", runner=None, on_error="stop",
               damaged=False, num_shards=3, **settings):

@@ -3,13 +3,10 @@
 import glob
 import json
 import os
-import pickle
 import threading
 from unittest import mock
 
 from absl.testing import parameterized
-import numpy as np
-from scipy import io
 import tensorflow as tf
 
 from kdwsd import errors
@@ -17,7 +14,6 @@ from kdwsd import files
 from kdwsd.data import preparation
 from kdwsd.data import progress_notes
 from kdwsd.data import proposal_files
-from kdwsd.data import proposal_npz
 from kdwsd.data import record_files
 from kdwsd.data.runners import tasks
 from tests.data import fake_sources
@@ -158,26 +154,9 @@ class TasksTest(case.RunnerTestCase, parameterized.TestCase):
       tasks.do(staged[bad + 1])
       self.assertNotIn(bad + 1, tasks.done(staged))
 
-  def _file_of_proposals(self, kind):
-    """Writes a file with proposals of all images but one; returns its path."""
-    boxes = [np.array([[2, 3, 20 + i, 15], [1, 1, 9, 9]], np.float32)
-             for i in range(5)]
-    path = os.path.join(self.root, f"mine.{kind}")
-    if kind == "npz":
-      proposal_npz.write(path, {
-          f"{i:06d}": (boxes[i] / 32, np.array([.2, .9])) for i in range(4)})
-    elif kind == "pkl":
-      with open(path, "wb") as file:
-        pickle.dump(boxes, file)
-    else:
-      os.mkdir(path)
-      for i in range(4):
-        io.savemat(os.path.join(path, f"{i:06d}.mat"), {"bboxes": boxes[i]})
-    return path
-
   @parameterized.parameters("npz", "pkl", "folder")
   def test_a_file_of_proposals_is_read_by_the_launcher_alone(self, kind):
-    path = self._file_of_proposals(kind)
+    path = self.file_of_proposals(kind)
     names = tuple(f"{i:06d}" for i in range(5)) if kind == "pkl" else None
     given = {"method": "file", "file": path, "min_side_pixels": 0,
              "order": "xyxy", "image_ids": names}
@@ -203,7 +182,7 @@ class TasksTest(case.RunnerTestCase, parameterized.TestCase):
 
   def test_proposals_that_are_gone_end_a_task(self):
     staged = self._stop("half", 0, method="file", min_side_pixels=0,
-                        file=self._file_of_proposals("npz"))
+                        file=self.file_of_proposals("npz"))
     os.remove(os.path.join(staged[0].folder, "proposals-00000.npz"))
     tasks.do(staged[0])
     tasks.do(staged[1])
