@@ -43,6 +43,8 @@ def find(path):
       return find(target) if target else (copy, below)
   try:
     target = _read_link(path)
+  except errors.InputError as error:  # Of the file system, not of the link.
+    raise errors.InputError(str(error).replace(path + _LINK, path)) from error
   except OSError as error:
     raise errors.InputError(
         f"{path}: expected a work directory that can be read. Received: "

@@ -302,7 +302,8 @@ def test_errors_name_the_files_in_the_store(workdir):
   files.write_text(f"{workdir}/config.json", "{")
   with pytest.raises(errors.InputError, match=f"^{workdir}/config.json: "):
     run_folder.RunFolder(workdir).read_config()
-  with pytest.raises(errors.InputError, match="^nosuch://b/run.*file system"):
+  with pytest.raises(errors.InputError, match=(
+      r"^nosuch://b/run: expected a file system .*'nosuch://b/run'\)\.$")):
     run_folder.RunFolder("nosuch://b/run")
 
 
