@@ -140,7 +140,8 @@ def test_dark_scaled_and_passed_over_are_told(place):
   Image.new("RGB", (9, 9), (19, 0, 7)).save(folder / "black.png")
   for name in ("a.txt", "b.txt", "c.mp4"):
     (folder / name).write_bytes(b"")
-  for model in ("--model=cls", "--model=models"):
+  # By way of a copy, as from an object store.
+  for model in (f"--model=file://{place}/cls", f"--model=file://{place}/models"):
     done = _predict(place, model, "kinds", "--json")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 3
