@@ -181,7 +181,8 @@ def _nearest_seeds(scores, proposals, valid, seeds):
 
   Returns:
     IoU with the nearest seed, the better one of equally near ones, and the
-    score of that seed; both [B, P, R], -1 and 0 for a slot without seeds.
+    score of that seed; both [B, P, R]. Of no use for an image without
+    proposals.
   """
   limit = 1 if seeds == "top" else _MOST_SEEDS
   number = _candidates(tf.reduce_sum(tf.cast(valid, tf.int32), axis=1), seeds)
@@ -196,14 +197,15 @@ def _nearest_seeds(scores, proposals, valid, seeds):
     return (count < limit) & tf.reduce_any(left)
 
   def take(count, left, overlap, score):
-    any_left = tf.reduce_any(left, axis=2, keepdims=True)         # [B, P, 1]
-    rank = tf.argmax(tf.cast(left, tf.int32), axis=2,
-                     output_type=tf.int32)[..., tf.newaxis]       # [B, P, 1]
+    rank = tf.reduce_min(tf.where(left, tf.range(most), most), axis=2,
+                         keepdims=True)                           # [B, P, 1]
+    # Of a slot with none left the first again, which changes nothing.
+    rank = tf.where(rank < most, rank, 0)
     seed = tf.gather(candidates, rank, batch_dims=2)[..., 0]      # [B, P]
     iou = boxes.pairwise_iou_tensor(
         tf.gather(proposals, seed, batch_dims=1)[:, :, tf.newaxis],
         proposals[:, tf.newaxis])[:, :, 0]                        # [B, P, R]
-    nearer = any_left & (iou > overlap)
+    nearer = iou > overlap
     apart = tf.gather(iou, candidates, batch_dims=2) <= _APART
     # A seed without area has an IoU of 0 with itself.
     return (count + 1, left & apart & (tf.range(most) != rank),

@@ -61,7 +61,6 @@ FAULTS = {
         (") | ~self.whole[:, tf.newaxis]", ")"),
         ("tf.stop_gradient(tf.where(counts, weights, 0.0))",
          "tf.where(counts, weights, 0.0)"),
-        ("any_left & (iou > overlap)", "iou > overlap"),
         ("left & apart & (", "left & ("),
         ("return (_PERCENT * count + 99) // 100",
          "return _PERCENT * count // 100"),

@@ -129,7 +129,7 @@ def test_two_compiled_replicas_are_one(stage, policy):
 @pytest.mark.parametrize("stage, policy, jit_compile", [
     pytest.param("wsd", "float32", "on", marks=pytest.mark.slow),
     pytest.param("wsd_refined", "mixed_float16", "off",
-                 marks=pytest.mark.one_lane),
+                 marks=pytest.mark.slow),
     ("cls", "mixed_float16", "on"),
     ("cls", "mixed_float16", "off")])
 def test_resumed_run_is_bit_equal(tmp_path, stage, policy, jit_compile):
