@@ -150,7 +150,8 @@ _VALIDATION_LIST = flags.DEFINE_string(
     "validation_list", None, "File that lists the images of the validation "
     "split, one a line, instead of --validation_share.")
 _VALIDATION_SPLIT = flags.DEFINE_string(
-    "validation_split", "validation", "Name of the validation split.")
+    "validation_split", None, "Name of the validation split. Default: "
+    "validation.")
 _VALIDATION_GROUPS = flags.DEFINE_string(
     "validation_groups", None, "Regular expression: images stay together in "
     "whose ids it, or its first group, matches the same text. Default: what "
@@ -232,16 +233,16 @@ def main(_):
   if computed:
     proposals.check_opencv()
   workers = _WORKERS.value
-  for split, part in parts.items():
-    card = conversion.convert(
-        part, output=_OUTPUT.value, split=split, proposal_settings=settings,
-        # What the source has skipped belongs to none of its parts.
-        problems=(problems if split == _SPLIT.value
-                  else sources.Problems(_ON_ERROR.value)),
-        num_shards=_NUM_SHARDS.value,
-        num_workers=_cores() if workers is None else workers,
-        shuffle_seed=_SHUFFLE_SEED.value, max_pixels=_MAX_PIXELS.value,
-        runner=runner)
+  for split, card in conversion.convert_all(
+      # What the source has skipped belongs to none of its parts.
+      {split: (part, problems if split == _SPLIT.value
+               else sources.Problems(_ON_ERROR.value))
+       for split, part in parts.items()},
+      output=_OUTPUT.value, proposal_settings=settings,
+      num_shards=_NUM_SHARDS.value,
+      num_workers=_cores() if workers is None else workers,
+      shuffle_seed=_SHUFFLE_SEED.value, max_pixels=_MAX_PIXELS.value,
+      runner=runner):
     if len(parts) > 1:
       print(f"{split}:")
     print(cards.summary(
@@ -264,7 +265,12 @@ def _parts(source):
     return {_SPLIT.value: source}
   print(parts.notice)
   return {_SPLIT.value: parts.training,
-          _VALIDATION_SPLIT.value: parts.validation}
+          _validation_split(): parts.validation}
+
+
+def _validation_split():
+  name = _VALIDATION_SPLIT.value
+  return "validation" if name is None else name
 
 
 def _runner():
@@ -320,7 +326,16 @@ def _check_flags(method):
         "--validation_list: expected one of the two. Received: "
         + (" and ".join(f"--{flag.name}" for flag in chosen) or "neither")
         + (" with --validation_groups." if _VALIDATION_GROUPS.value else "."))
-  if chosen and _VALIDATION_SPLIT.value == _SPLIT.value:
+  if _VALIDATION_LIST.value == "":
+    raise errors.InputError(
+        "--validation_list: expected a file that lists images. Received: "
+        "none.")
+  if _VALIDATION_SPLIT.value is not None and not chosen:
+    raise errors.InputError(
+        "--validation_split: expected --validation_share or "
+        "--validation_list, which choose its images. Received: neither with "
+        f"--validation_split={_VALIDATION_SPLIT.value}.")
+  if chosen and _validation_split() == _SPLIT.value:
     raise errors.InputError(
         "--validation_split: expected another name than --split. Received: "
         f"{_SPLIT.value} for both.")

@@ -95,6 +95,13 @@ class MakeRecordsTest(parameterized.TestCase):
       self._run(**{**arguments, "validation_share": 0.4})
     self.assertIn("4 of 11 images", self._run(
         **{**arguments, "validation_share": 0.4, "dry_run": True}, status=1))
+    # It is told before the training split is converted.
+    there = sorted(os.listdir(self.output))
+    for validation_split in ("validation", "a/b", ""):
+      with self.assertRaisesRegex(errors.InputError, "validation"):
+        self._run(**{**arguments, "validation_share": 0.4, "split": "other",
+                     "validation_split": validation_split})
+    self.assertEqual(sorted(os.listdir(self.output)), there)
 
   @parameterized.parameters(
       (dict(validation_share=0.2, validation_list="x"), "one of the two"),
@@ -102,6 +109,9 @@ class MakeRecordsTest(parameterized.TestCase):
       (dict(validation_share=0.2, validation_split="train"),
        "another name than --split. Received: train"),
       (dict(validation_share=1.5), "above 0, below 1"),
+      (dict(validation_share=0.01), "Received: 2 images, too few for"),
+      (dict(validation_list=""), "--validation_list: expected a file"),
+      (dict(validation_split="val"), "neither with --validation_split=val"),
       (dict(validation_list="no.txt"), "no.txt: expected one image a line"))
   def test_contradictions_about_the_validation_split(self, arguments, words):
     path = self._write("train.csv", "path,labels\na.jpg,cat\nb.jpg,dog\n")

@@ -34,18 +34,36 @@ _IMAGES_PER_SHARD = 128
 _MOST_SHARDS = 256
 
 
-def convert(source, *, output, split, proposal_settings, problems,
-            num_shards=0, num_workers=1, shuffle_seed=0,
-            max_pixels=images.DEFAULT_MAX_PIXELS, progress=True, runner=None):
-  """Converts a split and writes its card.
+def convert(source, *, split, problems, **options):
+  """Converts one split, as `convert_all` does.
 
   Args:
     source: a `sources.Source`.
-    output: directory of the shards; made if missing.
     split: name of the split, the beginning of the shards' names.
+    problems: the `sources.Problems` that the source was read with.
+    **options: see `convert_all`.
+
+  Returns:
+    The card, a dict; see `cards`.
+  """
+  (_, card), = convert_all({split: (source, problems)}, **options)
+  return card
+
+
+def convert_all(parts, *, output, proposal_settings, num_shards=0,
+                num_workers=1, shuffle_seed=0,
+                max_pixels=images.DEFAULT_MAX_PIXELS, progress=True,
+                runner=None):
+  """Converts splits, one after the other, and writes their cards.
+
+  What speaks against any of them is told before the first is converted.
+
+  Args:
+    parts: {split: (source, problems)}: the name of the split, the beginning of
+      the shards' names; a `sources.Source`; and the `sources.Problems` that it
+      was read with, which decides what happens to bad images.
+    output: directory of the shards; made if missing.
     proposal_settings: a `proposals.Settings`.
-    problems: the `sources.Problems` that the source was read with; it decides
-      what happens to bad images.
     num_shards: 0 for one shard for every 128 images, at most 256.
     num_workers: processes of the local runner; 0 for this process alone.
     shuffle_seed: seed of the order of the records, which are shuffled because
@@ -55,64 +73,85 @@ def convert(source, *, output, split, proposal_settings, problems,
     progress: whether to show a progress bar on stderr.
     runner: what writes the shards, see `runners`; None for the local runner.
 
-  Returns:
-    The card, a dict; see `cards`.
+  Yields:
+    (split, card), when the split is there; see `cards`.
 
   Raises:
     errors.InputError: a bad image that is not to be skipped, no image left to
       convert, files of another conversion in `output`, or a full disk.
   """
-  if not split or split.startswith(".") or os.path.basename(split) != split:
-    raise errors.InputError(
-        f"--split: expected a name without folders. Received: {split!r}.")
   if num_shards < 0 or num_workers < 0:
     raise errors.InputError(
         "--num_shards and --workers: expected 0 or more. Received: "
         f"{num_shards} and {num_workers}.")
+  made = {"proposal_settings": proposal_settings,
+          "shuffle_seed": shuffle_seed, "max_pixels": max_pixels}
+  runner = runner or functools.partial(local.run, num_workers=num_workers)
+  with contextlib.ExitStack() as stack:
+    begun = []
+    for split, (source, problems) in parts.items():
+      notes, shards = _plan(source, problems, output=output, split=split,
+                            num_shards=num_shards, **made)
+      held = stack.enter_context(contextlib.ExitStack())
+      held.enter_context(notes)
+      begun.append((held, notes, shards, source, problems))
+    for held, notes, shards, source, problems in begun:
+      with held:
+        _convert(notes, shards, source, problems, runner, progress, made)
+      yield notes.split, notes.card
+
+
+def _plan(source, problems, *, output, split, num_shards, proposal_settings,
+          shuffle_seed, max_pixels):
+  """Returns the `progress_notes.Notes` of a split and the items of shards."""
+  if not split or split.startswith(".") or os.path.basename(split) != split:
+    raise errors.InputError(
+        "--split and --validation_split: expected names without folders. "
+        f"Received: {split!r}.")
   items = image_listing.present(source, problems)
   num_shards = num_shards or min(
       max(1, math.ceil(len(items) / _IMAGES_PER_SHARD)), _MOST_SHARDS)
   if num_shards > len(items):
     raise errors.InputError(
-        f"--num_shards: expected at most one for each of {len(items)} images. "
-        f"Received: {num_shards}.")
+        f"--num_shards: expected at most one for each of {len(items)} images "
+        f"of split {split}. Received: {num_shards}.")
   if shuffle_seed >= 0:
     order = np.random.RandomState(shuffle_seed % 2**32).permutation(len(items))
     items = [items[i] for i in order]
-  settings = {
+  _check_neighbours(output, split, source.classes)
+  edges = np.linspace(0, len(items), num_shards + 1).astype(int)
+  return progress_notes.Notes(output, split, {
       "format_version": records.FORMAT_VERSION, **cards.versions(),
       "source": source.description, "classes": list(source.classes),
       "num_images": len(items), "images_and_labels": _digest(items),
       "proposals": _describe(proposal_settings), "num_shards": num_shards,
-      "shuffle_seed": shuffle_seed, "max_pixels": max_pixels}
-  _check_neighbours(output, split, source.classes)
-  with progress_notes.Notes(output, split, settings) as notes:
-    edges = np.linspace(0, len(items), num_shards + 1).astype(int)
-    shards = [items[a:b] for a, b in zip(edges[:-1], edges[1:])]
-    job = runners.Job(
-        notes=notes, shards=shards, num_classes=len(source.classes),
-        todo=[i for i in range(num_shards) if not notes.is_done(i, num_shards)],
-        problems=problems, proposal_settings=proposal_settings,
-        max_pixels=max_pixels)
-    _write_missing_shards(
-        job, runner or functools.partial(local.run, num_workers=num_workers),
-        progress)
-    if notes.card is None:
-      counts, skipped = _add_up(notes, num_shards, source, problems)
-      skipped_list = f"{split}.skipped.txt" if skipped else None
-      if skipped:
-        files.write_text(os.path.join(output, skipped_list),
-                         "".join(message + "\n" for message in skipped))
-      card = cards.make(
-          source, split=split, counts=counts, num_shards=num_shards,
-          proposal_settings=proposal_settings, skipped=len(skipped),
-          skipped_list=skipped_list, shuffle_seed=shuffle_seed,
-          max_pixels=max_pixels, fingerprint=notes.fingerprint,
-          shard_bytes=[places.getsize(record_files.shard_path(
-              output, split, i, num_shards)) for i in range(num_shards)])
-      files.write_json(record_files.card_path(output, split), card)
-      notes.card = card
-  return notes.card
+      "shuffle_seed": shuffle_seed, "max_pixels": max_pixels,
+  }), [items[a:b] for a, b in zip(edges[:-1], edges[1:])]
+
+
+def _convert(notes, shards, source, problems, runner, progress, made):
+  """Converts a planned split, unless that is done, and sets `notes.card`."""
+  output, split, num_shards = notes.output, notes.split, len(shards)
+  _write_missing_shards(runners.Job(
+      notes=notes, shards=shards, num_classes=len(source.classes),
+      todo=[i for i in range(num_shards) if not notes.is_done(i, num_shards)],
+      problems=problems, proposal_settings=made["proposal_settings"],
+      max_pixels=made["max_pixels"]), runner, progress)
+  if notes.card is not None:
+    return
+  counts, skipped = _add_up(notes, num_shards, source, problems)
+  skipped_list = f"{split}.skipped.txt" if skipped else None
+  if skipped:
+    files.write_text(os.path.join(output, skipped_list),
+                     "".join(message + "\n" for message in skipped))
+  card = cards.make(
+      source, split=split, counts=counts, num_shards=num_shards,
+      skipped=len(skipped), skipped_list=skipped_list,
+      fingerprint=notes.fingerprint, shard_bytes=[
+          places.getsize(record_files.shard_path(output, split, i, num_shards))
+          for i in range(num_shards)], **made)
+  files.write_json(record_files.card_path(output, split), card)
+  notes.card = card
 
 
 def _digest(items):

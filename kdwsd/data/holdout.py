@@ -65,9 +65,10 @@ def by_share(source, share, pattern=None):
   if not aim / 2 <= len(chosen) <= 2 * aim or len(chosen) == len(source.items):
     raise errors.InputError(
         f"--validation_share: expected groups of images from which a share of "
-        f"{share} can be cut. Received: {len(source.items)} images in "
-        f"{len(counts)} groups by name, the largest of {most}; "
-        "--validation_groups=REGEX says which images belong together.")
+        f"{share} can be cut. Received: {len(source.items)} images"
+        + (f" in {len(counts)} groups by name, the largest of {most}; "
+           "--validation_groups=REGEX says which images belong together."
+           if several else ", too few for this share."))
   how = f"{len(counts)} groups by name" if several else "no groups by name"
   if several:
     first = next(iter(several))

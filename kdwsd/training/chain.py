@@ -66,7 +66,7 @@ def _run(workdir, settings, seeds, teacher_folds, strategy):
   shared, folders = settings["cls"], chain_report.folders(workdir)
   _check(folders, settings)
   if teacher_folds:
-    _check_folds(settings, teacher_folds)
+    _check_folds(folders, settings, teacher_folds)
   if seeds:
     _check_seed(folders, settings)
   teacher = folders["wsd"].path
@@ -163,7 +163,7 @@ def _check(folders, settings):
   tf.keras.backend.clear_session()  # What the checks have made.
 
 
-def _check_folds(settings, number):
+def _check_folds(folders, settings, number):
   """Checks that teachers of folds can be trained, and their outputs cached."""
   if "wsd" not in settings:
     raise errors.InputError(
@@ -174,8 +174,17 @@ def _check_folds(settings, number):
     raise errors.InputError(
         f"--teacher_folds: expected 2 or more, or 0. Received: {number}.")
   for stage, values in settings.items():
-    if stage.startswith("kd_"):
-      folds.check_cached(config_lib.Config(classes=("",), **values))
+    if not stage.startswith("kd_"):
+      continue
+    folds.check_cached(config_lib.Config(classes=("",), **values))
+    if folders[stage].has_config():
+      before = len(folders[stage].read_config().fold_teachers)
+      if before != number:
+        raise errors.InputError(
+            f"--teacher_folds: expected {before}, as {folders[stage].path} was "
+            f"started with, or another --workdir. Received: {number}.")
+  if not folders["wsd"].has_config():  # Once, before all is trained.
+    folds.assign(run_lib.open_sets(settings["wsd"])[0], number)
 
 
 def _check_seed(folders, settings):

@@ -38,6 +38,10 @@ class Config(topics.Fields):
           "the best checkpoint is chosen; make_records --validation_share cuts "
           f"one from the training images. Received: {self.test_split} for "
           "both.")
+    if self.test_split and self.test_split == self.train_split:
+      raise errors.InputError(
+          "--test_split: expected another split than --train_split. Received: "
+          f"{self.test_split} for both.")
     profile = self.profile_steps
     if profile and not (
         len(profile) == 2 and profile[0] <= profile[1] <= self.train_steps):

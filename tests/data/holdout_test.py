@@ -93,7 +93,7 @@ class ShareTest(parameterized.TestCase):
          "10 images in 2 groups by name, the largest of 9"),
         (["a", "b"], 1.0, None, "above 0, below 1. Received: 1.0"),
         (["a", "b"], 0.5, "(", "a regular expression"),
-        (["a"], 0.2, None, "1 images in 1 groups")):
+        (["a"], 0.2, None, "1 images, too few for")):
       with self.assertRaises(errors.InputError) as raised:
         holdout.by_share(_source(ids), share, pattern)
       self.assertIn(words, str(raised.exception))

@@ -5,6 +5,7 @@ Whole chains are in tests/train_chain_test.py; here nothing is trained.
 
 import dataclasses
 import os
+import shutil
 from unittest import mock
 import uuid
 
@@ -88,8 +89,14 @@ def test_teachers_of_folds_are_trained_and_given_to_the_students(
     workdir, tmp_path_factory):
   settings = _settings()
   settings["kd_feature"].update(teacher_cache="on", top_k_rois=2)
-  assert _trained_again(workdir, settings, teacher_folds=2) == [
-      "wsd_fold_0", "wsd_fold_1"]
+  # Students that have learnt from one teacher stop it.
+  with pytest.raises(errors.InputError, match="--teacher_folds: expected 0, "):
+    _trained_again(workdir, settings, teacher_folds=2)
+  for stage in ("kd_feature", "kd_prediction"):
+    shutil.rmtree(os.path.join(workdir, stage))
+  with mock.patch.object(chain, "_check"):
+    assert _trained_again(workdir, settings, teacher_folds=2) == [
+        "wsd_fold_0", "wsd_fold_1", "kd_feature", "kd_prediction"]
   given = {}
 
   def run(directory, *, folds, left_out_fold, fold_teachers, **_):
@@ -100,8 +107,11 @@ def test_teachers_of_folds_are_trained_and_given_to_the_students(
   one_device = tf.distribute.get_strategy()
   with mock.patch.object(run_lib, "run", run), mock.patch.object(
       chain, "_check"), mock.patch.object(
-          chain.strategies, "make", lambda *_: one_device):
+          chain.strategies, "make", lambda *_: one_device), mock.patch.object(
+              run_lib, "open_sets"), mock.patch.object(
+                  chain.folds, "assign") as assigned:
     chain.run(str(tmp_path_factory.mktemp("new")), settings, teacher_folds=2)
+  assigned.assert_called_once_with(mock.ANY, 2)  # So that 99 are told at once.
   assert given == {
       "wsd": ((0, 0), []), "wsd_fold_0": ((2, 0), []),
       "wsd_fold_1": ((2, 1), []), "cls": ((0, 0), []),

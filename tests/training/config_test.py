@@ -49,7 +49,8 @@ def test_numbers_that_are_not_finite_are_refused(field, value):
     ("profile_steps", (5,), "a first and a last step"),
     ("profile_steps", (5, 4), "a first and a last step"),
     ("profile_steps", (5, 11), "a first and a last step"),
-    ("test_split", "test", "another split than --eval_split")])
+    ("test_split", "test", "another split than --eval_split"),
+    ("test_split", "trainval", "another split than --train_split")])
 def test_what_the_flag_refuses_is_refused_in_a_config(
     tmp_path, field, value, expected):
   with pytest.raises(errors.InputError,
