@@ -113,6 +113,23 @@ def by_list(source, path):
       "list": os.path.basename(path)})
 
 
+def may_overlap(training, measured):
+  """Whether a training split may have images that were cut from it.
+
+  Args:
+    training: card of the split that is trained on.
+    measured: card of a split that is measured.
+
+  Returns:
+    True if the measured one was cut from the same source, and the other is not
+    the rest of that cut.
+  """
+  rest, cut = (dict(card.get("source", {})) for card in (training, measured))
+  of_rest, of_cut = (source.pop("part", {}) for source in (rest, cut))
+  return (of_cut.get("name") == "validation" and rest == cut
+          and of_rest != {**of_cut, "name": "training"})
+
+
 def _matched(image_ids, pattern):
   """What a regular expression finds in each id; the id where nothing."""
   try:

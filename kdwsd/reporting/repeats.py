@@ -12,6 +12,7 @@ import os
 import re
 from typing import Optional
 
+from absl import logging
 import numpy as np
 
 from kdwsd import errors
@@ -93,12 +94,20 @@ def read(workdir, split):
     if None in maps:
       if place == workdir:
         return None
-      continue  # Not finished.
+      logging.warning(
+          "%s is left out of the gain: its students are not both measured on "
+          "%s. Train the chain again with its seed.", place, split)
+      continue
     seeds.append(Seed(_seed(os.path.join(place, comparison.WITH)), *maps))
     predictions.append([prediction_files.read(
         os.path.join(path, prediction_files.FILE)) for path in paths])
   points = [seed.points for seed in seeds]
   num_images, num_samples, interval = _interval(predictions)
+  if interval is None:
+    logging.warning(
+        "%s: no interval of the gain, because predictions of %s are missing "
+        "(kdwsd.evaluate writes them), or are of different images.", workdir,
+        split)
   return Gain(
       seeds=seeds, points=float(np.mean(points)),
       spread=float(np.std(points, ddof=1)) if len(points) > 1 else None,

@@ -10,6 +10,7 @@ from kdwsd import devices
 from kdwsd import errors
 from kdwsd import system_errors
 from kdwsd.data import decoded_cache
+from kdwsd.data import holdout
 from kdwsd.data import input_pipeline
 from kdwsd.data import label_counts
 from kdwsd.data import objectness
@@ -115,6 +116,11 @@ def check_labels(values, train_set, measured_sets):
       measurable.check_figure(
           values["best_figure"], measured_set, detector=detector)
     measurable.log_limits(measured_set, detector=detector)
+    if holdout.may_overlap(train_set.card, measured_set.card):
+      logging.warning(
+          "%s was cut from the images of %s by another conversion; they may "
+          "have images in common, which makes its figures too good.",
+          measured_set.card_path, train_set.card_path)
 
 
 def check(config):

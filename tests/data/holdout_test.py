@@ -37,6 +37,18 @@ def _labels(num_images, frequencies, seed=0):
 
 class ShareTest(parameterized.TestCase):
 
+  def test_a_split_beside_the_whole_that_it_was_cut_from_is_found(self):
+    cut, other = (holdout.by_share(_source(list("abcdefghij")), share)
+                  for share in (0.2, 0.4))
+    validation = {"source": cut.validation.description}
+    for training, expected in (
+        (cut.training, False), (other.training, True),
+        (_source(list("abcdefghij")), True)):
+      self.assertEqual(holdout.may_overlap(
+          {"source": training.description}, validation), expected)
+    self.assertFalse(holdout.may_overlap(
+        validation, {"source": {"name": "test.csv"}}))
+
   @parameterized.parameters(0.1, 0.2, 0.5)
   def test_each_class_has_the_share(self, share):
     frequencies = [0.5, 0.3, 0.1, 0.05, 0.02, 0.01]

@@ -43,8 +43,10 @@ def _set_map(workdir, stage, value):
   files.write_json(path, metrics)
 
 
-def test_gain_has_mean_and_spread_over_seeds(workdir):
+def test_gain_has_mean_and_spread_over_seeds(workdir, caplog):
   gain = repeats.read(workdir, "test")
+  told, = caplog.messages
+  assert told.startswith(f"{repeats.folder(workdir, 13)} is left out of the ")
   assert [(seed.seed, seed.points) for seed in gain.seeds] == [
       (3, 50.0), (12, 25.0)]
   assert gain.points == 37.5
@@ -86,13 +88,14 @@ def test_one_seed_has_an_interval_but_no_spread(tmp_path):
   assert "14 images" in text
 
 
-def test_other_images_or_no_predictions_leave_no_interval(workdir):
+def test_other_images_or_no_predictions_leave_no_interval(workdir, caplog):
   path = os.path.join(_evaluation(repeats.folder(workdir, 12), "cls"),
                       prediction_files.FILE)
   predicted = prediction_files.read(path)
   predicted.image_ids[0] = "other"
   prediction_files.write(path, predicted)
   assert repeats.read(workdir, "test").interval is None
+  assert "no interval of the gain" in caplog.messages[-1]
   os.remove(path)
   gain = repeats.read(workdir, "test")
   assert gain.interval is None and repeats.interval_text(gain) == ""
