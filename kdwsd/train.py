@@ -68,7 +68,7 @@ def main(_):
   logging.info("Working in %s.", places.abspath(workdir))
   with workers.lost_workers_reported():
     if FLAGS.stage == "all":
-      chain.run(workdir, settings, seeds=FLAGS.seeds[1:],
+      chain.run(workdir, settings, seeds=FLAGS.seeds,
                 teacher_folds=FLAGS.teacher_folds)
     else:
       run.run(workdir, **settings[FLAGS.stage])

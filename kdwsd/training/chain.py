@@ -42,8 +42,9 @@ def run(workdir, settings, *, seeds=(), teacher_folds=0):
     workdir: work directory of the chain.
     settings: {stage: {flag: value}} in the order of `run.STAGES`, see
       `run.run`.
-    seeds: further seeds, with each of which the students are trained again,
-      see `repeats`; the teacher is shared.
+    seeds: the seed of the settings and further ones, with each of which the
+      students are trained again, see `repeats`; the teacher is shared. Empty
+      for the settings' own.
     teacher_folds: number of further teachers, each of which is trained without
       one fold of the images, see `folds`; the students learn from them. Each
       has a folder `wsd_fold_N`.
@@ -80,7 +81,7 @@ def _run(workdir, settings, seeds, teacher_folds, strategy):
     given["fold_teachers"] = _train_folds(
         workdir, settings["wsd"], teacher_folds, strategy)
   _train(folders, students, given, strategy)
-  for seed in seeds:
+  for seed in seeds[1:]:
     logging.info("Students of seed %d.", seed)
     _train(chain_report.folders(repeats.folder(workdir, seed)), {
         stage: {**values, "seed": seed} for stage, values in students.items()},

@@ -81,7 +81,7 @@ def test_stages_that_are_done_are_not_trained_again(workdir):
 
 
 def test_further_seeds_train_the_students_and_not_the_teacher(workdir):
-  assert _trained_again(workdir, seeds=(5, 7)) == [
+  assert _trained_again(workdir, seeds=(0, 5, 7)) == [
       f"seed_{seed}/{stage}" for seed in (5, 7) for stage in _STAGES[1:]]
 
 
@@ -133,8 +133,9 @@ def test_folds_that_cannot_be_taught_from_are_told(workdir):
 def test_students_that_are_there_have_the_first_of_the_seeds(workdir):
   settings = {stage: {**values, "seed": 2}
               for stage, values in _settings().items()}
-  with pytest.raises(errors.InputError, match="--seeds: expected 0 first, "):
-    _trained_again(workdir, settings, seeds=(5,))
+  for seeds in (2,), (2, 5):
+    with pytest.raises(errors.InputError, match="--seeds: expected 0 first, "):
+      _trained_again(workdir, settings, seeds=seeds)
 
 
 @pytest.mark.parametrize("name", [
@@ -154,7 +155,7 @@ def test_a_remote_chain_goes_on_as_a_local_one(workdir):
   assert _trained_again(remote) == []
   files.write_text(f"{remote}/cls/best/ckpt-8.data-00000-of-00001", "")
   assert _trained_again(remote) == ["cls"]
-  assert _trained_again(remote, seeds=(5,)) == [
+  assert _trained_again(remote, seeds=(0, 5)) == [
       "cls", *(f"seed_5/{stage}" for stage in _STAGES[1:])]
 
 
