@@ -144,7 +144,8 @@ def check(config):
   paths, left_out = [], []
   for workdir in config.fold_teachers:
     paths.append(teacher_lib.check(
-        workdir, config.teacher_checkpoint, config.classes))
+        workdir, config.teacher_checkpoint, config.classes,
+        flag="--fold_teachers"))
     of_run = run_folder.RunFolder(workdir).read_config()
     if _records(of_run) != _records(config):
       raise errors.InputError(

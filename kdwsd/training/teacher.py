@@ -57,13 +57,14 @@ def load(workdir, checkpoint, classes):
   return Teacher(model, config, path, folder.named(path))
 
 
-def check(workdir, checkpoint, classes):
+def check(workdir, checkpoint, classes, flag="--teacher"):
   """Checks that a run can be a student's teacher, without loading it.
 
   Args:
     workdir: as in `load`.
     checkpoint: as in `load`.
     classes: as in `load`.
+    flag: that names the run, for messages.
 
   Returns:
     The path of its checkpoint.
@@ -73,17 +74,17 @@ def check(workdir, checkpoint, classes):
   """
   if not workdir:
     raise errors.InputError(
-        "--teacher: expected the work directory of a run of stage wsd, which "
+        f"{flag}: expected the work directory of a run of stage wsd, which "
         "this stage learns from. Received: none.")
   folder = run_folder.RunFolder(workdir)
   config = folder.read_config()
   if config.stage != "wsd":
     raise errors.InputError(
-        f"--teacher: {workdir}: expected a run of stage wsd. Received: stage "
+        f"{flag}: {workdir}: expected a run of stage wsd. Received: stage "
         f"{config.stage}.")
   if config.classes != tuple(classes):
     raise errors.InputError(
-        f"--teacher: {workdir}: expected the {len(classes)} classes of the "
+        f"{flag}: {workdir}: expected the {len(classes)} classes of the "
         "student's data. Received: "
         f"{label_counts.difference(classes, config.classes)}.")
   return folder.find(checkpoint)
