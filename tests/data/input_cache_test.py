@@ -59,20 +59,23 @@ class InputCacheTest(case.InputPipelineCase):
     self.assertEqual(decoded_cache.num_bytes(self.record_set), 0)
 
   def test_half_written_disk_cache_is_no_hindrance(self):
+    # So many that the first epoch does not end while its files are copied.
+    many = marked_records.write(self.directory, self.serialized * 200)
     cache = os.path.join(self.directory, "cache")
-    plain = _take(_train(self.record_set), 12)
+    plain = _take(_train(many), 12)
     # Killed in the first epoch: what its iterator leaves behind.
-    iterator = iter(_train(self.record_set, cache="disk",
-                           cache_directory=cache, shuffle_buffer=1))
+    iterator = iter(_train(many, cache="disk", cache_directory=cache,
+                           shuffle_buffer=1))
     next(iterator)
-    left = os.listdir(cache)
-    self.assertNotEmpty(left)
-    copies = {name: _content(os.path.join(cache, name)) for name in left}
+    copies = {name: _content(os.path.join(cache, name))
+              for name in os.listdir(cache)}
     del iterator
+    self.assertNotEmpty([name for name in copies if ".data-" in name])
+    self.assertEmpty([name for name in copies if name.endswith(".index")])
     for name, content in copies.items():
       files.write_bytes(os.path.join(cache, name), content)
     self._assert_same(plain, _take(
-        _train(self.record_set, cache="disk", cache_directory=cache), 12))
+        _train(many, cache="disk", cache_directory=cache), 12))
 
   @parameterized.parameters(0, 30)
   def test_disk_cache_whose_index_was_cut_off_is_made_anew(self, length):
