@@ -15,8 +15,10 @@ ones as they appear. On Ctrl-C or SIGTERM it completes the requests in progress
 and exits; after --drain_seconds it drops those that are not complete.
 """
 
+import contextlib
 import gc
 import os
+import queue
 import re
 import signal
 import threading
@@ -107,11 +109,12 @@ FLAGS = flags.FLAGS
 
 def main(_):
   """Serves until a signal arrives."""
-  stop = threading.Event()
+  # No Event: a signal that sets one just as its wait begins hangs.
+  told = queue.SimpleQueue()
   for number in (signal.SIGTERM, signal.SIGINT):
     # A second signal stops the process at once.
     signal.signal(number, lambda got, _: (
-        stop.set(), signal.signal(got, signal.SIG_DFL)))
+        told.put(got), signal.signal(got, signal.SIG_DFL)))
   devices.use(FLAGS.device)
   # pylint: disable-next=import-outside-toplevel
   from kdwsd.serving.server import local_server
@@ -132,8 +135,10 @@ def main(_):
           f"{FLAGS.model_name}, gRPC {host}:{server.grpc_port}", flush=True)
     logging.info("For development and tests; in production use TF Serving.")
     # With a timeout signals are noticed on every system.
-    while not stop.wait(0.5):
-      pass
+    while told.empty():
+      with contextlib.suppress(queue.Empty):
+        told.get(timeout=0.5)
+        break
     logging.info("Stopping after the requests in progress.")
     threading.Thread(target=_end, args=(
         FLAGS.drain_seconds + _CLEANING_SECONDS,), daemon=True).start()
