@@ -47,13 +47,13 @@ def fixture_undisturbed(data, tmp_path_factory):
   return workdir
 
 
-def _start(data, workdir, **flags):
+def _start(data, workdir, *, wait_at=None, **flags):
   return whole_runs.start(
-      {"data": data, "workdir": workdir, **_FLAGS, **flags})
+      {"data": data, "workdir": workdir, **_FLAGS, **flags}, wait_at=wait_at)
 
 
 def _finish(process):
-  out, err = process.communicate(timeout=300)
+  out, err = process.communicate(timeout=600)
   return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
@@ -74,7 +74,7 @@ def test_run_leaves_everything_a_user_looks_for(undisturbed):
 
 def test_killed_run_ends_with_the_same_weights(data, undisturbed, tmp_path):
   workdir = str(tmp_path)
-  process = _start(data, workdir)
+  process = _start(data, workdir, wait_at=6)
   whole_runs.wait_for_step([process], workdir, 6, seconds=240)
   assert process.poll() is None, "ended before it could be killed"
   process.send_signal(signal.SIGKILL)
@@ -92,7 +92,7 @@ def test_killed_run_ends_with_the_same_weights(data, undisturbed, tmp_path):
 def test_killed_run_on_another_file_system_ends_with_the_same_weights(
     data, undisturbed, tmp_path):
   workdir = f"file://{tmp_path}"
-  process = _start(data, workdir)
+  process = _start(data, workdir, wait_at=6)
   whole_runs.wait_for_step([process], str(tmp_path), 6, seconds=240)
   assert process.poll() is None, "ended before it could be killed"
   process.send_signal(signal.SIGKILL)
@@ -125,7 +125,7 @@ def test_places_that_are_no_work_directories_are_told(data, tmp_path):
 def test_run_that_is_told_to_stop_ends_with_the_same_weights(
     data, undisturbed, tmp_path):
   workdir = str(tmp_path)
-  process = _start(data, workdir)
+  process = _start(data, workdir, wait_at=6)
   whole_runs.wait_for_step([process], workdir, 6, seconds=240)
   assert process.poll() is None, "ended before it could be told"
   process.send_signal(signal.SIGTERM)

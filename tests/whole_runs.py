@@ -18,27 +18,31 @@ def write_records(tmp_path_factory):
   return directory
 
 
-def start(flags, environment=None):
+def start(flags, environment=None, wait_at=None):
   """Starts a run.
 
   Args:
     flags: dict of all its flags.
     environment: dict of variables beside those of this process.
+    wait_at: step at which it waits to be killed or told to stop, if any.
 
   Returns:
     `programs.Program`.
   """
+  program = ["kdwsd.train"]
+  if wait_at is not None:
+    program = ["tests.waiting_run", wait_at]
   return programs.Program(
-      "kdwsd.train", *(f"--{name}={value}" for name, value in flags.items()),
+      *program, *(f"--{name}={value}" for name, value in flags.items()),
       environment=environment)
 
 
 def wait_for_step(processes, workdir, step, seconds):
   """Waits until a run's history has a step; all its processes must live."""
   folder = run_folder.RunFolder(workdir)
-  deadline = time.time() + seconds
-  while time.time() < deadline and not any(
-      entry["step"] >= step for entry in folder.read_history()):
+  deadline = time.monotonic() + seconds
+  while not any(entry["step"] >= step for entry in folder.read_history()):
+    assert time.monotonic() < deadline
     for process in processes:
       assert process.poll() is None, process.communicate()
     time.sleep(0.02)
