@@ -11,6 +11,7 @@ A script of bash has them, too, with the number of a socket of `start_server`:
 """
 
 import atexit
+import contextlib
 import json
 import os
 import pathlib
@@ -112,7 +113,9 @@ class Program:
   def send_signal(self, number):
     """Sends it a signal, unless it has ended."""
     if self.poll() is None:
-      os.kill(self.pid, number)
+      # It may have ended, and its status not be known yet.
+      with contextlib.suppress(ProcessLookupError):
+        os.kill(self.pid, number)
 
   def kill(self):
     """Ends it at once."""
