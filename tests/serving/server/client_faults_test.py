@@ -166,7 +166,7 @@ def test_names_by_rest(ask, status, where):
 
 def _code(call, request):
   try:
-    call(request, timeout=20)
+    call(request, timeout=300)
   except grpc.RpcError as error:
     assert len(error.details()) < 1100
     return error.code().name
@@ -257,7 +257,7 @@ def test_examples_by_grpc(client):
      model_management_pb2.ReloadConfigRequest)])
 def test_what_is_not_served_by_grpc(client, stub, method, request_type):
   with pytest.raises(grpc.RpcError, match="is not served") as caught:
-    getattr(getattr(client, stub), method)(request_type(), timeout=20)
+    getattr(getattr(client, stub), method)(request_type(), timeout=300)
   assert caught.value.code().name == "UNIMPLEMENTED"
 
 

@@ -19,7 +19,7 @@ PREDICT = "/v1/models/student:predict"
 class Rest:
   """A connection that is kept."""
 
-  def __init__(self, port, timeout=20):
+  def __init__(self, port, timeout=300):
     self._connection = http.client.HTTPConnection(
         "127.0.0.1", port, timeout=timeout)
 
@@ -43,7 +43,7 @@ class Rest:
 class Grpc:
   """A channel and its stubs."""
 
-  def __init__(self, port, timeout=20):
+  def __init__(self, port, timeout=300):
     # A subchannel of its own: else all channels share one connection.
     self._channel = grpc.insecure_channel(
         f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)])
@@ -91,7 +91,7 @@ def b64(content):
   return {"b64": base64.b64encode(content).decode("ascii")}
 
 
-def raw(port, content, timeout=20):
+def raw(port, content, timeout=300):
   """Sends bytes and returns all that comes until the server hangs up."""
   with socket.create_connection(("127.0.0.1", port), timeout=timeout) as one:
     one.sendall(content)

@@ -72,14 +72,17 @@ class _Model(tf.Module):
     return {"total": tf.reduce_sum(x)}
 
   @tf.function(input_signature=[
-      tf.TensorSpec([None], tf.float32, name="seconds")])
-  def slow(self, seconds):
-    """Takes as long as the largest of its inputs says."""
-    start = tf.timestamp()
-    end = start + tf.cast(tf.reduce_max(seconds), tf.float64)
-    now = tf.while_loop(
-        lambda now: now < end, lambda now: tf.timestamp(), [start])[0]
-    return {"took": seconds * 0.0 + tf.cast(now - start, tf.float32)}
+      tf.TensorSpec([None], tf.string, name="paths")])
+  def held(self, paths):
+    """Answers with its inputs when the first of them is a file; see `held`."""
+    # The pattern changes with each turn, else it might be matched but once.
+    turns = tf.while_loop(
+        lambda turn: tf.size(tf.io.matching_files(tf.strings.join([
+            paths[0], tf.strings.substr(tf.strings.as_string(turn), 0, 0)
+        ]))) == 0,
+        lambda turn: turn + 1, [tf.constant(0, tf.int64)])[0]
+    nothing = tf.strings.substr(tf.strings.as_string(turns), 0, 0)
+    return {"paths": tf.strings.join([paths, nothing])}
 
 
 def write(base_path, version, *, warm_up=(), name=None):
@@ -100,7 +103,7 @@ def write(base_path, version, *, warm_up=(), name=None):
   tf.saved_model.save(model, temporary, signatures={
       "serving_default": model.serving_default, "images": model.images,
       "classify": model.classify, "many": model.many, "total": model.total,
-      "slow": model.slow})
+      "held": model.held})
   updater = (
       tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(temporary))
   updater.replace_method_name(
@@ -140,9 +143,15 @@ def probabilities(image, version):
   return [len(image) * version / 1000.0, float(version)]
 
 
+def held(path):
+  """The body of a call that is answered once there is a file of this name."""
+  return {"signature_name": "held", "instances": [str(path)]}
+
+
 def server(base_path, **changes):
-  """A `LocalServer` on ports that are free."""
+  """A `LocalServer` on ports that are free, which gives everybody time."""
   return local_server.LocalServer(options.Options(
       "student", str(base_path), **{
           "port": 0, "rest_api_port": 0, "file_system_poll_wait_seconds": 0.05,
-          **changes}))
+          "read_seconds": 300.0, "rest_api_timeout_in_ms": 300_000,
+          "drain_seconds": 300.0, **changes}))

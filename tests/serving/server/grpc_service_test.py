@@ -167,10 +167,13 @@ def test_what_is_not_served_is_told(client):
            inference_pb2.MultiInferenceRequest())
 
 
-def test_a_clients_deadline_is_kept(client):
-  seconds = np.array([0.6], np.float32)
-  _refused("DEADLINE_EXCEEDED", "", client.predict, {"seconds": seconds},
-           signature="slow", timeout=0.2)
+def test_a_clients_deadline_is_kept(client, tmp_path):
+  release = tmp_path / "release"
+  try:
+    _refused("DEADLINE_EXCEEDED", "", client.predict,
+             {"paths": [str(release)]}, signature="held", timeout=0.2)
+  finally:
+    release.touch()
 
 
 def test_a_taken_port_is_told(server, tmp_path):

@@ -1,5 +1,6 @@
 """The whole server under load, in fuzz, and while versions are swapped."""
 
+import contextlib
 import json
 import random
 import threading
@@ -163,7 +164,7 @@ def test_malformed_messages_of_grpc_are_refused_and_harm_nothing(server):
     for _ in range(draw.randint(1, 4)):
       body[draw.randrange(len(body))] = draw.randrange(256)
     try:
-      call(bytes(body), timeout=10)
+      call(bytes(body), timeout=300)
     except grpc.RpcError as error:
       codes.add(error.code().name)
   # INTERNAL is gRPC's own for what is no proto.
@@ -206,21 +207,26 @@ def test_versions_are_swapped_under_load_without_a_wrong_answer(
       check(image, version, values)
       seen.append(values[1])
 
+  def wait_for(condition):
+    end = time.monotonic() + 300
+    while not condition():
+      assert time.monotonic() < end
+      time.sleep(0.02)
+
+  def has_taken_over(rest, version):
+    states = {one["version"]: one["state"]
+              for one in rest(_MODEL)[1]["model_version_status"]}
+    return (states.get(str(version)) == "AVAILABLE"
+            and states[str(version - 1)] == "END")
+
   def swap():
     try:
       rest = clients.Rest(server.rest_port)
+      wait_for(lambda: seen)
       for version in (2, 3, 4):
         fakes.publish(exports[2 - version % 2], tmp_path, version)
-        end = time.monotonic() + 30
-        while True:
-          states = {
-              one["version"]: one["state"]
-              for one in rest(_MODEL)[1]["model_version_status"]}
-          if (states.get(str(version)) == "AVAILABLE"
-              and states[str(version - 1)] == "END"):
-            break
-          assert time.monotonic() < end, states
-          time.sleep(0.02)
+        wait_for(lambda version=version: has_taken_over(rest, version))
+        wait_for(lambda version=version: seen[-1] == 2 - version % 2)
         (tmp_path / f"{version}x").mkdir()
     finally:
       done.set()
@@ -233,26 +239,34 @@ def test_versions_are_swapped_under_load_without_a_wrong_answer(
   assert changes >= 3
 
 
+def _wait_for_calls(rest, number):
+  """Waits until so many calls are in progress."""
+  end = time.monotonic() + 300
+  while f"kdwsd_calls_in_flight {number}" not in rest(
+      "/monitoring/prometheus/metrics")[1]:
+    assert time.monotonic() < end
+
+
 def test_overload_is_unavailable_and_passes(exports, tmp_path):
   fakes.publish(exports[1], tmp_path, 1)
-  body = {"signature_name": "slow", "instances": [1.0]}
+  release = tmp_path / "release"
   with fakes.server(tmp_path, max_in_flight=2) as server:
     asking = [threading.Thread(target=lambda: clients.Rest(server.rest_port)(
-        body=body)) for _ in range(2)]
-    for thread in asking:
-      thread.start()
-    rest, client = clients.Rest(server.rest_port), clients.Grpc(
-        server.grpc_port)
-    end = time.monotonic() + 10
-    while "kdwsd_calls_in_flight 2" not in rest(
-        "/monitoring/prometheus/metrics")[1]:
-      assert time.monotonic() < end
-    status, answer = rest(body={"instances": ["a"]})
-    assert (status, answer["error"][:5]) == (503, "Busy:")
-    with pytest.raises(grpc.RpcError) as caught:
-      client.predict({"image_bytes": [b"a"]})
-    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
-    assert rest(_MODEL)[0] == 200  # The status is told all the same.
+        body=fakes.held(release))) for _ in range(2)]
+    try:
+      for thread in asking:
+        thread.start()
+      rest, client = clients.Rest(server.rest_port), clients.Grpc(
+          server.grpc_port)
+      _wait_for_calls(rest, 2)
+      status, answer = rest(body={"instances": ["a"]})
+      assert (status, answer["error"][:5]) == (503, "Busy:")
+      with pytest.raises(grpc.RpcError) as caught:
+        client.predict({"image_bytes": [b"a"]})
+      assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+      assert rest(_MODEL)[0] == 200  # The status is told all the same.
+    finally:
+      release.touch()
     for thread in asking:
       thread.join()
     assert rest(body={"instances": ["a"]})[0] == 200
@@ -261,36 +275,51 @@ def test_overload_is_unavailable_and_passes(exports, tmp_path):
 
 def test_a_call_that_takes_too_long_ends(exports, tmp_path):
   fakes.publish(exports[1], tmp_path, 1)
+  release = tmp_path / "release"
   with fakes.server(tmp_path, rest_api_timeout_in_ms=200) as server:
-    status, answer = clients.Rest(server.rest_port)(
-        body={"signature_name": "slow", "instances": [0.5]})
+    try:
+      status, answer = clients.Rest(server.rest_port)(body=fakes.held(release))
+    finally:
+      release.touch()
     assert status == 504
     assert "time" in answer["error"]
 
 
 def test_a_stop_answers_the_calls_it_has(exports, tmp_path):
   fakes.publish(exports[1], tmp_path, 1)
+  release = tmp_path / "release"
   server = fakes.server(tmp_path)
   server.start()
   answers = []
-  seconds = np.array([0.5], np.float32)
   asking = [
       threading.Thread(target=lambda: answers.append(
-          clients.Rest(server.rest_port)(
-              body={"signature_name": "slow", "instances": [0.5]})[0])),
+          clients.Rest(server.rest_port)(body=fakes.held(release))[0])),
       threading.Thread(target=lambda: answers.append(
           clients.Grpc(server.grpc_port).predict(
-              {"seconds": seconds}, signature="slow").model_spec.name))]
-  for thread in asking:
-    thread.start()
-  rest = clients.Rest(server.rest_port)
-  end = time.monotonic() + 10
-  while "kdwsd_calls_in_flight 2" not in rest(
-      "/monitoring/prometheus/metrics")[1]:
-    assert time.monotonic() < end
-  server.stop()
+              {"paths": [str(release)]}, signature="held").model_spec.name))]
+  stopping = threading.Thread(target=server.stop)
+  try:
+    for thread in asking:
+      thread.start()
+    _wait_for_calls(clients.Rest(server.rest_port), 2)
+    stopping.start()
+    _wait_for_refusal(server)
+    assert not answers
+  finally:
+    release.touch()
+  stopping.join()
   for thread in asking:
     thread.join()
   assert sorted(map(str, answers)) == ["200", "student"]
   with pytest.raises(OSError):
     clients.Rest(server.rest_port)(_MODEL)
+
+
+def _wait_for_refusal(server):
+  """Waits until new calls by gRPC are refused, the first that a stop does."""
+  end = time.monotonic() + 300
+  client = clients.Grpc(server.grpc_port)
+  with contextlib.suppress(grpc.RpcError):
+    while client.predict({"image_bytes": [b"a"]}):
+      assert time.monotonic() < end
+  client.close()

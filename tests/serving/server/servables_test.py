@@ -32,7 +32,7 @@ def _signature(loaded, name="", *method_name):
 
 def test_signatures_are_those_of_the_export(loaded):
   assert set(loaded.signatures) == {
-      "serving_default", "images", "classify", "many", "total", "slow"}
+      "serving_default", "images", "classify", "many", "total", "held"}
   assert _signature(loaded) is _signature(loaded, "serving_default")
   assert _signature(loaded, "classify").method_name == servables.CLASSIFY
   images = _signature(loaded, "images").inputs["images"]
