@@ -192,11 +192,11 @@ def test_recipes_and_kit_are_found_however_it_is_installed(
 # Two steps of each stage, on pictures of one object each.
 _TRAINING = (
     "--stage=all --recipe=flags/vocmini --data=records --train_split=all "
-    "--eval_split=all --workdir=run --backbone=small --backbone_weights=none "
-    "--frozen_stages=0 --frozen_cache=false --fc_units=8 --train_steps=2 "
-    "--steps_per_loop=1 --checkpoint_interval=2 --eval_interval=0 "
-    "--warmup_steps=0 --global_batch_size=2 --num_proposals=8 "
-    "--train_sizes=64 --eval_size=64 --student_size=56"
+    "--eval_split=all --test_split= --workdir=run --backbone=small "
+    "--backbone_weights=none --frozen_stages=0 --frozen_cache=false "
+    "--fc_units=8 --train_steps=2 --steps_per_loop=1 --checkpoint_interval=2 "
+    "--eval_interval=0 --warmup_steps=0 --global_batch_size=2 "
+    "--num_proposals=8 --train_sizes=64 --eval_size=64 --student_size=56"
 ).split()
 
 
