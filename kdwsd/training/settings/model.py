@@ -86,6 +86,9 @@ class Teacher:
       "image: top, the best one; mist, up to 20 of the best that hardly "
       "overlap.", stages=setting.TEACHER, choices=("mist", "top"),
       older="mist")
+  refinement_weight: float = setting.declare(
+      1.0, "Weight of the losses of the refinement branches.",
+      stages=setting.TEACHER, lower=0, older=1.0)
 
 
 @dataclasses.dataclass(frozen=True)

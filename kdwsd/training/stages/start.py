@@ -10,6 +10,7 @@ from absl import logging
 from kdwsd import errors
 from kdwsd.modeling import pretrained
 from kdwsd.training import config as config_lib
+from kdwsd.training import models
 from kdwsd.training import run_folder
 
 
@@ -27,7 +28,10 @@ def initialize(model, config):
   if config.init_from:
     folder = run_folder.RunFolder(config.init_from)
     path = folder.find("best")
-    folder.restore(model, config, path)
+    if folder.read_config().refinement_branches == config.refinement_branches:
+      folder.restore(model, config, path)
+    else:
+      _restore_common_layers(model, folder, path)
     logging.info("The model starts from another run: %s.", folder.named(path))
   elif config.feature_student:
     folder = run_folder.RunFolder(config.feature_student)
@@ -42,6 +46,8 @@ def initialize(model, config):
 
 def check(config):
   """Checks that the run to start from exists and has the same model.
+
+  Teachers may differ in their number of refinement branches.
 
   Raises:
     errors.InputError: no such run, another model, or a run of stage 1 that is
@@ -67,6 +73,20 @@ def check_stages(first, second):
               "kd_prediction: expected the student of kd_feature.")
 
 
+def _restore_common_layers(model, folder, path):
+  """Restores the layers that both teachers have, by name.
+
+  Refinement branches that the other run lacks keep their initial weights.
+  """
+  config = folder.read_config()
+  before = models.build(config)
+  folder.restore(before, config, path)
+  found = {layer.name: layer for layer in before.layers}
+  for layer in model.layers:
+    if layer.name in found:
+      layer.set_weights(found[layer.name].get_weights())
+
+
 def _check_init_from(config):
   workdir = config.init_from
   folder = run_folder.RunFolder(workdir)
@@ -79,7 +99,8 @@ def _check_init_from(config):
         f"{before.stage}.")
   _check_same(
       config, before,
-      f"--init_from: {workdir}: expected the model of this run.")
+      f"--init_from: {workdir}: expected the model of this run.",
+      except_for=("refinement_branches",))
   folder.find("best")
 
 
@@ -101,8 +122,9 @@ def _check_feature_student(config):
         f"one at step {step} of {before.train_steps}.")
 
 
-def _check_same(config, before, expected):
-  differences = config_lib.differences(
-      before, config, config_lib.model_fields(config.stage))
+def _check_same(config, before, expected, except_for=()):
+  differences = config_lib.differences(before, config, [
+      name for name in config_lib.model_fields(config.stage)
+      if name not in except_for])
   if differences:
     raise errors.InputError(f"{expected} Received: {differences}.")

@@ -39,7 +39,8 @@ def make(config, train_set):
       model=model,
       variables=model.trainable_variables,
       step=make_step(model, spatial_weight=config.spatial_weight,
-                     refinement_seeds=config.refinement_seeds),
+                     refinement_seeds=config.refinement_seeds,
+                     refinement_weight=config.refinement_weight),
       loss_names=loss_names(config.refinement_branches),
       sizes=config.train_sizes,
       initialize=lambda: start.initialize(model, config),
@@ -65,7 +66,8 @@ def loss_names(refinement_branches):
   return LOSS_NAMES + (("refinement_loss",) if refinement_branches else ())
 
 
-def make_step(model, *, spatial_weight=0.0, refinement_seeds="mist"):
+def make_step(model, *, spatial_weight=0.0, refinement_seeds="mist",
+              refinement_weight=1.0):
   """Makes the step function of the stage.
 
   Args:
@@ -73,6 +75,7 @@ def make_step(model, *, spatial_weight=0.0, refinement_seeds="mist"):
     spatial_weight: weight of WSDDN's spatial regularizer; 1e-4 in the WSDDN
       paper, 0 in the release.
     refinement_seeds: one of `refinement.SEEDS`, if the model has branches.
+    refinement_weight: weight of `refinement_loss` in `loss`.
 
   Returns:
     Function of (batch, dropout_seeds [B, 2]) that returns a dictionary of [B]
@@ -103,7 +106,7 @@ def make_step(model, *, spatial_weight=0.0, refinement_seeds="mist"):
           labels=batch["labels"], label_weights=batch["label_weights"],
           proposals=batch["proposals"], valid=batch["valid"],
           seeds=refinement_seeds)                                 # [B]
-      found["loss"] += found["refinement_loss"]
+      found["loss"] += refinement_weight * found["refinement_loss"]
     return found
 
   return step

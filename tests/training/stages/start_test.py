@@ -111,6 +111,22 @@ class StartTest(tf.test.TestCase, parameterized.TestCase):
     for ours, theirs in zip(model.variables, other.variables):
       self.assertAllEqual(ours, theirs)
 
+  @parameterized.parameters((0, 2), (1, 2), (2, 0))
+  def test_teachers_may_differ_in_their_branches(self, before, after):
+    workdir, other = self._run(refinement_branches=before)
+    config = fake_config.make(refinement_branches=after, init_from=workdir)
+    model = models.build(config)
+    fresh = {layer.name: layer.get_weights() for layer in model.layers}
+    given = {layer.name: layer.get_weights() for layer in other.layers}
+    start.initialize(model, config)
+    for layer in model.layers:
+      expected = given.get(layer.name, fresh[layer.name])
+      self.assertNotEmpty(expected)
+      for ours, theirs in zip(layer.get_weights(), expected):
+        self.assertAllEqual(ours, theirs)
+    self.assertNotAllClose(given["fc6"][0], fresh["fc6"][0])
+    self.assertLen(fresh.keys() - given.keys(), max(0, after - before))
+
   @parameterized.parameters(
       ({"stage": "cls", "fc_units": 0}, {}, "stage wsd. Received: stage cls"),
       ({}, {"stage": "cls"}, "a student. Received: stage wsd"),

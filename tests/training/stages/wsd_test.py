@@ -93,6 +93,11 @@ class WsdStepTest(tf.test.TestCase):
       for name in ("classification_loss", "spatial_loss"):
         self.assertAllClose(found[name], plain[name])
       self.assertAllClose(found["loss"], plain["loss"] + refined)
+      weighted = wsd.make_step(
+          model, spatial_weight=0.25, refinement_seeds=seeds,
+          refinement_weight=3.0)(batch, _SEEDS)
+      self.assertAllClose(weighted["refinement_loss"], refined)
+      self.assertAllClose(weighted["loss"], plain["loss"] + 3 * refined)
 
   @pytest.mark.one_lane
   def test_two_replicas_with_branches_are_one(self):
