@@ -50,7 +50,7 @@ def main(_):
     # pylint: disable=import-outside-toplevel
     from kdwsd import demo
     # pylint: enable=import-outside-toplevel
-    records = demo.make_data(work, num_train=160, num_test=16)
+    records = demo.make_data(work, num_scenes=192)
     if FLAGS.steps:
       print(_compare_numbers(pythons, records, work), flush=True)
     if FLAGS.pairs:
@@ -91,7 +91,8 @@ def _compare_numbers(pythons, records, work):
           **demo.SETTINGS[stage], "data": records, "stage": stage,
           "train_steps": FLAGS.steps, "checkpoint_interval": FLAGS.steps,
           "steps_per_loop": 1, "keep_checkpoints": 2, "eval_interval": 0,
-          "warmup_steps": min(10, FLAGS.steps - 1), "eval_split": ""}
+          "warmup_steps": min(10, FLAGS.steps - 1), "eval_split": "",
+          "test_split": None}
       # The students of both lanes have the same teacher and start, so that
       # each stage is compared alone.
       if stage.startswith("kd"):

@@ -35,6 +35,9 @@ _COMMON = {
     "eval_interval": 500,
 }
 
+# The checkpoint is chosen on other scenes than those of the results.
+_MEASURED = {"eval_split": "validation", "test_split": "test"}
+
 # A smaller input side, and no fully connected layer but the classifier.
 _STUDENT = {
     **_COMMON,
@@ -47,6 +50,7 @@ _STUDENT = {
 SETTINGS = {
     "wsd": {
         **_COMMON,
+        **_MEASURED,
         "fc_units": 128,
         "train_sizes": (128, 144, 160),
         "learning_rate": 1.5e-4,
@@ -54,26 +58,26 @@ SETTINGS = {
         "train_steps": 2000,
     },
     # As many steps as the two stages of distillation together.
-    "cls": {**_STUDENT, "train_steps": 2000},
+    "cls": {**_STUDENT, **_MEASURED, "train_steps": 2000},
     "kd_feature": {
         **_STUDENT,
         "feature_adapter": "linear",
         "top_k_rois": 16,
         "teacher_cache": "on",
     },
-    "kd_prediction": _STUDENT,
+    "kd_prediction": {**_STUDENT, **_MEASURED},
 }
 
 _MAX_PROPOSALS = _COMMON["num_proposals"]
 
 
-def make_data(workdir, *, num_train=800, num_test=200, seed=0):
+def make_data(workdir, *, num_scenes=1200, seed=0):
   """Draws and converts the scenes, unless they exist.
 
   Args:
     workdir: receives `scenes/`, a VOCdevkit tree, and `records/`.
-    num_train: images of split `trainval`.
-    num_test: images of split `test`.
+    num_scenes: images of all splits: a sixth each of `validation` and of
+      `test`, the others of `trainval`.
     seed: seed of the scenes.
 
   Returns:
@@ -95,10 +99,12 @@ def make_data(workdir, *, num_train=800, num_test=200, seed=0):
   if not os.path.exists(record_files.card_path(output, "test")):
     proposals.check_opencv()  # Before minutes of drawing.
   folder = os.path.join(workdir, "scenes")
-  _check_written(folder, scenes.written(folder), num_train + num_test, seed)
+  _check_written(folder, scenes.written(folder), num_scenes, seed)
+  sixth = num_scenes // 6
   root = scenes.write(
-      folder, num_train=num_train, num_test=num_test, seed=seed)
-  for split in ("trainval", "test"):
+      folder, num_train=num_scenes - 2 * sixth, num_test=sixth,
+      num_validation=sixth, seed=seed)
+  for split in ("trainval", "validation", "test"):
     problems = sources.Problems()
     conversion.convert(
         voc.read(root, image_set=split, problems=problems), output=output,
@@ -112,7 +118,8 @@ def _check_written(folder, before, number, seed):
   """Checks that scenes of an earlier run, if any, are those of this one."""
   if before is None:
     return
-  had = before["num_train"] + before["num_test"], before["seed"]
+  had = sum(number for name, number in before.items()
+            if name.startswith("num_")), before["seed"]
   if had != (number, seed):
     raise errors.InputError(
         f"--scenes and --seed: expected those with which {folder} was drawn, "

@@ -1,6 +1,6 @@
 """Trains a teacher, a student, or all: `python -m kdwsd.train --stage=all`.
 
-Without --data, a demo: 1000 drawn scenes, and settings for two CPU cores. To
+Without --data, a demo: 1200 drawn scenes, and settings for two CPU cores. To
 resume a stopped run, give the same command again. Below are all flags with
 their defaults, as in docs/settings.md. "The release" is the Caffe code that was
 published with the paper; "WSDDN" is the detector's own paper and code.
@@ -57,9 +57,8 @@ def main(_):
   workdir = FLAGS.workdir
   if not all(values["data"] for values in settings.values()):
     workdir = workdir or demo.WORKDIR
-    num_test = FLAGS.scenes // 5
-    data = demo.make_data(workdir, num_train=FLAGS.scenes - num_test,
-                          num_test=num_test, seed=settings["cls"]["seed"])
+    data = demo.make_data(workdir, num_scenes=FLAGS.scenes,
+                          seed=settings["cls"]["seed"])
     settings = {stage: {**values, "data": data}
                 for stage, values in settings.items()}
   if not workdir:

@@ -7,6 +7,8 @@ import pytest
 
 from kdwsd import demo
 from kdwsd import errors
+from kdwsd.data import record_files
+from kdwsd.data import records
 
 
 def test_opencv_without_edge_boxes_is_told_before_anything_is_drawn(tmp_path):
@@ -16,10 +18,21 @@ def test_opencv_without_edge_boxes_is_told_before_anything_is_drawn(tmp_path):
   assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("changed", [{"num_train": 3}, {"seed": 1}])
+def test_splits_are_other_scenes(tmp_path):
+  data = demo.make_data(str(tmp_path), num_scenes=13)
+  ids = {}
+  for split in ("trainval", "validation", "test"):
+    found = records.read_labelled_images(
+        list(record_files.open_split(data, split).paths), 6)
+    ids[split] = {image.image_id for image in found}
+  assert [len(ids[split]) for split in ids] == [9, 2, 2]
+  assert len(set.union(*ids.values())) == 13
+
+
+@pytest.mark.parametrize("changed", [{"num_scenes": 7}, {"seed": 1}])
 def test_other_scenes_are_not_drawn_over_those_of_a_run(tmp_path, changed):
-  given = {"num_train": 2, "num_test": 1, "seed": 0}
+  given = {"num_scenes": 6, "seed": 0}
   demo.make_data(str(tmp_path), **given)
-  with pytest.raises(errors.InputError, match="and --seed: .* 3 and 0"):
+  with pytest.raises(errors.InputError, match="and --seed: .* 6 and 0"):
     demo.make_data(str(tmp_path), **{**given, **changed})
   demo.make_data(str(tmp_path), **given)

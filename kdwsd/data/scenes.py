@@ -51,15 +51,17 @@ class Scene:
   occluded: np.ndarray
 
 
-def write(directory, *, num_train=800, num_test=200, seed=0, image_side=192):
+def write(directory, *, num_train=800, num_test=200, num_validation=0, seed=0,
+          image_side=192):
   """Writes a set of scenes, unless the same set exists already.
 
   Args:
     directory: receives `VOCdevkit/VOC2012` with `JPEGImages`, `Annotations`
-      and `ImageSets/Main/{trainval,test}.txt`, and `scenes.json`, written
-      last.
+      and `ImageSets/Main/{trainval,test,validation}.txt`, and `scenes.json`,
+      written last.
     num_train: images of `trainval`.
     num_test: images of `test`.
+    num_validation: images of `validation`; without any, there is no such split.
     seed: seed of all random draws; an image depends only on the seed, its split
       and its index in the split.
     image_side: longer side of an image, pixels.
@@ -70,19 +72,23 @@ def write(directory, *, num_train=800, num_test=200, seed=0, image_side=192):
   Raises:
     errors.InputError: a number is out of range, or the folder is not writable.
   """
-  if min(num_train, num_test) < 0 or image_side < 48 or seed < 0:
+  splits = {"trainval": num_train, "test": num_test,
+            "validation": num_validation}
+  if min(splits.values()) < 0 or image_side < 48 or seed < 0:
     raise errors.InputError(
         "scenes: expected numbers of images and a seed of at least 0, and a "
-        f"side of at least 48. Received: {num_train} and {num_test} images, "
-        f"seed {seed}, side {image_side}.")
+        f"side of at least 48. Received: {num_train}, {num_test} and "
+        f"{num_validation} images, seed {seed}, side {image_side}.")
   root = os.path.join(directory, "VOCdevkit", "VOC2012")
   note_path = _note_path(directory)
   note = {"format": _FORMAT, "classes": list(CLASSES), "num_train": num_train,
-          "num_test": num_test, "seed": seed, "image_side": image_side}
+          "num_test": num_test, "num_validation": num_validation, "seed": seed,
+          "image_side": image_side}
   if os.path.exists(note_path) and files.read_json(note_path) == note:
     return os.path.dirname(root)
-  splits = {"trainval": num_train, "test": num_test}
   for place, (split, count) in enumerate(splits.items()):
+    if split == "validation" and not count:
+      continue
     names = [f"{split}_{index:06d}" for index in range(count)]
     # NumPy and OpenCV leave other threads time for most of an image.
     with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -105,7 +111,8 @@ def written(directory):
     directory: as given to `write`.
 
   Returns:
-    Dict with `num_train`, `num_test`, `seed` and others; None without a set.
+    Dict with `num_train`, `num_test`, `num_validation`, `seed` and others; None
+    without a set.
   """
   path = _note_path(directory)
   return files.read_json(path) if os.path.exists(path) else None

@@ -123,6 +123,12 @@ class WriteTest(parameterized.TestCase):
     image = os.path.join("VOC2012", "JPEGImages", "trainval_000001.jpg")
     self.assertEqual(few[image], more[image])
 
+  def test_validation_scenes_leave_the_others_as_they_are(self):
+    plain = self._content(self._write("a"))
+    more = self._content(self._write("b", num_validation=2))
+    self.assertLen(more.keys() - plain.keys(), 2 * 2 + 1)
+    self.assertEqual(plain, {name: more[name] for name in plain})
+
   def test_what_is_there_is_left_alone(self):
     root = self._write()
     image = os.path.join(root, "VOC2012", "JPEGImages", "test_000000.jpg")
@@ -133,7 +139,8 @@ class WriteTest(parameterized.TestCase):
     self.assertTrue(os.path.exists(image))
 
   @parameterized.parameters(
-      dict(num_train=-1), dict(image_side=10), dict(seed=-1))
+      dict(num_train=-1), dict(num_validation=-1), dict(image_side=10),
+      dict(seed=-1))
   def test_bad_numbers_are_refused(self, **options):
     with self.assertRaisesRegex(errors.InputError, "Received"):
       self._write(**options)

@@ -15,8 +15,8 @@ class Command:
       "metrics. Give the same folder again to resume a stopped run. Without "
       "--data the default is runs/demo.")
   scenes: int = setting.declare(
-      1000, "Without --data: number of scenes to draw, a fifth of them for the "
-      "test split.", lower=10)
+      1200, "Without --data: number of scenes to draw, a sixth of them for the "
+      "validation split and another for the test split.", lower=12)
   recipe: Optional[str] = setting.declare(
       None, "For --stage=all: folder with one flagfile per stage, wsd.flags, "
       "cls.flags, kd_feature.flags and kd_prediction.flags. A flag on the "
