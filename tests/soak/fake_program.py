@@ -2,7 +2,8 @@
 
 `python -m tests.soak.fake_program --steps=30 --fault=none` counts to 30 in
 `run/`, a line of history each hundredth of a second, and goes on where it was
-stopped. No TensorFlow: it starts at once.
+stopped. No TensorFlow: it starts at once. It waits for who wants to kill it at
+an aim, see `run`.
 """
 
 import argparse
@@ -14,12 +15,16 @@ import time
 
 from kdwsd import files
 from kdwsd.training import history
+from tests.soak import lives
 from tests.soak import moments
 from tests.soak import programs
 
 FAULTS = ("none", "double", "left", "weight", "fails", "child")
 
 _EVERY = 5  # Steps between notes of where it is.
+
+# Beside its folder, with the name of the aim at which it waits to be killed.
+_HOLD = os.path.join("..", "hold")
 
 
 def program(fault="none", steps=30):
@@ -37,6 +42,25 @@ def write_source(folder):
   files.write_text(os.path.join(folder, "given", "x.txt"), "given")
 
 
+def run(program, folder, moment=None, run=lives.run, **how):
+  """`lives.run` of a program that waits at an aim, however late its killer is.
+
+  Args:
+    program: `program(...)`, laid out.
+    folder: it runs in.
+    moment: at which it is killed, if at all.
+    run: `lives.run`, which a test may have replaced by this.
+    **how: it is run.
+  """
+  files.write_json(os.path.join(folder, _HOLD), getattr(moment, "name", ""))
+  return run(program, folder, moment, **how)
+
+
+def _wait_if_aimed_at(name):
+  if os.path.exists(_HOLD) and files.read_json(_HOLD) == name:
+    time.sleep(3600)
+
+
 def main():
   """Counts."""
   parser = argparse.ArgumentParser()
@@ -48,7 +72,7 @@ def main():
   step = files.read_json(note)["step"] if os.path.exists(note) else 0
   resumed = step > 0
   if arguments.fault == "child":
-    subprocess.Popen(["sleep", "60"])
+    subprocess.Popen(["sleep", "3600"])
   if arguments.fault != "double":
     history.rewind("run/history.jsonl", step)
   print(f"Stage cls: counting from {step}", file=sys.stderr, flush=True)
@@ -59,11 +83,13 @@ def main():
     time.sleep(0.01)
     history.append("run/history.jsonl", {
         "step": step, "images_per_second": time.time()})
+    if step == 7 and not resumed:  # Else who aims may have seen it before.
+      _wait_if_aimed_at("history")
     if step % _EVERY == 0:
       with files.atomic_path(note) as temporary:
         with open(temporary, "w", encoding="utf-8") as file:
           json.dump({"step": step}, file)
-        time.sleep(0.1)  # Long enough to be seen, and hit.
+        _wait_if_aimed_at("a note")
     if arguments.fault == "fails" and step > 2:
       sys.exit("it has failed")
   files.write_json(os.path.join("run", "metrics.json"), {

@@ -14,6 +14,12 @@ from tests.soak import moments
 pytestmark = pytest.mark.one_lane
 
 
+@pytest.fixture(autouse=True)
+def fixture_waits(monkeypatch):
+  """Programs wait at what is aimed at."""
+  monkeypatch.setattr(kills.lives, "run", fake_program.run)
+
+
 def _reference(tmp_path, fault="none", steps=30):
   source = str(tmp_path / "source")
   fake_program.write_source(source)

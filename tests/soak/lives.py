@@ -13,7 +13,7 @@ _POLL_INTERVAL = 0.001
 # Seconds. A program that is not killed ends in less, and what it started dies
 # with it in less.
 _LIMIT = 3600.0
-_MOURNING = 30.0
+_MOURNING = 120.0
 
 _STAGE = re.compile(r"\bStage (\w+)(: | is done: )")
 _HALF_WRITTEN = re.compile(r"\.partial-|_temp$|\.tmp|tempstate|\.lockfile")
@@ -107,7 +107,9 @@ def _kill_group(group):
 def _check_gone(group, program):
   """Waits for all that an ended process had started to be gone."""
   deadline = time.monotonic() + _MOURNING
-  while time.monotonic() < deadline:
+  late = False
+  while not late:
+    late = time.monotonic() > deadline
     try:
       os.killpg(group, 0)
     except ProcessLookupError:
