@@ -209,18 +209,24 @@ def test_suspects_are_sent_with_nothing_else_on_its_way(
     client, capsys, server, tmp_path):
   # Every request of more than one image fails: all images are suspects.
   folder, running, most_at_once = _photos(tmp_path, 24), [0], []
+  lock, two = threading.Lock(), threading.Event()
   bodies = client.Rest._ask  # pylint: disable=protected-access
 
   def ask(self, contents, signature):
-    running[0] += 1
-    most_at_once.append((len(contents), running[0]))
+    with lock:
+      running[0] += 1
+      most_at_once.append((len(contents), running[0]))
+      if running[0] == 2:
+        two.set()
     try:
+      two.wait(300)
       threading.Event().wait(0.01)  # `time.sleep` is taken.
       if signature == "serving_default" and len(contents) > 1:
         raise client.Refused("HTTP 400: image_bytes[5]: bad", of_image=True)
       return bodies(self, contents, signature)
     finally:
-      running[0] -= 1
+      with lock:
+        running[0] -= 1
 
   client.Rest._ask = ask  # pylint: disable=protected-access
   status, lines, _ = _run(client, capsys, server, folder, "--batch_size=3",
@@ -271,7 +277,7 @@ def test_output_is_json_in_every_encoding(server, tmp_path, encoding):
   done = subprocess.run(
       [sys.executable, str(kit.FOLDER / "client.py"), f"--url={server.url}",
        *(str(tmp_path / name) for name in (*names, "keine_äöü.jpg"))],
-      capture_output=True, timeout=60, check=False,
+      capture_output=True, timeout=600, check=False,
       env={**os.environ, "PYTHONIOENCODING": encoding, "no_proxy": "127.0.0.1"})
   assert done.returncode == 1, done.stderr
   lines = [json.loads(line)
@@ -394,13 +400,13 @@ def test_it_needs_nothing_but_python(server, tmp_path):
       [sys.executable, "-I", "-S", str(kit.FOLDER / "client.py"),
        f"--url={server.url}", "-"],
       input="".join(f"{path}\n" for path in sorted(folder.iterdir())),
-      capture_output=True, text=True, timeout=60, check=False,
+      capture_output=True, text=True, timeout=600, check=False,
       env={"no_proxy": "127.0.0.1"})
   assert done.returncode == 0, done.stderr
   assert len(done.stdout.splitlines()) == 2
   done = subprocess.run(
       [sys.executable, "-I", "-S", str(kit.FOLDER / "client.py"),
        "--grpc=localhost:1", str(folder)],
-      capture_output=True, text=True, timeout=60, check=False, env={})
+      capture_output=True, text=True, timeout=600, check=False, env={})
   assert done.returncode == 2
   assert "pip install tensorflow-serving-api" in done.stderr

@@ -111,7 +111,7 @@ def _check(status, lines, error):
 def test_good_images_are_answered_and_bad_ones_are_not(
     servers, photos, new, concurrency, batch_size):
   server, batcher = servers[new]
-  batcher.joined.clear()
+  batcher.expect(2 if concurrency > 1 else 1)
   _check(*_ask(server, photos, f"--concurrency={concurrency}",
                f"--batch_size={batch_size}"))
   if concurrency > 1:
@@ -121,8 +121,8 @@ def test_good_images_are_answered_and_bad_ones_are_not(
 @pytest.mark.parametrize("concurrency", [
     "1", *(pytest.param(more, marks=pytest.mark.slow) for more in ("4", "16"))])
 def test_two_clients_at_once(exports, photos, concurrency):
-  # A new server: its first answer takes long enough for both to come.
   with _serving(exports[True]) as (server, batcher):
+    batcher.expect(2)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
       for found in pool.map(
           lambda _: _ask(server, photos, "--concurrency", concurrency,
@@ -176,7 +176,9 @@ def test_a_teachers_proposals_are_padded_and_every_image_gets_its_own_scores(
         "proposals": [request["proposals"]],
         "objectness": [request["objectness"]]})
              for seed, request in enumerate(requests)]
+  # Of eight no more than three are of one length.
   with _serving(tmp_path, pad=True) as (server, batcher):
+    batcher.expect(8)
     answers = ask_all(server)
   assert max(batcher.joined) > 1
   longer = 0
@@ -196,7 +198,8 @@ def test_a_teachers_proposals_are_padded_and_every_image_gets_its_own_scores(
         scores[:count], alone[number]["proposal_scores"][0], atol=1e-5)
     assert (scores[count:] == 0).all()
   assert longer
-  with _serving(tmp_path, pad=False) as (server, _):
+  with _serving(tmp_path, pad=False) as (server, batcher):
+    batcher.expect(8)
     failed = [answer for status, answer in ask_all(server) if status != 200]
   assert failed
   assert "padding is turned off" in failed[0]["error"]

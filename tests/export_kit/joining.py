@@ -15,6 +15,9 @@ import numpy as np
 
 from kdwsd.serving.server import codes
 
+# Seconds for calls that are expected, on a machine that is busy.
+_PATIENCE = 240.0
+
 
 class Batcher:
   """In the place of `batching.Batcher`; one thread, which waits for company.
@@ -34,9 +37,15 @@ class Batcher:
     self.joined = []
     self._pad, self._wait, self._max_calls = pad, wait, max_calls
     self._changed = threading.Condition()
-    self._calls, self._stopping = [], False
+    self._calls, self._expected, self._stopping = [], 1, False
     self._thread = threading.Thread(target=self._work, daemon=True)
     self._thread.start()
+
+  def expect(self, calls):
+    """Forgets `joined`; the next run waits for so many calls, however late."""
+    with self._changed:
+      self._expected = calls
+      self.joined.clear()
 
   def submit(self, signature, inputs):
     """As `batching.Batcher.submit`."""
@@ -59,9 +68,12 @@ class Batcher:
         self._changed.wait_for(lambda: self._calls or self._stopping)
         if not self._calls:
           return
-        self._changed.wait_for(
-            lambda: len(self._calls) >= self._max_calls or self._stopping,
-            self._wait)
+        for calls, seconds in ((self._expected, _PATIENCE),
+                               (self._max_calls, self._wait)):
+          self._changed.wait_for(
+              lambda calls=calls: len(self._calls) >= calls or self._stopping,
+              seconds)
+        self._expected = 1
         first = self._calls[0].signature
         batch = [call for call in self._calls
                  if call.signature is first][:self._max_calls]
