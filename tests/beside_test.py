@@ -1,5 +1,6 @@
 """Work in threads: in order, bounded, and nothing left behind."""
 
+from concurrent import futures
 import contextlib
 import signal
 import threading
@@ -57,7 +58,7 @@ def test_an_item_is_drawn_while_another_is_worked_on():
     yield 1
 
   assert list(beside.mapped(
-      lambda _: drawn.wait(60), items(), num_threads=1)) == [True, True]
+      lambda _: drawn.wait(300), items(), num_threads=1)) == [True, True]
 
 
 @pytest.mark.parametrize("most_waiting", [1, 3])
@@ -72,7 +73,7 @@ def test_no_more_than_so_many_wait(most_waiting):
       yield item
 
   with contextlib.closing(beside.mapped(
-      lambda item: free.wait(60) and item, items(), num_threads=2,
+      lambda item: free.wait(300) and item, items(), num_threads=2,
       most_waiting=most_waiting)) as results:
     assert next(results) == 0
     assert len(drawn) == most_waiting
@@ -100,12 +101,28 @@ def test_an_error_of_the_items_comes_through(num_threads):
     list(beside.mapped(abs, items(), num_threads=num_threads))
 
 
-def test_closed_early_it_drops_what_has_not_begun():
+@pytest.fixture(name="dropped")
+def fixture_dropped(monkeypatch):
+  """An event: what has not begun has been dropped."""
+  event = threading.Event()
+
+  class Pool(futures.ThreadPoolExecutor):
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+      super().shutdown(wait=False, cancel_futures=cancel_futures)
+      event.set()
+      super().shutdown(wait=wait)
+
+  monkeypatch.setattr(futures, "ThreadPoolExecutor", Pool)
+  return event
+
+
+def test_closed_early_it_drops_what_has_not_begun(dropped):
   begun = []
 
   def work(item):
     begun.append(item)
-    time.sleep(0.05)
+    assert item == 0 or dropped.wait(300)
     return item
 
   with contextlib.closing(beside.mapped(
@@ -115,11 +132,11 @@ def test_closed_early_it_drops_what_has_not_begun():
 
 
 @pytest.mark.parametrize("moment", ["drawing", "waiting"])
-def test_a_signal_ends_it_at_once(moment, monkeypatch):
+def test_a_signal_ends_it_at_once(moment, monkeypatch, dropped):
   before = signal.signal(signal.SIGTERM, interruption._handle)
   monkeypatch.setattr(interruption, "_pending", None)
   monkeypatch.setattr(interruption, "_raised", False)
-  begun, free = [], threading.Event()
+  begun = []
 
   def items():
     for item in range(10):
@@ -130,10 +147,8 @@ def test_a_signal_ends_it_at_once(moment, monkeypatch):
   def work(item):
     begun.append(item)
     if moment == "waiting" and item == 2:
-      main = threading.main_thread().ident
-      threading.Timer(0.05, signal.pthread_kill, [main, signal.SIGTERM]).start()
-      threading.Timer(0.1, free.set).start()
-      free.wait(60)
+      signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+      assert dropped.wait(300)
     return item
 
   try:
