@@ -100,7 +100,7 @@ def test_failure_spares_versions_there(tmp_path):
 def _hold(directory, ready):
   with saved_model.new_version(directory):
     ready.set()
-    time.sleep(600)
+    time.sleep(3600)
 
 
 def test_a_killed_export_leaves_no_version_and_the_next_one_cleans_up(tmp_path):
@@ -156,7 +156,7 @@ def test_a_full_disk_is_one_clear_line_and_leaves_nothing(tmp_path):
   process = context.Process(
       target=_write_with_little_room, args=(str(tmp_path / "m"), told))
   process.start()
-  message = told.get(timeout=120)
+  message = told.get(timeout=600)
   process.join()
   assert "expected" in message and "Received: " in message
   assert len(message.splitlines()) == 1

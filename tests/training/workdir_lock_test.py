@@ -20,7 +20,7 @@ import sys, time
 from kdwsd.training import workdir_lock
 with workdir_lock.hold(sys.argv[1]):
   print("held", flush=True)
-  time.sleep(600)
+  time.sleep(3600)
 """
 
 

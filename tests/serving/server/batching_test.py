@@ -11,6 +11,9 @@ from kdwsd.serving.server import batching
 from kdwsd.serving.server import codes
 from kdwsd.serving.server import metrics as metrics_lib
 
+# Seconds, for what takes none on an idle machine.
+_LONG = 300.0
+
 
 class _Signature:
   """Doubles; notes the rows of each run; can be held, and refuses -1."""
@@ -27,7 +30,7 @@ class _Signature:
 
   def run(self, inputs):
     self.begun += 1
-    self.gate.wait(10)
+    self.gate.wait(_LONG)
     x = inputs["x"]
     self.runs.append(len(x) if x.ndim else None)
     if np.any(x == -1):
@@ -44,7 +47,7 @@ def _batcher(**changes):
 
 def _wait_until(batcher, signature, before, num_waiting):
   """Until one more run than before has begun and so many calls wait."""
-  end = time.monotonic() + 10
+  end = time.monotonic() + _LONG
   while time.monotonic() < end:
     groups = batcher._groups  # pylint: disable=protected-access
     if (signature.begun > before
@@ -54,7 +57,7 @@ def _wait_until(batcher, signature, before, num_waiting):
   raise AssertionError("calls do not arrive")
 
 
-def _run(batcher, signature, inputs, seconds=10):
+def _run(batcher, signature, inputs, seconds=_LONG):
   return batcher.submit(signature, inputs).result(seconds)
 
 
@@ -143,7 +146,7 @@ def test_outputs_without_rows_end_the_joining():
 
 
 def test_a_timeout_lets_the_first_call_wait_for_company():
-  batcher = _batcher(batch_timeout_micros=60_000_000)
+  batcher = _batcher(batch_timeout_micros=1e6 * _LONG)
   signature = _Signature()
   threads = [
       threading.Thread(target=lambda: _run(
@@ -155,7 +158,7 @@ def test_a_timeout_lets_the_first_call_wait_for_company():
   threads[1].start()
   for thread in threads:
     thread.join()
-  assert signature.runs == [8]  # Full: nobody waits for the minute to end.
+  assert signature.runs == [8]  # Full: nobody waits for the time to end.
   batcher.stop()
 
 
@@ -177,7 +180,7 @@ def test_who_waits_too_long_is_never_run():
     second.result(0.05)
   assert second.cancel()
   signature.gate.set()
-  assert first.result(10)["y"] == [2]
+  assert first.result(_LONG)["y"] == [2]
   batcher.stop()
   assert signature.runs == [1]
 
