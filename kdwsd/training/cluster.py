@@ -42,6 +42,8 @@ _TYPES = ("chief", "worker")
 
 # What a worker says that waits for others, to whoever connects.
 _WAITS = b"kdwsd: waits for all workers\n"
+# And to a worker, once it has noted that this one has seen it.
+_NOTED = b"noted\n"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,6 +202,7 @@ def _answering(listener, found_by):
           index = connection.recv(16).strip()
           if index.isdigit():
             found_by.add(int(index))
+            connection.sendall(_NOTED)
 
   thread = threading.Thread(target=answer, daemon=True)
   thread.start()
@@ -212,11 +215,16 @@ def _answering(listener, found_by):
 
 
 def _greet(address, index):
-  """Whether a worker waits; it gets to know that this one has seen that."""
+  """Whether a worker waits, and has noted that this one has seen that.
+
+  Without its note it might wait for this one, which had gone on, for ever.
+  """
   with contextlib.suppress(OSError), _connect(address) as connection:
     if _read(connection) == _WAITS:
       connection.sendall(b"%d\n" % index)
-      return True
+      # It may go on once it has noted that, and is not there to be asked again.
+      connection.settimeout(STANDSTILL)
+      return connection.recv(len(_NOTED)) == _NOTED
   return False
 
 

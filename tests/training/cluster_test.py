@@ -78,7 +78,7 @@ def test_workers_wait_for_each_other(monkeypatch):
     assert not here
     threads[2].start()
     for thread in threads:
-      thread.join(timeout=60)
+      thread.join(timeout=300)
     assert sorted(here) == [0, 1, 2]
   finally:
     for server in servers:
@@ -117,15 +117,34 @@ def test_a_worker_that_was_started_again_alone_waits_and_is_missed(
     threading.Thread(target=speak, daemon=True).start()
     threading.Thread(target=start_again, daemon=True).start()
     first, second = (cluster.Cluster(addresses, i) for i in range(2))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while b"waits" not in _said(ports[1]) and time.monotonic() < deadline:
       time.sleep(0.05)
-    assert cluster.lost(first) == f"worker 1 ({addresses[1]})"
+    # If it does not answer within a second, it is taken to train.
+    while not (lost := cluster.lost(first)) and time.monotonic() < deadline:
+      pass
+    assert lost == f"worker 1 ({addresses[1]})"
     assert cluster.lost(second) == ""
     assert not met.wait(0.5)
     training.shutdown(socket.SHUT_RDWR)
   cluster.wait_for_others(first)  # It was started again as well.
-  assert met.wait(60)
+  assert met.wait(300)
+
+
+def test_a_worker_that_has_not_noted_another_has_not_met_it():
+  with socket.create_server(("127.0.0.1", 0)) as other:
+    def answer():
+      for said in (b"", cluster._NOTED):
+        with other.accept()[0] as connection:
+          connection.sendall(cluster._WAITS)
+          assert connection.recv(16) == b"3\n"
+          connection.sendall(said)
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    address = f"127.0.0.1:{other.getsockname()[1]}"
+    assert not cluster._greet(address, 3)  # As of one that was too late.
+    assert cluster._greet(address, 3)
+    thread.join()
 
 
 def _said(port):
