@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -15,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from tests import whole_runs
+from tests.training import fake_cluster
 
 _FLAGS = {
     "backbone": "small", "backbone_weights": "none", "fc_units": 16,
@@ -62,12 +62,8 @@ class _Workers:
   def __init__(self, data, workdir, number, *, differing=None, **flags):
     """Starts them; `differing` has flags of the last one alone."""
     self.workdir = workdir
-    sockets = [socket.socket() for _ in range(number)]
-    for one in sockets:
-      one.bind(("127.0.0.1", 0))
-    addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
-    for one in sockets:
-      one.close()
+    addresses = [f"127.0.0.1:{fake_cluster.free_port()}"
+                 for _ in range(number)]
     self.processes, self._started = [], []
     for index in range(number):
       environment = {}

@@ -5,13 +5,13 @@ import dataclasses
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 from benchmarks import drawn_records
 from tests.preemption import notices
+from tests.training import fake_cluster
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
@@ -134,11 +134,7 @@ def give(case, folder):
 
 
 def _addresses():
-  sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-  addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
-  for one in sockets:
-    one.close()
-  return addresses
+  return [f"127.0.0.1:{fake_cluster.free_port()}" for _ in range(2)]
 
 
 @contextlib.contextmanager
