@@ -11,7 +11,7 @@ import subprocess
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _SYSTEM = ("bash", "cat", "cksum", "cp", "dirname", "grep", "ln", "ls",
-           "mkdir", "mktemp", "readlink", "rm", "sed", "sh", "sleep")
+           "mkdir", "mktemp", "readlink", "rm", "sed", "sh")
 
 _PYTHON = """#!/bin/sh
 printf '%s\\n' "python {version} $*" | sed 1q >> {log}
@@ -39,9 +39,18 @@ case "$*" in
     else sed "s/VERSION/$5/g" {folder}/any > "$6/bin/python"
     fi
     chmod +x "$6/bin/python" ;;
-  *"pip install"*) [ ! -e {folder}/uv-slow ] || sleep 1
+  *"pip install"*)
+    while [ -e {folder}/uv-slow ] && [ ! -e {folder}/slept ]
+    do {sleep} 0.1; done
     [ ! -e {folder}/uv-fails ] || exit 1 ;;
 esac
+"""
+
+
+# Of one that waits for another.
+_SLEEP = """#!/bin/sh
+: > {folder}/slept
+exec {sleep} "$@"
 """
 
 
@@ -76,6 +85,7 @@ class FakeMachine:
       (self.tools / name).symlink_to(shutil.which(name))
     self._write(self._folder / "uv", _UV)
     self._write(self._folder / "any", _PYTHON, "VERSION")
+    self._write(self.tools / "sleep", _SLEEP)
     if uv:
       shutil.copy(self._folder / "uv", self.tools / "uv")
     if not isinstance(pythons, dict):
@@ -86,7 +96,7 @@ class FakeMachine:
   def _write(self, path, text, version=""):
     path.write_text(text.format(
         version=version, log=self._log, folder=self._folder,
-        uv=self._folder / "uv"), encoding="utf-8")
+        uv=self._folder / "uv", sleep=shutil.which("sleep")), encoding="utf-8")
     path.chmod(0o755)
 
   def add_python(self, path, version):
@@ -104,7 +114,10 @@ class FakeMachine:
     path.touch()
 
   def has(self, fault, there=True):
-    """Turns on or off: no-network, no-pip, no-venv, uv-fails or uv-slow."""
+    """Turns on or off: no-network, no-pip, no-venv, uv-fails, or uv-slow.
+
+    With uv-slow it installs until another process sleeps.
+    """
     path = self._folder / fault
     path.touch() if there else path.unlink()
 
@@ -112,7 +125,7 @@ class FakeMachine:
     """Runs .ci/make-venv; returns the finished process."""
     return subprocess.run(
         ["bash", str(self.project / ".ci" / "make-venv")],
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=600,
         env={"PATH": str(self.tools), "TMPDIR": str(self._folder / "tmp"),
              "NVIDIA_ROOT": str(self._folder / "root"), **environment})
 
