@@ -90,7 +90,8 @@ class Lock:
         now = _read(self._path)
         if now is None:
           break
-        if now != found:
+        # It is empty for a moment where what is written is not replaced whole.
+        if now and now != found:
           raise self._taken(now)
       found = now
     if found is not None:

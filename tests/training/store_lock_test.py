@@ -36,7 +36,7 @@ def test_a_second_process_is_refused_while_the_first_one_lives(
     upload(path, remote)
 
   monkeypatch.setattr(places, "upload", noting)
-  monkeypatch.setattr(store_lock, "_WATCH", 60)
+  monkeypatch.setattr(store_lock, "_WATCH", 600)
   with store_lock.hold(workdir) as lock:
     with pytest.raises(errors.InputError, match=(
         f"^{workdir}: expected .* Received: one held by process {os.getpid()} "
@@ -66,7 +66,7 @@ def test_the_lock_of_a_killed_process_is_taken_over_after_a_while(
 
 
 def test_that_of_a_dead_process_of_this_machine_at_once(workdir, monkeypatch):
-  monkeypatch.setattr(store_lock, "_WATCH", 60)
+  monkeypatch.setattr(store_lock, "_WATCH", 600)
   process = os.fork()
   if not process:
     os._exit(0)
@@ -79,8 +79,8 @@ def test_that_of_a_dead_process_of_this_machine_at_once(workdir, monkeypatch):
 
 
 def test_a_holder_that_ends_meanwhile_is_not_waited_for(workdir, monkeypatch):
-  monkeypatch.setattr(store_lock, "_WATCH", 60)
-  monkeypatch.setattr(store_lock, "_RENEWAL", 60)
+  monkeypatch.setattr(store_lock, "_WATCH", 600)
+  monkeypatch.setattr(store_lock, "_RENEWAL", 600)
   path = f"{workdir}/{store_lock.FILE}"
   files.write_text(path, "process 7 on x\n\nid\n3\n")
   timer = threading.Timer(0.2, places.remove, [path])
@@ -90,12 +90,17 @@ def test_a_holder_that_ends_meanwhile_is_not_waited_for(workdir, monkeypatch):
   timer.join()
 
 
-def test_a_holder_that_has_lost_it_is_told_and_leaves_it(workdir):
+def test_a_holder_that_has_lost_it_is_told_and_leaves_it(workdir, monkeypatch):
+  # Else it might be renewed between being looked at and being lost.
+  monkeypatch.setattr(store_lock, "_RENEWAL", 600)
   with store_lock.hold(workdir) as lock:
     files.write_text(f"{workdir}/{store_lock.FILE}", "process 7 on x\n")
     with pytest.raises(errors.InputError, match="held by process 7 on x"):
       lock.check()
-    time.sleep(0.2)  # Nor is it renewed.
+    monkeypatch.setattr(store_lock, "_RENEWAL", 0)
+    with monkeypatch.context() as patch:
+      patch.setattr(places, "upload", lambda *_: pytest.fail("renewed"))
+      lock._renew()  # It ends.
     assert _content(workdir) == "process 7 on x\n"
   assert _content(workdir) == "process 7 on x\n"
 
