@@ -77,14 +77,29 @@ def test_an_error_of_the_measuring_process_is_ours():
 def test_peak_memory_counts_children(tmp_path):
   program = tmp_path / "program.py"
   program.write_text(textwrap.dedent("""
-      import subprocess, sys, time
+      import os, subprocess, sys, time, types
       from benchmarks import processes
+      os.chdir(os.path.dirname(__file__))
+      CHILD = '''
+      import os, time
+      b = b"1" * 80_000_000
+      os.mkdir("held")
+      while not os.path.exists("measured"):
+        time.sleep(0.01)
+      '''
       def hold():
         a = b"1" * 80_000_000
-        subprocess.run([sys.executable, "-c",
-                        "import time; b = b'1' * 80_000_000; time.sleep(3)"])
+        subprocess.run([sys.executable, "-c", CHILD])
         return len(a)
+      def sleep(seconds):
+        # After each sample; one that began later than the child is whole.
+        if os.path.exists("sampled"):
+          os.makedirs("measured", exist_ok=True)
+        elif os.path.exists("held"):
+          os.mkdir("sampled")
+        time.sleep(seconds)
       if __name__ == "__main__":
+        processes.time = types.SimpleNamespace(sleep=sleep)
         print(*processes.measure(hold))
       """), encoding="utf-8")
   result, mib = _run(str(program)).split()
