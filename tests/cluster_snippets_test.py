@@ -27,7 +27,7 @@ def _run(script, tmp_path, commands, **environment):
     (tmp_path / name).chmod(0o755)
   return subprocess.run(
       ["bash", "-c", script], capture_output=True, text=True, check=False,
-      timeout=60, cwd=tmp_path, env={
+      timeout=600, cwd=tmp_path, env={
           "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", **environment})
 
 

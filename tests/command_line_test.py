@@ -17,7 +17,7 @@ _PROGRAMS = sorted(
 def _run(*arguments, **environment):
   return subprocess.run(
       [sys.executable, *arguments], cwd=_ROOT, capture_output=True, text=True,
-      timeout=120, check=False, env={**os.environ, **environment},
+      timeout=600, check=False, env={**os.environ, **environment},
       encoding="utf-8", errors="surrogateescape")
 
 

@@ -58,7 +58,7 @@ def test_what_a_killed_process_left_goes_with_the_next_attempt(tmp_path):
   path = tmp_path / "x-1.txt"
   (tmp_path / ".partial-y-other.txt").write_text("", encoding="utf-8")
   done = subprocess.run([sys.executable, "-c", _KILLED, path], check=False,
-                        timeout=60)
+                        timeout=600)
   assert done.returncode == -signal.SIGKILL
   assert len(os.listdir(tmp_path)) == 2
   files.write_text(path, "new")

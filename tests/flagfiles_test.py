@@ -29,7 +29,7 @@ def test_train_takes_it(name):
   done = subprocess.run(
       [sys.executable, "-m", "kdwsd.train", f"--flagfile={name}", *extra,
        "--only_check_args"],
-      cwd=_ROOT, capture_output=True, text=True, timeout=120, check=False)
+      cwd=_ROOT, capture_output=True, text=True, timeout=600, check=False)
   assert done.returncode == 0, done.stderr
 
 
@@ -70,7 +70,7 @@ def test_a_mistyped_flag_is_refused(tmp_path):
   done = subprocess.run(
       [sys.executable, "-m", "kdwsd.train", f"--flagfile={flagfile}",
        "--only_check_args"],
-      cwd=_ROOT, capture_output=True, text=True, timeout=120, check=False)
+      cwd=_ROOT, capture_output=True, text=True, timeout=600, check=False)
   assert done.returncode != 0
   assert "leaning_rate" in done.stderr
 

@@ -22,7 +22,7 @@ _MODULE = ["-m", "kdwsd"]
 def _run(*arguments, cwd=_ROOT):
   return subprocess.run(
       [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True,
-      timeout=120, check=False, env={**os.environ, "PYTHONPATH": str(_ROOT)})
+      timeout=600, check=False, env={**os.environ, "PYTHONPATH": str(_ROOT)})
 
 
 def test_there_is_a_command_for_every_program():

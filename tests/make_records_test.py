@@ -222,7 +222,7 @@ class MakeRecordsTest(parameterized.TestCase):
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "kdwsd.make_records",
          "--format=csv", f"--input={path}", "--dry_run"],
-        capture_output=True, text=True, check=False, timeout=120)
+        capture_output=True, text=True, check=False, timeout=600)
     self.assertEqual(done.returncode, 0, done.stderr)
     self.assertIn("faults     0", done.stdout)
     self.assertNotIn("tensorflow", done.stderr)

@@ -27,7 +27,7 @@ _NOTED_BY_ABSL = """
 def _run(code, level):
   done = subprocess.run(
       [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],
-      capture_output=True, text=True, check=True, timeout=120,
+      capture_output=True, text=True, check=True, timeout=600,
       env={**os.environ, native_logs.VARIABLE: level})
   return done.stderr
 

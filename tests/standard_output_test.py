@@ -19,7 +19,7 @@ def _run(*arguments, unbuffered=""):
   try:
     return subprocess.run(
         [sys.executable, *arguments], cwd=_ROOT, stdout=write,
-        stderr=subprocess.PIPE, text=True, timeout=120, check=False,
+        stderr=subprocess.PIPE, text=True, timeout=600, check=False,
         env={**os.environ, "PYTHONUNBUFFERED": unbuffered})
   finally:
     os.close(write)
@@ -47,7 +47,7 @@ def test_another_broken_pipe_keeps_its_traceback():
       [sys.executable, "-c", "from kdwsd import standard_output\n"
        "with standard_output.may_be_unread():\n"
        "  raise BrokenPipeError(32, 'a socket')"],
-      cwd=_ROOT, capture_output=True, text=True, timeout=120, check=False)
+      cwd=_ROOT, capture_output=True, text=True, timeout=600, check=False)
   assert done.returncode == 1
   assert "BrokenPipeError: [Errno 32] a socket" in done.stderr
 
@@ -56,7 +56,7 @@ def test_a_full_disk_is_told_in_one_line():
   with open("/dev/full", "w", encoding="utf-8") as full:
     done = subprocess.run(
         [sys.executable, "-c", _PRINT.format(1)], cwd=_ROOT, stdout=full,
-        stderr=subprocess.PIPE, text=True, timeout=120, check=False,
+        stderr=subprocess.PIPE, text=True, timeout=600, check=False,
         env={**os.environ, "PYTHONUNBUFFERED": ""})
   assert (done.returncode, done.stderr) == (
       2, "error: standard output: No space left on device\n")
@@ -68,6 +68,6 @@ def test_another_full_file_keeps_its_traceback():
        "with standard_output.may_be_unread():\n"
        "  print('a')\n"
        "  raise OSError(28, 'another')"],
-      cwd=_ROOT, capture_output=True, text=True, timeout=120, check=False)
+      cwd=_ROOT, capture_output=True, text=True, timeout=600, check=False)
   assert (done.returncode, done.stdout) == (1, "a\n")
   assert "OSError: [Errno 28] another" in done.stderr

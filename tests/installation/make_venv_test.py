@@ -344,7 +344,7 @@ def test_the_index_of_pip_is_the_index_of_uv(tmp_path):
 def test_make_uses_the_environment_of_the_lane(asked, venv):
   done = subprocess.run(
       ["make", "--dry-run", "test", *asked], cwd=loading.ROOT, text=True,
-      capture_output=True, check=True, timeout=60,
+      capture_output=True, check=True, timeout=600,
       env={"PATH": os.environ["PATH"]})
   assert f'VENV="{venv}" ' in done.stdout
   assert f'\n"{venv}/bin/python" -m pytest' in done.stdout
@@ -353,7 +353,7 @@ def test_make_uses_the_environment_of_the_lane(asked, venv):
 def test_make_runs_the_tests_in_both_lanes():
   done = subprocess.run(
       ["make", "--dry-run", "test-lanes"], cwd=loading.ROOT, text=True,
-      capture_output=True, check=True, timeout=60,
+      capture_output=True, check=True, timeout=600,
       env={"PATH": os.environ["PATH"]})
   assert re.findall(r'^"(\S+)/bin/python" -m pytest', done.stdout, re.M) == [
       ".venv-classic", ".venv-modern"]

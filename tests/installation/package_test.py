@@ -67,7 +67,7 @@ def _sdist_files():
 def test_a_wheel_has_code_recipes_kit_and_documents_and_nothing_else():
   done = subprocess.run(
       [sys.executable, "-c", _LIST_FILES], cwd=_ROOT, capture_output=True,
-      text=True, check=True, timeout=120)
+      text=True, check=True, timeout=600)
   wheel, sdist = json.loads(done.stdout.splitlines()[-1])
   assert set(wheel) == _wheel_files()
   assert set(sdist) == _sdist_files()
@@ -97,7 +97,7 @@ def _description():
       [sys.executable, "-c", "import runpy, setuptools\n"
        "setuptools.setup = lambda **given: print(given['long_description'])\n"
        "runpy.run_path('setup.py', run_name='__main__')"],
-      cwd=_ROOT, capture_output=True, text=True, check=True, timeout=120)
+      cwd=_ROOT, capture_output=True, text=True, check=True, timeout=600)
   return done.stdout
 
 

@@ -52,6 +52,6 @@ def test_a_shell_reads_what_it_prints():
   done = subprocess.run(
       ["sh", "-c", f'eval "$("{sys.executable}" .ci/pip_settings.py)"; '
        'printf %s "$UV_DEFAULT_INDEX"'],
-      cwd=loading.ROOT, text=True, capture_output=True, check=True, timeout=60,
+      cwd=loading.ROOT, text=True, capture_output=True, check=True, timeout=600,
       env={**environment, "PIP_INDEX_URL": url})
   assert done.stdout == url

@@ -45,7 +45,7 @@ def _run(folder, lane="classic", status=0, bazel=3, **environment):
     path.chmod(0o755)
   done = subprocess.run(
       ["bash", str(folder / ".ci" / "run")], capture_output=True, text=True,
-      check=False, timeout=60,
+      check=False, timeout=600,
       env={"PATH": f"{folder / 'tools'}:/usr/bin:/bin", **environment})
   return done, (folder / "calls").read_text(encoding="utf-8").splitlines()
 

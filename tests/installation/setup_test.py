@@ -28,7 +28,7 @@ def _setup(version, lane=""):
       "runpy.run_path('setup.py', run_name='__main__')\n")
   return subprocess.run(
       [sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True,
-      check=False, timeout=60, env={**os.environ, "LANE": lane})
+      check=False, timeout=600, env={**os.environ, "LANE": lane})
 
 
 @pytest.mark.parametrize("version", [(2, 7, 18), (3, 8, 18), (3, 14, 0)])

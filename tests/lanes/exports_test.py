@@ -66,7 +66,7 @@ def _server(name, models):
     yield found.group(1)
   finally:
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
 
 
 @pytest.mark.parametrize("maker, user", lane.BOTH_WAYS)

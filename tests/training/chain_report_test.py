@@ -123,7 +123,7 @@ class ChainReportTest(tf.test.TestCase):
     # In a process of its own: the binaries define flags of the same names.
     done = subprocess.run(
         [sys.executable, *words[1:], "--only_check_args"],
-        capture_output=True, text=True, timeout=120, check=False)
+        capture_output=True, text=True, timeout=600, check=False)
     self.assertEqual(done.returncode, 0, done.stderr)
 
 
