@@ -1,12 +1,16 @@
 """A target with faults that no parser should have, to try the harness on."""
 
 import os
+import pathlib
 import signal
 import time
 
 from hypothesis import strategies as st
 
 PLACES = "^x: "
+
+# Variable with the path of a file to make when it hangs, if any.
+HANGING = "KDWSD_PLANTED_HANGING"
 
 
 def examples():
@@ -27,4 +31,6 @@ def check(folder):
   if content == b"crash":
     os.kill(os.getpid(), signal.SIGSEGV)
   if content == b"hang":
-    time.sleep(1000)
+    if HANGING in os.environ:
+      pathlib.Path(os.environ[HANGING]).touch()
+    time.sleep(3600)
