@@ -62,7 +62,7 @@ def read_batches(directory, split, seconds):
   start = time.monotonic()
   next(batches)
   first, clock, count = time.monotonic() - start, clocks.Clock(), 0
-  while time.monotonic() - start < first + seconds:
+  while not count or time.monotonic() - start < first + seconds:
     next(batches)
     count += 1
   return clock.taken(

@@ -36,7 +36,7 @@ def _contents(count):
 
 def test_measures_every_model_way_and_size(exports):
   rows, left_out = serving_rates.measure(
-      exports, _contents(3), [1, 2, 10 ** 6], 2, 0.1, 20.0)
+      exports, _contents(3), [1, 2, 10 ** 9], 2, 0.1, 1000.0)
   assert {(row.model, row.way, row.clients, row.batch_size)
           for row in rows} == {
               (model, way, clients, batch_size) for model in exports
@@ -51,7 +51,7 @@ def test_measures_every_model_way_and_size(exports):
     by_way[row.model, row.clients, row.batch_size].add(row.requests)
   assert all(len(counts) == 1 for counts in by_way.values())
   assert len(left_out) == 1
-  assert left_out[0].startswith("teacher tiny, 1000000 images a request")
+  assert left_out[0].startswith("teacher tiny, 1000000000 images a request")
 
 
 def test_an_answer_unlike_the_sessions_is_no_figure(exports, monkeypatch):
