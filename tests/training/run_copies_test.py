@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import tempfile
+import types
 import uuid
 
 import numpy as np
@@ -42,7 +43,9 @@ def fixture_undisturbed(tmp_path_factory):
 def fixture_unhurried(monkeypatch):
   """No waiting between attempts; the programs' pauses are in `pauses`."""
   pauses = []
-  monkeypatch.setattr(store_requests.time, "sleep", pauses.append)
+  # Not that of all modules: other threads may sleep.
+  monkeypatch.setattr(
+      store_requests, "time", types.SimpleNamespace(sleep=pauses.append))
   yield pauses
   run_copies._copies.clear()
 

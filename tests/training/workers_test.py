@@ -66,9 +66,9 @@ def test_workers_ask_each_other_once_a_second_after_the_same_steps(monkeypatch):
 
   def gather(index, values):
     table[index] = values
-    both.wait(60)
+    both.wait(600)
     rows = np.array([table[0], table[1]])
-    both.wait(60)
+    both.wait(600)
     return rows
 
   here = threading.local()
