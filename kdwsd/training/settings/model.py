@@ -23,8 +23,9 @@ class Model:
       "them.")
   init_from: str = setting.declare(
       "", "Work directory of another run of the same model: start from its "
-      "best checkpoint, not from --backbone_weights. For other data, or to "
-      "continue with other stages frozen.", older="")
+      "best checkpoint, not from --backbone_weights. For other data, to "
+      "continue with other stages frozen, or to add refinement branches to a "
+      "teacher.", older="")
   frozen_stages: int = setting.declare(
       0, "How many leading stages of the backbone are not trained (vgg16 has "
       "5). Freezing saves time and memory, and reduces overfitting on small "
