@@ -58,7 +58,7 @@ def main(_):
   if not all(values["data"] for values in settings.values()):
     workdir = workdir or demo.WORKDIR
     data = demo.make_data(workdir, num_scenes=FLAGS.scenes,
-                          seed=settings["cls"]["seed"])
+                          seed=settings[stages[-1]]["seed"])
     settings = {stage: {**values, "data": data}
                 for stage, values in settings.items()}
   if not workdir:

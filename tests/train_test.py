@@ -189,6 +189,16 @@ def test_missing_data_is_a_clear_error(tmp_path):
   assert not os.path.exists(tmp_path / "work")
 
 
+def test_one_stage_needs_no_data_either(tmp_path):
+  done = _finish(_start(
+      "", str(tmp_path / "work"), stage="wsd", scenes=12, seed=3,
+      train_steps=4, warmup_steps=0))
+  assert done.returncode == 0, done.stderr
+  run = run_folder.RunFolder(str(tmp_path / "work"))
+  assert run.read_config().stage == "wsd"
+  assert os.path.exists(run.find("last") + ".index")
+
+
 def test_flags_that_the_stage_does_not_read_are_named(tmp_path):
   shared = tmp_path / "shared.flags"
   shared.write_text("--roi_pooling=max\n", encoding="utf-8")
