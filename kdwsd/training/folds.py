@@ -17,6 +17,7 @@ from kdwsd import places
 from kdwsd.data import dealing
 from kdwsd.data import records
 from kdwsd.evaluation import device_batches
+from kdwsd.training import config as config_lib
 from kdwsd.training import run_folder
 from kdwsd.training import teacher as teacher_lib
 
@@ -137,11 +138,11 @@ def check(config):
 
   Raises:
     errors.InputError: outputs are not cached, a run is missing or is no
-      teacher for these classes, or the runs have not left out each fold of the
-      student's records once.
+      teacher for these classes, the runs are of different models, or they have
+      not left out each fold of the student's records once.
   """
   check_cached(config)
-  paths, left_out = [], []
+  paths, left_out, first = [], [], None
   for workdir in config.fold_teachers:
     paths.append(teacher_lib.check(
         workdir, config.teacher_checkpoint, config.classes,
@@ -152,8 +153,16 @@ def check(config):
           f"--fold_teachers: {workdir}: expected a teacher of folds of the "
           f"student's records, {' '.join(_records(config))}. Received: one of "
           f"{' '.join(_records(of_run))}.")
+    first = first or of_run
+    different = config_lib.differences(
+        first, of_run, config_lib.model_fields("wsd"))
+    if different:
+      raise errors.InputError(
+          f"--fold_teachers: {workdir}: expected the model of "
+          f"{config.fold_teachers[0]}. Received: {different}.")
     left_out.append((of_run.left_out_fold, of_run.folds))
-  wanted = [(fold, len(left_out)) for fold in range(len(left_out))]
+  number = max(first.folds, len(left_out))
+  wanted = [(fold, number) for fold in range(number)]
   if left_out != wanted:
     raise errors.InputError(
         "--fold_teachers: expected one run for each fold, in order: "

@@ -145,7 +145,8 @@ def test_runs_of_all_folds_are_found(record_set, tmp_path):
 
 @pytest.mark.parametrize("made, changes, words", [
     ({}, {"reverse": True}, "0 of 2, 1 of 2. Received: 1 of 2, 0 of 2"),
-    ({"number": 3}, {}, "0 of 2, 1 of 2. Received: 0 of 3, 1 of 3"),
+    ({"number": 3}, {}, "0 of 3, 1 of 3, 2 of 3. Received: 0 of 3, 1 of 3.$"),
+    ({"number": 0}, {}, "0 of 2, 1 of 2. Received: 0 of 0, 1 of 0"),
     ({"train_split": "other"}, {}, "of folds of the student's records"),
     ({"stage": "cls"}, {}, "^--fold_teachers: .*expected a run of stage wsd"),
     ({}, {"teacher_cache": "off"}, "expected cached outputs"),
@@ -160,6 +161,14 @@ def test_runs_that_are_not_teachers_of_these_folds_are_told(
     workdirs.reverse()
   with pytest.raises(errors.InputError, match=words):
     folds.check(_students(record_set, workdirs, **changes))
+
+
+def test_teachers_of_different_models_are_told(record_set, tmp_path):
+  workdirs = [_run(tmp_path / "0", record_set, 0, fc_units=16),
+              _run(tmp_path / "1", record_set, 1, fc_units=8)]
+  with pytest.raises(errors.InputError, match=(
+      "1: expected the model of .*0. Received: --fc_units was 16, is 8")):
+    folds.check(_students(record_set, workdirs))
 
 
 def test_a_student_without_folds_has_one_teacher(record_set, tmp_path,
