@@ -20,6 +20,15 @@ from kdwsd.evaluation import device_batches
 from kdwsd.training import config as config_lib
 from kdwsd.training import run_folder
 from kdwsd.training import teacher as teacher_lib
+from kdwsd.training.settings import setting
+from kdwsd.training.settings import topics
+
+# Settings that the runs of all folds have in common: the student's features are
+# scaled by those of the first.
+_SHARED = [
+    name for name, declared in topics.CONFIG_SETTINGS.items()
+    if declared.fixed in (setting.WEIGHTS, setting.TRAINED_FOR)
+    and "wsd" in declared.stages and name not in ("folds", "left_out_fold")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +164,7 @@ def check(config):
           f"{' '.join(_records(of_run))}.")
     first = first or of_run
     different = config_lib.differences(
-        first, of_run, config_lib.model_fields("wsd"))
+        first, of_run, _SHARED)
     if different:
       raise errors.InputError(
           f"--fold_teachers: {workdir}: expected the model of "

@@ -163,11 +163,15 @@ def test_runs_that_are_not_teachers_of_these_folds_are_told(
     folds.check(_students(record_set, workdirs, **changes))
 
 
-def test_teachers_of_different_models_are_told(record_set, tmp_path):
-  workdirs = [_run(tmp_path / "0", record_set, 0, fc_units=16),
-              _run(tmp_path / "1", record_set, 1, fc_units=8)]
+@pytest.mark.parametrize("name, before, after", [
+    ("fc_units", 16, 8), ("score_scale", 1.0, 3.0)])
+def test_teachers_of_different_models_are_told(
+    name, before, after, record_set, tmp_path):
+  workdirs = [_run(tmp_path / "0", record_set, 0, **{name: before}),
+              _run(tmp_path / "1", record_set, 1, **{name: after})]
   with pytest.raises(errors.InputError, match=(
-      "1: expected the model of .*0. Received: --fc_units was 16, is 8")):
+      f"1: expected the model of .*0. Received: --{name} was {before}, is "
+      f"{after}")):
     folds.check(_students(record_set, workdirs))
 
 
