@@ -124,7 +124,9 @@ def _log_unread(stages, arguments):
            if argument.startswith("-")}
   unread = [f"--{name}" for name, declared in topics.CONFIG_SETTINGS.items()
             if {name, f"no{name}"} & typed
-            and not set(declared.stages) & set(stages)]
+            and (not set(declared.stages) & set(stages)
+                 # A chain's stage 2 starts from its own stage 1.
+                 or name == "feature_student" and len(stages) > 1)]
   if unread:
     logging.info("Not read by stage %s: %s.", ", ".join(stages),
                  ", ".join(unread))

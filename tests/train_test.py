@@ -211,6 +211,16 @@ def test_flags_that_the_stage_does_not_read_are_named(tmp_path):
           in done.stderr), done.stderr
 
 
+def test_a_chain_says_that_its_stage_2_starts_from_its_own_stage_1(tmp_path):
+  done = _finish(_start(
+      str(tmp_path / "nowhere"), str(tmp_path / "work"), stage="all",
+      feature_student="x"))
+  assert done.returncode == 2
+  assert "Not read by stage wsd, cls, kd_feature, kd_prediction: " in (
+      done.stderr)
+  assert "--feature_student.\n" in done.stderr
+
+
 @pytest.mark.parametrize("flags, words", [
     ({"stage": "cls", "seeds": "0,1"}, "expected --stage=all"),
     ({"stage": "all", "seeds": "1,0,1"}, "expected different ones"),

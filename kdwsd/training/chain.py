@@ -123,7 +123,9 @@ def _train(folders, settings, given, strategy):
     if stage.startswith("kd_"):
       values = {**values, **given}
     if stage == "kd_prediction":
-      values["feature_student"] = folders["kd_feature"].path
+      # --init_from starts stage 1, and stage 2 goes on from there.
+      values = {**values, "feature_student": folders["kd_feature"].path,
+                "init_from": ""}
     if _is_done(folder, values):
       logging.info("Stage %s is done: %s.", stage, folder.path)
       continue

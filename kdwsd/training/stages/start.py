@@ -1,8 +1,8 @@
 """The initial weights of a new run.
 
 A run that is resumed takes its weights from its own checkpoints, see `loop`. A
-new one starts from the first of these that is set: the run `--init_from`, the
-student of stage 1 (`--feature_student`), `--backbone_weights`.
+new one starts from the run `--init_from` or, in stage 2, from the student of
+stage 1 (`--feature_student`), whichever is set; else from `--backbone_weights`.
 """
 
 from absl import logging
@@ -33,7 +33,7 @@ def initialize(model, config):
     else:
       _restore_common_layers(model, folder, path)
     logging.info("The model starts from another run: %s.", folder.named(path))
-  elif config.feature_student:
+  elif _has_feature_student(config):
     folder = run_folder.RunFolder(config.feature_student)
     classifier = model.fc8.get_weights()  # Stage 1 does not train it.
     path = folder.find("best")  # The averaged weights, if the run has any.
@@ -50,12 +50,16 @@ def check(config):
   Teachers may differ in their number of refinement branches.
 
   Raises:
-    errors.InputError: no such run, another model, or a run of stage 1 that is
-      not finished.
+    errors.InputError: no such run, another model, a run of stage 1 that is not
+      finished, or two runs to start from.
   """
+  if config.init_from and _has_feature_student(config):
+    raise errors.InputError(
+        "--init_from and --feature_student: expected one run to start from. "
+        f"Received: {config.init_from} and {config.feature_student}.")
   if config.init_from:
     _check_init_from(config)
-  elif config.feature_student:
+  elif _has_feature_student(config):
     _check_feature_student(config)
 
 
@@ -71,6 +75,11 @@ def check_stages(first, second):
   """
   _check_same(second, first,
               "kd_prediction: expected the student of kd_feature.")
+
+
+def _has_feature_student(config):
+  """Whether the run starts from a student of stage 1; only stage 2 does."""
+  return config.stage == "kd_prediction" and bool(config.feature_student)
 
 
 def _restore_common_layers(model, folder, path):

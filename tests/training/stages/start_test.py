@@ -99,6 +99,21 @@ class StartTest(tf.test.TestCase, parameterized.TestCase):
       with self.assertRaisesRegex(errors.InputError, message):
         start.initialize(models.build(config), config)
 
+  def test_only_stage_2_starts_from_stage_1(self):
+    workdir, _ = self._feature_run()
+    config = fake_config.make(stage="cls", fc_units=0, feature_student=workdir)
+    model = models.build(config)
+    before = model.get_weights()
+    start.initialize(model, config)
+    for ours, theirs in zip(model.get_weights(), before):
+      self.assertAllEqual(ours, theirs)
+
+  def test_two_runs_to_start_from_are_refused(self):
+    config = fake_config.make(
+        stage="kd_prediction", init_from="a", feature_student="b")
+    with self.assertRaisesRegex(errors.InputError, "Received: a and b"):
+      start.check(config)
+
   @parameterized.parameters(
       ("wsd", "wsd", 4), ("cls", "cls", 0), ("kd_prediction", "cls", 0))
   def test_another_run_gives_all_weights(self, before, after, fc_units):
