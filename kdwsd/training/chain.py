@@ -68,6 +68,7 @@ def _run(workdir, settings, seeds, teacher_folds, strategy):
   _check(folders, settings)
   if teacher_folds:
     _check_folds(folders, settings, teacher_folds)
+  _check_number_of_folds(folders, settings, teacher_folds)
   if seeds:
     _check_seed(folders, settings)
   teacher = folders["wsd"].path
@@ -180,14 +181,19 @@ def _check_folds(folders, settings, number):
     if not stage.startswith("kd_"):
       continue
     folds.check_cached(config_lib.Config(classes=("",), **values))
-    if folders[stage].has_config():
+  if not folders["wsd"].has_config():  # Once, before all is trained.
+    folds.assign(run_lib.open_sets(settings["wsd"])[0], number)
+
+
+def _check_number_of_folds(folders, settings, number):
+  """Checks that students which are there have as many teachers of folds."""
+  for stage, values in settings.items():
+    if stage.startswith("kd_") and folders[stage].has_config():
       before = len(folders[stage].read_config().fold_teachers)
-      if before != number:
+      if before != (number or len(values["fold_teachers"])):
         raise errors.InputError(
             f"--teacher_folds: expected {before}, as {folders[stage].path} was "
             f"started with, or another --workdir. Received: {number}.")
-  if not folders["wsd"].has_config():  # Once, before all is trained.
-    folds.assign(run_lib.open_sets(settings["wsd"])[0], number)
 
 
 def _check_seed(folders, settings):

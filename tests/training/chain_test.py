@@ -119,6 +119,36 @@ def test_teachers_of_folds_are_trained_and_given_to_the_students(
          for stage in ("kd_feature", "kd_prediction")}}
 
 
+def test_students_of_folds_are_not_resumed_without_them(workdir):
+  directory = os.path.join(workdir, "kd_feature")
+  config_lib.write(dataclasses.replace(
+      config_lib.read(directory), fold_teachers=("a", "b")), directory)
+  with pytest.raises(errors.InputError, match=(
+      "--teacher_folds: expected 2, as .*kd_feature was .* Received: 0.")):
+    _trained_again(workdir)
+  settings = _settings()
+  settings["kd_feature"].update(fold_teachers=("a", "b"))
+  assert _trained_again(workdir, settings) == []
+
+
+def test_stage_2_starts_from_stage_1_also_with_another_run_before(tmp_path):
+  settings, given = _settings(), {}
+  for stage in _STAGES[1:]:
+    settings[stage].update(init_from="before")
+
+  def run(directory, *, init_from, feature_student, **_):
+    given[os.path.basename(directory)] = init_from, feature_student
+
+  one_device = tf.distribute.get_strategy()
+  with mock.patch.object(run_lib, "run", run), mock.patch.object(
+      chain, "_check"), mock.patch.object(
+          chain.strategies, "make", lambda *_: one_device):
+    chain.run(str(tmp_path), settings)
+  assert given == {
+      "wsd": ("", ""), "cls": ("before", ""), "kd_feature": ("before", ""),
+      "kd_prediction": ("", str(tmp_path / "kd_feature"))}
+
+
 def test_folds_that_cannot_be_taught_from_are_told(workdir):
   with pytest.raises(errors.InputError, match="expected cached outputs"):
     _trained_again(workdir, teacher_folds=2)
