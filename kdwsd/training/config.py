@@ -1,6 +1,7 @@
 """The config of a run: a frozen dataclass, saved beside the checkpoints."""
 
 import dataclasses
+import glob
 import os
 import typing
 
@@ -95,7 +96,7 @@ def read(workdir):
   if not os.path.exists(path(workdir)):
     raise errors.InputError(
         f"{workdir}: expected the work directory of a training run. "
-        f"Received: no {_FILE} there.")
+        f"Received: {_instead(workdir)}.")
   content = files.read_json(path(workdir))
   fields = dataclasses.fields(Config)
   names = {field.name for field in fields}
@@ -122,6 +123,15 @@ def read(workdir):
     return Config(**content)
   except errors.InputError as error:
     raise errors.InputError(f"{path(workdir)}: {error}") from error
+
+
+def _instead(workdir):
+  """What a directory without a config is."""
+  runs = sorted(os.path.dirname(found) for found in glob.glob(
+      os.path.join(glob.escape(workdir), "*", _FILE)))
+  if runs:
+    return f"that of a chain; name one of its runs, as {runs[-1]}"
+  return f"no {_FILE} there"
 
 
 def _listed(names, most=6):

@@ -82,6 +82,15 @@ def test_config_of_before_a_field_came_is_read(tmp_path):
   assert config_lib.read(str(tmp_path)) == fake_config.make()
 
 
+def test_a_chain_is_no_run_and_its_runs_are_named(tmp_path):
+  with pytest.raises(errors.InputError, match="no config.json there"):
+    config_lib.read(str(tmp_path))
+  for stage in ("cls", "wsd"):
+    config_lib.write(fake_config.make(stage=stage), str(tmp_path / stage))
+  with pytest.raises(errors.InputError, match="one of its runs, as .*/wsd"):
+    config_lib.read(str(tmp_path))
+
+
 def test_longer_run_may_go_on():
   before, after = fake_config.make(), fake_config.make(train_steps=20)
   assert config_lib.check_resumable(before, after, "w") == {
