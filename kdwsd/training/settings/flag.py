@@ -78,6 +78,19 @@ def define(flag_values):
       flag_values=flag_values)
 
 
+def _way_out(path):
+  """What to do where a flagfile of a recipe is missing."""
+  folder, name = os.path.split(path)
+  if os.path.isfile(folder):
+    return f"for a flagfile, use --flagfile={folder}"
+  others = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+  if name == "wsd.flags" and "cls.flags" in others:
+    return "a recipe without a teacher needs --teacher=RUN"
+  if "all.flags" in others:
+    return f"use --flagfile={os.path.join(folder, 'all.flags')}"
+  return "`python -m kdwsd.recipes` lists those that come with kdwsd"
+
+
 def read_recipe(path):
   """Values of all flags as set by a flagfile alone.
 
@@ -93,7 +106,7 @@ def read_recipe(path):
   if not os.path.exists(path):
     raise errors.InputError(
         f"--recipe: expected a flagfile for each stage. Received: no {path}; "
-        "`python -m kdwsd.recipes` lists those that come with kdwsd.")
+        f"{_way_out(path)}.")
   alone = flags.FlagValues()
   shipped.find_flagfiles(alone)
   define(alone)

@@ -93,3 +93,18 @@ def test_declarations_fit_together(name, declared):
   assert set(declared.stages) <= set(setting.STAGES)
   if declared.caffe is not setting.UNSET:
     fake_config.make(**{name: declared.caffe})
+
+
+@pytest.mark.parametrize("files, recipe, expected", [
+    (["r/cls.flags"], "r", "without a teacher needs --teacher=RUN.$"),
+    (["r/all.flags"], "r", "use --flagfile=.*r/all.flags.$"),
+    (["r/wsd.flags"], "r/wsd.flags", "use --flagfile=.*r/wsd.flags.$"),
+    (["r/other"], "r", "`python -m kdwsd.recipes` lists"),
+    ([], "r", "`python -m kdwsd.recipes` lists")])
+def test_a_recipe_without_the_file_of_a_stage_has_a_way_out(
+    files, recipe, expected, tmp_path):
+  for name in files:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+  with pytest.raises(errors.InputError, match=expected):
+    flag.read_recipe(str(tmp_path / recipe / "wsd.flags"))
