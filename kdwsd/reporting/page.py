@@ -50,7 +50,9 @@ def page(report):
       image_counts=[f"{n:,}" for n in sorted({r.num_images for r in rows})],
       gain=comparison.gain(rows),
       gain_text=comparison.gain_text(rows),
-      interval_text=repeats.interval_text(report.gain) if report.gain else "",
+      interval_text=" ".join(filter(None, (
+          repeats.differing_text(report.gain),
+          repeats.interval_text(report.gain)))) if report.gain else "",
       seed_rows=_seed_rows(report.gain),
       notes=comparison.notes(rows),
       table=_table(rows),

@@ -27,6 +27,13 @@ from kdwsd.reporting import measured
 _STUDENTS = (comparison.WITHOUT, comparison.WITH)
 _CONFIG = "config.json"  # `kdwsd.training.config` owns it.
 
+# Settings that differ between seeds as they should, or without an effect on the
+# weights.
+_MAY_DIFFER = {
+    "seed", "feature_student", "data", "teacher", "fold_teachers", "cache",
+    "checkpoint_interval", "keep_checkpoints", "profile_steps",
+    "steps_per_loop"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Seed:
@@ -59,6 +66,8 @@ class Gain:
       missing or were made on different images.
     num_images: number of images of the interval.
     num_samples: number of its samples.
+    differing: settings, besides the seed, in which the students of other seeds
+      differ from those of the first: sorted names.
   """
   seeds: list
   points: float
@@ -66,6 +75,7 @@ class Gain:
   interval: Optional[tuple]
   num_images: int
   num_samples: int
+  differing: tuple = ()
 
 
 def folder(workdir, seed):
@@ -86,7 +96,7 @@ def read(workdir, split):
   Raises:
     errors.InputError: a file is invalid.
   """
-  seeds, predictions = [], []
+  seeds, predictions, differing = [], [], set()
   for place in (workdir, *_folders(workdir)):
     paths = [comparison.evaluation_directory(place, stage, split)
              for stage in _STUDENTS]
@@ -96,8 +106,10 @@ def read(workdir, split):
         return None
       logging.warning(
           "%s is left out of the gain: its students are not both measured on "
-          "%s. Train the chain again with its seed.", place, split)
+          "%s. Train the chain again with its seed, or measure them with "
+          "kdwsd.evaluate.", place, split)
       continue
+    differing |= _differing(workdir, place)
     seeds.append(Seed(_seed(os.path.join(place, comparison.WITH)), *maps))
     predictions.append([prediction_files.read(
         os.path.join(path, prediction_files.FILE)) for path in paths])
@@ -111,7 +123,8 @@ def read(workdir, split):
   return Gain(
       seeds=seeds, points=float(np.mean(points)),
       spread=float(np.std(points, ddof=1)) if len(points) > 1 else None,
-      interval=interval, num_images=num_images, num_samples=num_samples)
+      interval=interval, num_images=num_images, num_samples=num_samples,
+      differing=tuple(sorted(differing)))
 
 
 def _folders(workdir):
@@ -136,6 +149,21 @@ def _seed(directory):
     raise errors.InputError(
         f"{path}: expected a number in `seed`. Received: {seed!r:.100}.")
   return seed
+
+
+def _differing(workdir, place):
+  """Names of settings in which students differ, see `Gain`."""
+  names = set()
+  for stage in _STUDENTS:
+    paths = [os.path.join(directory, stage, _CONFIG)
+             for directory in (workdir, place)]
+    if not all(map(os.path.exists, paths)):
+      continue
+    first, other = map(files.read_json, paths)
+    if isinstance(first, dict) and isinstance(other, dict):
+      names |= {name for name in first.keys() & other.keys()
+                if first[name] != other[name]}
+  return names - _MAY_DIFFER
 
 
 def _interval(predictions):
@@ -170,6 +198,15 @@ def rows(gain):
           ["spread", *spreads, f"{gain.spread:.1f}"]]
 
 
+def differing_text(gain):
+  """Settings that differ between the seeds, as one line; "" for none."""
+  if not gain.differing:
+    return ""
+  return ("The seeds differ in more than the seed, so mean and spread are not "
+          f"of one training: --{', --'.join(gain.differing)}. Train the chain "
+          "with --seeds again.")
+
+
 def interval_text(gain):
   """The interval as one line of text; "" without one."""
   if gain.interval is None:
@@ -193,8 +230,9 @@ def format_lines(gain):
         [heading, None, *body[:-2], None, *body[-2:]]), "",
               "mAP in percent; spread: standard deviation over seeds. The "
               f"models above are of seed {gain.seeds[0].seed}."]
-  text = interval_text(gain)
-  return lines + (["", text] if text else [])
+  for text in differing_text(gain), interval_text(gain):
+    lines += ["", text] if text else []
+  return lines
 
 
 def as_json(gain):

@@ -95,6 +95,11 @@ class ReportPageTest(absltest.TestCase):
     for words in ("students by seed", "+12.5", "+18.8", "8.8", "is of seed 0",
                   "-1.5 to +25.0", "It includes 0"):
       self.assertIn(words, text)
+    self.assertNotIn("more than the seed", text)
+    text = "".join(_Reader(page.page(dataclasses.replace(
+        _report(), gain=dataclasses.replace(
+            gain, differing=("momentum",))))).text)
+    self.assertIn("more than the seed", text)
     alone = dataclasses.replace(gain, seeds=gain.seeds[:1], spread=None)
     text = "".join(_Reader(page.page(
         dataclasses.replace(_report(), gain=alone))).text)

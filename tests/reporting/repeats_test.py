@@ -79,6 +79,18 @@ def test_interval_is_of_the_predictions_of_all_seeds(workdir):
   assert "includes 0" in repeats.interval_text(gain)
 
 
+def test_seeds_that_differ_in_more_than_the_seed_are_told(workdir):
+  assert repeats.differing_text(repeats.read(workdir, "test")) == ""
+  for stage in ("cls", "kd_prediction"):
+    path = os.path.join(workdir, stage, "config.json")
+    files.write_json(path, {
+        **files.read_json(path), "train_steps": 7, "cache": "memory"})
+  gain = repeats.read(workdir, "test")
+  assert gain.differing == ("train_steps",)
+  assert any("more than the seed" in line and ": --train_steps. " in line
+             for line in repeats.format_lines(gain))
+
+
 def test_one_seed_has_an_interval_but_no_spread(tmp_path):
   fake_chain.write(str(tmp_path))
   gain = repeats.read(str(tmp_path), "test")
