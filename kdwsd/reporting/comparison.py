@@ -201,6 +201,11 @@ def notes(rows):
   devices = sorted({row.device for row in rows if row.device})
   if devices:
     lines.append(f"Throughput measured on: {'; '.join(devices)}.")
+  missing = [name for stage, name in MODELS.items()
+             if stage not in {row.stage for row in rows}]
+  if missing:
+    lines.append("Not in the table, because not measured on this split: "
+                 f"{', '.join(missing)}. kdwsd.evaluate measures a run on any.")
   if len({row.num_images for row in rows}) > 1:
     lines.append("The models were evaluated on different numbers of images: "
                  "their metrics cannot be compared.")

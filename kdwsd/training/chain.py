@@ -88,7 +88,12 @@ def _run(workdir, settings, seeds, teacher_folds, strategy):
         stage: {**values, "seed": seed} for stage, values in students.items()},
            given, strategy)
   splits = config_lib.splits_to_measure(shared)
-  if not strategies.is_chief(strategy) or not splits:
+  if not strategies.is_chief(strategy):
+    return
+  if not splits:
+    logging.warning(
+        "%s: no comparison and no report, because there is neither "
+        "--eval_split nor --test_split.", workdir)
     return
   _measure_cost(folders, splits[-1])
   path, table, content = chain_report.write(workdir, split=splits[-1])

@@ -117,6 +117,16 @@ class ComparisonTest(absltest.TestCase):
     self.assertIn("cannot be compared", comparison.format_table(
         comparison.read(self.workdir, "test")))
 
+  def test_models_that_are_not_measured_are_named(self):
+    self._write("cls", _metrics(.5))
+    self._write("kd_prediction", _metrics(.5))
+    self.assertIn("not measured on this split: T-WDet.",
+                  comparison.format_table(
+                      comparison.read(self.workdir, "test")))
+    self._write("wsd", _metrics(.5))
+    self.assertNotIn("not measured on this split", comparison.format_table(
+        comparison.read(self.workdir, "test")))
+
 
 if __name__ == "__main__":
   absltest.main()

@@ -76,8 +76,9 @@ def _trained_again(workdir, settings=None, **options):
   return trained
 
 
-def test_stages_that_are_done_are_not_trained_again(workdir):
+def test_stages_that_are_done_are_not_trained_again(workdir, caplog):
   assert _trained_again(workdir) == []
+  assert "no comparison and no report" in caplog.messages[-1]
 
 
 def test_further_seeds_train_the_students_and_not_the_teacher(workdir):
