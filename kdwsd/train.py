@@ -35,6 +35,7 @@ def main(_):
   # pylint: disable=import-outside-toplevel
   from kdwsd.training import chain
   from kdwsd.training import run
+  from kdwsd.training import teacher
   from kdwsd.training import workers
   # pylint: enable=import-outside-toplevel
   if places.is_remote(FLAGS.workdir):
@@ -57,6 +58,8 @@ def main(_):
   workdir = FLAGS.workdir
   if not all(values["data"] for values in settings.values()):
     workdir = workdir or demo.WORKDIR
+    if FLAGS.stage.startswith("kd_") and not FLAGS.fold_teachers:
+      teacher.check_given(FLAGS.teacher)  # Before anything is drawn.
     data = demo.make_data(workdir, num_scenes=FLAGS.scenes,
                           seed=settings[stages[-1]]["seed"])
     settings = {stage: {**values, "data": data}

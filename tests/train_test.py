@@ -199,6 +199,13 @@ def test_one_stage_needs_no_data_either(tmp_path):
   assert os.path.exists(run.find("last") + ".index")
 
 
+def test_missing_teacher_is_told_before_scenes_are_drawn(tmp_path):
+  done = _finish(_start("", str(tmp_path / "work"), stage="kd_prediction"))
+  assert done.returncode == 2
+  assert "--teacher: expected the work directory" in done.stderr
+  assert not os.path.exists(tmp_path / "work")
+
+
 def test_flags_that_the_stage_does_not_read_are_named(tmp_path):
   shared = tmp_path / "shared.flags"
   shared.write_text("--roi_pooling=max\n", encoding="utf-8")

@@ -233,6 +233,6 @@ def _add_up(notes, num_shards, source, problems):
   if not total.num_images:
     notes.discard(num_shards)
     raise errors.InputError(
-        f"expected at least one image to convert. Received: {len(skipped)} "
-        f"skipped, first {skipped[0]}")
+        f"{notes.split}: expected at least one image to convert. Received: "
+        f"{len(skipped)} skipped, first {skipped[0]}")
   return total, skipped

@@ -61,15 +61,17 @@ def by_share(source, share, pattern=None):
   chosen = set(np.flatnonzero(parts).tolist())
   counts = collections.Counter(groups)
   several = {name: count for name, count in counts.items() if count > 1}
+  grouped = f"{len(counts)} group{'s' * (len(counts) > 1)} by " + (
+      "--validation_groups" if pattern else "name")
+  way_out = "another expression" if pattern else "--validation_groups=REGEX"
   aim, most = share * len(source.items), max(counts.values())
   if not aim / 2 <= len(chosen) <= 2 * aim or len(chosen) == len(source.items):
     raise errors.InputError(
         f"--validation_share: expected groups of images from which a share of "
         f"{share} can be cut. Received: {len(source.items)} images"
-        + (f" in {len(counts)} groups by name, the largest of {most}; "
-           "--validation_groups=REGEX says which images belong together."
-           if several else ", too few for this share."))
-  how = f"{len(counts)} groups by name" if several else "no groups by name"
+        + (f" in {grouped}, the largest of {most}; {way_out} says which images "
+           "belong together." if several else ", too few for this share."))
+  how = grouped if several else "no groups by name"
   if several:
     first = next(iter(several))
     how += f", such as {texts.shown(first, 60)} ({several[first]} images)"

@@ -9,11 +9,13 @@ str}, measured at batch size 1.
 """
 
 import dataclasses
+import hashlib
 import os
 from typing import Optional
 
 from kdwsd import errors
 from kdwsd.data import texts
+from kdwsd.evaluation import prediction_files
 from kdwsd.evaluation import summary
 from kdwsd.evaluation import table as table_lib
 from kdwsd.reporting import measured
@@ -55,6 +57,7 @@ class Row:
     stage: a key of `MODELS`.
     name: its value in `MODELS`.
     num_images: number of evaluated images.
+    images: digest of their ids; None without predictions.
     map: classification mAP, non-interpolated.
     c_f1: harmonic mean of C-P and C-R, of labels with probability >= 0.5.
     o_f1: overall F1, of the same labels.
@@ -69,6 +72,7 @@ class Row:
   stage: str
   name: str
   num_images: int
+  images: Optional[str]
   map: Optional[float]
   c_f1: Optional[float]
   o_f1: Optional[float]
@@ -135,11 +139,13 @@ def read(workdir, split):
   """
   rows = []
   for stage, metrics in read_metrics(workdir, split).items():
-    path = os.path.join(evaluation_directory(workdir, stage, split), COST)
+    directory = evaluation_directory(workdir, stage, split)
+    path = os.path.join(directory, COST)
     cost = measured.read_cost(path) if os.path.exists(path) else {}
     classification = metrics["classification"]
     rows.append(Row(
         stage=stage, name=MODELS[stage], num_images=metrics["num_images"],
+        images=_images(directory),
         map=classification["map"],
         c_f1=classification["all"]["C-F1"],
         o_f1=classification["all"]["O-F1"],
@@ -151,6 +157,16 @@ def read(workdir, split):
         images_per_second=cost.get("images_per_second"),
         device=cost.get("device")))
   return rows
+
+
+def _images(directory):
+  """Digest of the ids of the evaluated images, in any order."""
+  predictions = prediction_files.read(
+      os.path.join(directory, prediction_files.FILE))
+  if predictions is None:
+    return None
+  ids = "\n".join(sorted(predictions.image_ids.tolist()))
+  return hashlib.sha256(ids.encode()).hexdigest()[:16]
 
 
 def gain(rows):
@@ -206,9 +222,10 @@ def notes(rows):
   if missing:
     lines.append("Not in the table, because not measured on this split: "
                  f"{', '.join(missing)}. kdwsd.evaluate measures a run on any.")
-  if len({row.num_images for row in rows}) > 1:
-    lines.append("The models were evaluated on different numbers of images: "
-                 "their metrics cannot be compared.")
+  if (len({row.num_images for row in rows}) > 1
+      or len({row.images for row in rows if row.images}) > 1):
+    lines.append("The models were evaluated on different images: their metrics "
+                 "cannot be compared.")
   return lines
 
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 from kdwsd import errors
 from kdwsd import places
 from kdwsd.data import dealing
+from kdwsd.data import label_counts
 from kdwsd.data import records
 from kdwsd.evaluation import device_batches
 from kdwsd.training import config as config_lib
@@ -97,6 +98,11 @@ def assign(record_set, num_folds):
   Raises:
     errors.InputError: a fold would have no image.
   """
+  return _deal(record_set, num_folds)[0]
+
+
+def _deal(record_set, num_folds):
+  """(what `assign` returns, the `records.LabelledImage` of the split)."""
   images = records.read_labelled_images(
       list(record_set.paths), len(record_set.classes))
   found = dealing.deal(
@@ -108,11 +114,11 @@ def assign(record_set, num_folds):
         f"{record_set.card_path}: expected {num_folds} groups of images or "
         f"more, for as many folds. Received: {len(np.unique(found))}, of "
         f"{len(images)} images.")
-  return found
+  return found, images
 
 
 def kept(record_set, config):
-  """The images that a run trains on.
+  """The images that a run trains on; warns of classes that they lack.
 
   Args:
     record_set: the training split.
@@ -123,7 +129,19 @@ def kept(record_set, config):
   """
   if not config.folds:
     return None
-  return assign(record_set, config.folds) != config.left_out_fold
+  fold_of, images = _deal(record_set, config.folds)
+  keep = fold_of != config.left_out_fold
+  present = np.zeros([2, len(record_set.classes)], bool)  # In the rest, at all.
+  for image, is_kept in zip(images, keep):
+    present[:, image.label_ids] |= [[is_kept], [True]]
+  lacking = present[1] & ~present[0]
+  if lacking.any():
+    label_counts.warn(
+        f"{record_set.card_path}: fold {config.left_out_fold}, which this run "
+        f"leaves out, has all images of {lacking.sum()} of {len(lacking)} "
+        "classes; they will be never predicted: "
+        f"{label_counts.names(record_set.classes, lacking)}.")
+  return keep
 
 
 def check_left_out(config):

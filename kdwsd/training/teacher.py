@@ -54,6 +54,10 @@ def load(workdir, checkpoint, classes):
   model, config = folder.load_model(path)
   model.trainable = False
   logging.info("Teacher: %s.", folder.named(path))
+  step = folder.last_step()
+  if step is not None and step < config.train_steps:
+    logging.warning("This teacher was trained for %d of its %d steps only.",
+                    step, config.train_steps)
   return Teacher(model, config, path, folder.named(path))
 
 
@@ -72,10 +76,7 @@ def check(workdir, checkpoint, classes, flag="--teacher"):
   Raises:
     errors.InputError: no such run, checkpoint or stage, or other classes.
   """
-  if not workdir:
-    raise errors.InputError(
-        f"{flag}: expected the work directory of a run of stage wsd, which "
-        "this stage learns from. Received: none.")
+  check_given(workdir, flag)
   folder = run_folder.RunFolder(workdir)
   config = folder.read_config()
   if config.stage != "wsd":
@@ -88,6 +89,18 @@ def check(workdir, checkpoint, classes, flag="--teacher"):
         "student's data. Received: "
         f"{label_counts.difference(classes, config.classes)}.")
   return folder.find(checkpoint)
+
+
+def check_given(workdir, flag="--teacher"):
+  """Checks that a run is named at all.
+
+  Raises:
+    errors.InputError: it is not.
+  """
+  if not workdir:
+    raise errors.InputError(
+        f"{flag}: expected the work directory of a run of stage wsd, which "
+        "this stage learns from. Received: none.")
 
 
 def image_scores(teacher, batch, *, temperature, dropout_seeds=None):

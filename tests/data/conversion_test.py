@@ -377,11 +377,13 @@ class ConversionTest(tf.test.TestCase, parameterized.TestCase):
                      {"a.jpg", "b.png", "c.tif", "d.tif"})
     self.assertAlmostEqual(brightest["e.tif"], 63, delta=3)
 
-  @parameterized.parameters(b"", b"no image")
-  def test_nothing_left_is_an_error(self, content):
+  @parameterized.parameters(
+      (b"", "^expected at least one image.*none of 6 listed"),
+      (b"no image", "^train: expected at least one image.*6 skipped"))
+  def test_nothing_left_is_an_error(self, content, words):
     for i in range(6):
       fake_sets.write(self._image(f"{i:06d}"), content)
-    with self.assertRaisesRegex(errors.InputError, "at least one image"):
+    with self.assertRaisesRegex(errors.InputError, words):
       self._convert(on_error="skip")
     self.assertFalse(os.path.exists(self.output))
 

@@ -103,6 +103,8 @@ class ShareTest(parameterized.TestCase):
     for ids, share, pattern, words in (
         ([f"a/frame{i}" for i in range(9)] + ["b"], 0.4, None,
          "10 images in 2 groups by name, the largest of 9"),
+        (["a1", "a2"], 0.5, "a", "in 1 group by --validation_groups, the "
+         "largest of 2; another expression says"),
         (["a", "b"], 1.0, None, "above 0, below 1. Received: 1.0"),
         (["a", "b"], 0.5, "(", "a regular expression"),
         (["a"], 0.2, None, "1 images, too few for")):

@@ -5,9 +5,11 @@ import os
 import tempfile
 
 from absl.testing import absltest
+import numpy as np
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd.evaluation import prediction_files
 from kdwsd.reporting import comparison
 
 
@@ -46,10 +48,10 @@ class ComparisonTest(absltest.TestCase):
     self.assertEqual([r.name for r in (without, teacher, with_)],
                      ["S-Cls without KD", "T-WDet", "S-Cls with KD"])
     self.assertEqual(with_, comparison.Row(
-        stage="kd_prediction", name="S-Cls with KD", num_images=200, map=.746,
-        c_f1=.746 - .01, o_f1=.746 - .02, top3_c_f1=.746 - .03,
-        top3_o_f1=.746 - .04, detection_map=None, corloc=None, parameters=None,
-        images_per_second=None, device=None))
+        stage="kd_prediction", name="S-Cls with KD", num_images=200,
+        images=None, map=.746, c_f1=.746 - .01, o_f1=.746 - .02,
+        top3_c_f1=.746 - .03, top3_o_f1=.746 - .04, detection_map=None,
+        corloc=None, parameters=None, images_per_second=None, device=None))
     self.assertEqual((teacher.detection_map, teacher.corloc), (.2, .375))
     self.assertEqual((without.parameters, without.images_per_second,
                       without.device), (2_250_000, 212.34, "a CPU"))
@@ -116,6 +118,20 @@ class ComparisonTest(absltest.TestCase):
     self._write("wsd", _metrics(.5, num_images=100))
     self.assertIn("cannot be compared", comparison.format_table(
         comparison.read(self.workdir, "test")))
+
+  def test_as_many_other_images_are_said(self):
+    for others, said in (("xy", True), ("ba", False)):
+      for stage, ids in (("cls", "ab"), ("wsd", others)):
+        self._write(stage, _metrics(.5, num_images=2))
+        prediction_files.write(
+            os.path.join(comparison.evaluation_directory(
+                self.workdir, stage, "test"), prediction_files.FILE),
+            prediction_files.Predictions(
+                image_ids=np.array(list(ids)),
+                image_scores=np.zeros([2, 2], np.float32),
+                labels=np.zeros([2, 2], np.int8)))
+      table = comparison.format_table(comparison.read(self.workdir, "test"))
+      self.assertEqual("cannot be compared" in table, said)
 
   def test_models_that_are_not_measured_are_named(self):
     self._write("cls", _metrics(.5))

@@ -20,9 +20,10 @@ _STAGES = tuple(comparison.MODELS)
 
 def _row(stage, map_):
   return comparison.Row(
-      stage=stage, name=comparison.MODELS[stage], num_images=14, map=map_,
-      c_f1=.5, o_f1=.5, top3_c_f1=.5, top3_o_f1=.5, detection_map=None,
-      corloc=None, parameters=None, images_per_second=None, device=None)
+      stage=stage, name=comparison.MODELS[stage], num_images=14,
+      images=None, map=map_, c_f1=.5, o_f1=.5, top3_c_f1=.5, top3_o_f1=.5,
+      detection_map=None, corloc=None, parameters=None, images_per_second=None,
+      device=None)
 
 
 def _report(stages=_STAGES, name="cat"):

@@ -46,6 +46,19 @@ def _run(workdir, record_set, fold, number=2, **changes):
   return workdir
 
 
+def test_class_that_only_the_left_out_fold_has_is_told(
+    record_set, tmp_path, caplog):
+  folds.kept(record_set, fake_config.make(folds=2, left_out_fold=0))
+  assert not caplog.text
+  few = fake_teacher.write_records(str(tmp_path), "few", (4,))
+  green, blue = folds.assign(few, 2)[1:3].tolist()  # One image of each class.
+  for fold in range(2):
+    caplog.clear()
+    folds.kept(few, fake_config.make(folds=2, left_out_fold=fold))
+    for name, fold_of_class in (("green", green), ("blue", blue)):
+      assert (name in caplog.text) == (fold == fold_of_class), caplog.text
+
+
 def test_folds_have_the_same_classes_and_stay_the_same(record_set):
   found = folds.assign(record_set, 3)
   assert np.bincount(found).tolist() == [3, 3, 3]
