@@ -22,6 +22,20 @@ def num_samples(num_images, num_classes):
                      _FEWEST, _SAMPLES))
 
 
+def difference(labels, pairs):
+  """The difference in mAP on the images themselves.
+
+  Args:
+    labels: as for `differences`.
+    pairs: as for `differences`.
+
+  Returns:
+    Float; NaN where no class has a positive image.
+  """
+  once = np.ones([1, len(labels)], np.int32)
+  return float(_gained(labels, pairs, once)[0])
+
+
 def differences(labels, pairs, seed=0):
   """Differences in mAP, each on a sample of the images.
 
@@ -45,19 +59,24 @@ def differences(labels, pairs, seed=0):
     drawn = np.stack([
         np.bincount(random.integers(count, size=count), minlength=count)
         for _ in range(size)]).astype(np.int32)                   # [S, N]
-    gained = np.zeros([size, num_classes])
-    for class_id in range(num_classes):
-      rows = np.flatnonzero(labels[:, class_id] >= 0)
-      truth, times = labels[rows, class_id] > 0, drawn[:, rows]
-      for before, after in pairs:
-        gained[:, class_id] += (
-            weighted_ap(truth, after[rows, class_id], times)
-            - weighted_ap(truth, before[rows, class_id], times)) / len(pairs)
-    known = ~np.isnan(gained)
-    with np.errstate(invalid="ignore"):
-      parts.append(
-          np.where(known, gained, 0).sum(axis=1) / known.sum(axis=1))
+    parts.append(_gained(labels, pairs, drawn))
   return np.concatenate(parts)
+
+
+def _gained(labels, pairs, drawn):
+  """Differences in mAP where images occur `drawn` [S, N] times: [S] float64."""
+  num_classes = labels.shape[1]
+  gained = np.zeros([len(drawn), num_classes])
+  for class_id in range(num_classes):
+    rows = np.flatnonzero(labels[:, class_id] >= 0)
+    truth, times = labels[rows, class_id] > 0, drawn[:, rows]
+    for before, after in pairs:
+      gained[:, class_id] += (
+          weighted_ap(truth, after[rows, class_id], times)
+          - weighted_ap(truth, before[rows, class_id], times)) / len(pairs)
+  known = ~np.isnan(gained)
+  with np.errstate(invalid="ignore"):
+    return np.where(known, gained, 0).sum(axis=1) / known.sum(axis=1)
 
 
 def interval(values):

@@ -17,6 +17,7 @@ import numpy as np
 
 from kdwsd import errors
 from kdwsd import files
+from kdwsd.evaluation import metrics
 from kdwsd.evaluation import prediction_files
 from kdwsd.evaluation import summary
 from kdwsd.evaluation import table as table_lib
@@ -55,6 +56,20 @@ class Seed:
 
 
 @dataclasses.dataclass(frozen=True)
+class FrequentGain:
+  """The gain over the classes with enough images, where some have few.
+
+  Attributes:
+    points: mean over seeds, in points of mAP.
+    interval: as in `Gain`.
+    num_classes: number of classes with `metrics.FREQUENT` images or more.
+  """
+  points: float
+  interval: tuple
+  num_classes: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Gain:
   """The gain of all seeds.
 
@@ -68,6 +83,8 @@ class Gain:
     num_samples: number of its samples.
     differing: settings, besides the seed, in which the students of other seeds
       differ from those of the first: sorted names.
+    frequent: `FrequentGain`; None without interval, or where all classes, or
+      none, have enough images.
   """
   seeds: list
   points: float
@@ -76,6 +93,7 @@ class Gain:
   num_images: int
   num_samples: int
   differing: tuple = ()
+  frequent: Optional[FrequentGain] = None
 
 
 def folder(workdir, seed):
@@ -124,7 +142,8 @@ def read(workdir, split):
       seeds=seeds, points=float(np.mean(points)),
       spread=float(np.std(points, ddof=1)) if len(points) > 1 else None,
       interval=interval, num_images=num_images, num_samples=num_samples,
-      differing=tuple(sorted(differing)))
+      differing=tuple(sorted(differing)),
+      frequent=_frequent(predictions) if interval else None)
 
 
 def _folders(workdir):
@@ -183,6 +202,21 @@ def _interval(predictions):
   return len(first.image_ids), len(values), (low, high)
 
 
+def _frequent(predictions):
+  """`FrequentGain` of predictions of the same images, or None."""
+  labels = predictions[0][0].labels
+  keep = (labels > 0).sum(axis=0) >= metrics.FREQUENT             # [C]
+  if keep.all() or not keep.any():
+    return None
+  pairs = [(before.image_scores[:, keep], after.image_scores[:, keep])
+           for before, after in predictions]
+  labels = labels[:, keep]
+  return FrequentGain(
+      points=100 * bootstrap.difference(labels, pairs),
+      interval=bootstrap.interval(100 * bootstrap.differences(labels, pairs)),
+      num_classes=int(keep.sum()))
+
+
 def rows(gain):
   """Table of the seeds, headings first: list of lists of str."""
   lines = [[str(seed.seed), table_lib.percent(seed.without),
@@ -218,7 +252,17 @@ def interval_text(gain):
              " It includes 0: on other images there may be no gain.")
   return (f"95 % interval of the gain{of_seeds}: {low:+.1f} to {high:+.1f} "
           f"points of mAP (paired bootstrap: {gain.num_samples} samples of "
-          f"{gain.num_images} images).{verdict}")
+          f"{gain.num_images} images).{verdict}{_frequent_text(gain.frequent)}")
+
+
+def _frequent_text(frequent):
+  if frequent is None:
+    return ""
+  low, high = frequent.interval
+  of_classes = ("the one class" if frequent.num_classes == 1 else
+                f"the {frequent.num_classes} classes")
+  return (f" Over {of_classes} with {metrics.FREQUENT} images or more, "
+          f"{frequent.points:+.1f} points: {low:+.1f} to {high:+.1f}.")
 
 
 def format_lines(gain):

@@ -91,6 +91,32 @@ def test_seeds_that_differ_in_more_than_the_seed_are_told(workdir):
              for line in repeats.format_lines(gain))
 
 
+def test_classes_with_enough_images_have_a_gain_of_their_own(workdir):
+  assert repeats.read(workdir, "test").frequent is None  # No class has 20.
+  random = np.random.default_rng(0)
+  labels = np.zeros([60, 3], np.int8)
+  labels[:25, 0] = labels[20:50, 1] = labels[:5, 2] = 1
+  right = labels + .1 * random.random([60, 3])
+  for place in (workdir, repeats.folder(workdir, 12)):
+    for stage, noise in (("cls", 3), ("kd_prediction", 0)):
+      scores = right + noise * random.random([60, 3])
+      scores[:, 2] = right[:, 2]  # Both know the class that has few images.
+      prediction_files.write(
+          os.path.join(_evaluation(place, stage), prediction_files.FILE),
+          prediction_files.Predictions(
+              np.arange(60).astype(str), scores.astype(np.float32), labels))
+  gain = repeats.read(workdir, "test")
+  assert gain.frequent.num_classes == 2
+  low, high = gain.frequent.interval
+  assert 0 < low < gain.frequent.points < high
+  # Of two classes of three all is gained, so over all it is two thirds.
+  np.testing.assert_allclose(
+      gain.interval, np.multiply(gain.frequent.interval, 2 / 3), atol=.5)
+  assert (f" Over the 2 classes with 20 images or more, "
+          f"{gain.frequent.points:+.1f} points: +"
+          in repeats.interval_text(gain))
+
+
 def test_one_seed_has_an_interval_but_no_spread(tmp_path):
   fake_chain.write(str(tmp_path))
   gain = repeats.read(str(tmp_path), "test")
