@@ -139,7 +139,7 @@ def kept(record_set, config):
     label_counts.warn(
         f"{record_set.card_path}: fold {config.left_out_fold}, which this run "
         f"leaves out, has all images of {lacking.sum()} of {len(lacking)} "
-        "classes; they will be never predicted: "
+        "classes; the run will never predict them: "
         f"{label_counts.names(record_set.classes, lacking)}.")
   return keep
 
@@ -181,8 +181,7 @@ def check(config):
           f"student's records, {' '.join(_records(config))}. Received: one of "
           f"{' '.join(_records(of_run))}.")
     first = first or of_run
-    different = config_lib.differences(
-        first, of_run, _SHARED)
+    different = config_lib.differences(first, of_run, _SHARED)
     if different:
       raise errors.InputError(
           f"--fold_teachers: {workdir}: expected the model of "
