@@ -34,11 +34,19 @@ class Compute:
   def begin(self):
     """Applies it to this process; returns the device in words.
 
+    Ops are deterministic where they are in training, unless XLA compiles.
+
     Raises:
       errors.InputError: there is no such device.
     """
-    import tensorflow as tf  # pylint: disable=import-outside-toplevel
+    # pylint: disable=import-outside-toplevel
+    import tensorflow as tf
+
+    from kdwsd.training import strategies
+    # pylint: enable=import-outside-toplevel
     devices.use(self.device, whole_memory=True, log=False)
+    strategies.set_determinism(
+        "off" if self.jit_compile == "on" else "auto", seed=0)
     tf.keras.mixed_precision.set_global_policy(self.mixed_precision)
     return devices.describe()
 

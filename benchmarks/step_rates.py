@@ -225,6 +225,7 @@ def _trainer(strategy, dataset, variables, step, loss_names, batch_size,
       dataset=strategies.distribute(strategy, lambda _: dataset),
       global_batch_size=batch_size, seed=0, prepare=prepare,
       jit_compile=compilation.choose(compute.jit_compile, strategy),
+      deterministic=not compute_lib.has_gpu(),
       global_step=tf.Variable(
           0, trainable=False, dtype=tf.int64,
           aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA))

@@ -3,14 +3,16 @@
 Each kind is a function of a feature map and of proposals. What computes it is
 decided when a graph is built:
 
-| kind | on CPUs, and within `portable` | on GPUs | compiled by XLA |
-|---|---|---|---|
-| crop_and_resize | `roi_sampling.by_op` | as on CPUs | `by_gathers` |
-| max | `roi_maxima.max_pool`, tables sized by RoIs | by the map | by the map |
-| result | float32 | type of the features | type of the features |
+| kind | within `portable` | on CPUs | on GPUs | compiled by XLA |
+|---|---|---|---|---|
+| crop_and_resize | `roi_sampling.by_op` | `by_op_and_products` | `by_op` | \
+`by_gathers` |
+| max | `roi_maxima.max_pool`, tables sized by RoIs | the same | by the map | \
+by the map |
+| result | float32 | float32 | type of the features | type of the features |
 
-The first column is the reference. The operations of the others do not wait for
-values that a GPU computes.
+The first column is the reference. The operations of the last two do not wait
+for values that a GPU computes.
 """
 
 import contextlib
@@ -24,9 +26,9 @@ from kdwsd.modeling import roi_sampling
 SIDE = 7
 NAMES = ("crop_and_resize", "max")
 
-# Where a graph will run: anywhere; on a GPU, operation by operation; or
-# compiled by XLA.
-_ANYWHERE, _GPU, _XLA = "anywhere", "GPU", "XLA"
+# Where a graph will run: anywhere; on a CPU or a GPU, operation by operation;
+# or compiled by XLA.
+_ANYWHERE, _CPU, _GPU, _XLA = "anywhere", "CPU", "GPU", "XLA"
 
 # One of them, or None for the place that TensorFlow is going to choose.
 _place = contextvars.ContextVar("place", default=None)
@@ -42,8 +44,11 @@ def compilable():
 
 
 def portable():
-  """Context in which `pool` computes as on a CPU, for graphs that move.
+  """Context in which `pool` computes by ops that every device has.
 
+  For graphs that move, and for training on a CPU whose ops are deterministic
+  (`tf.config.experimental.enable_op_determinism`): there, and only there, the
+  op's own gradient of `crop_and_resize` is right on a CPU, and the fastest.
   Holds for the thread that enters it.
   """
   return _placed(_ANYWHERE)
@@ -66,15 +71,18 @@ def pool(kind, features, rois, factor, *, image_size, stride):
   """
   features = tf.convert_to_tensor(features)
   place = _place_of(features)
-  dtype = tf.float32 if place == _ANYWHERE else features.dtype
+  on_accelerator = place in (_GPU, _XLA)
+  dtype = features.dtype if on_accelerator else tf.float32
   rois = tf.where(factor[..., tf.newaxis] == 0, 0.0, rois)
   if kind == "max":
     pooled = roi_maxima.max_pool(
         features, rois, SIDE, image_size=image_size, stride=stride,
-        dtype=dtype, bounded=place != _ANYWHERE,
+        dtype=dtype, bounded=on_accelerator,
         integers=tf.int64 if place == _GPU else tf.int32)
   elif place == _XLA:
     pooled = roi_sampling.by_gathers(features, rois, SIDE)
+  elif place == _CPU:
+    pooled = roi_sampling.by_op_and_products(features, rois, SIDE)
   else:
     pooled = roi_sampling.by_op(features, rois, SIDE)
   # In float32, which has room for any factor.
@@ -122,4 +130,4 @@ def _place_of(features):
     kinds = {device.device_type for device in tf.config.list_logical_devices()}
   if any(kind.startswith("TPU") for kind in kinds):
     return _XLA
-  return _GPU if "GPU" in kinds else _ANYWHERE
+  return _GPU if "GPU" in kinds else _CPU

@@ -8,7 +8,10 @@ border have the border's value. The gradient goes to the largest of the 2 x 2
 samples, to the first one in row-major order among equals.
 
 `by_op` is the reference. `by_gathers` computes the same where XLA compiles it:
-the op has no kernel there.
+the op has no kernel there. `by_op_and_products` computes the same on CPUs whose
+ops are not deterministic: there the threads of the op's own gradient add to the
+same cell without waiting for each other, and lose terms
+(https://github.com/tensorflow/tensorflow/issues/42033).
 """
 
 import numpy as np
@@ -33,6 +36,38 @@ def by_op(features, rois, side):
   Returns:
     [B * R, n, n, C] float32, RoIs of the first image first.
   """
+  return tf.nn.max_pool2d(_samples(features, rois, side), 2, 2, "VALID")
+
+
+def by_op_and_products(features, rois, side):
+  """`by_op` with the gradient of `by_gathers`, whose sums lose no term.
+
+  Args:
+    features: as in `by_op`.
+    rois: as in `by_op`.
+    side: as in `by_op`.
+
+  Returns:
+    As `by_op`.
+  """
+  rois = tf.stop_gradient(rois)
+
+  @tf.custom_gradient
+  def sample(features):
+    def gradient(upstream):
+      upstream = tf.reshape(
+          upstream, [-1, side, 2, side, 2, _size(features, 3)])
+      return _gradient(
+          features, rois, tf.transpose(upstream, [0, 2, 1, 4, 3, 5]))
+
+    return _samples(features, rois, side), gradient
+
+  return tf.nn.max_pool2d(
+      sample(tf.cast(features, tf.float32)), 2, 2, "VALID")
+
+
+def _samples(features, rois, side):
+  """[B * R, 2 n, 2 n, C] float32: samples of RoIs by the op."""
   # The op takes no bfloat16 and returns float32 in any case.
   features = tf.cast(features, tf.float32)
   # One replicated cell around the map: every sample then has four neighbours,
@@ -47,10 +82,9 @@ def by_op(features, rois, side):
   # From edges to centres of cells: - 1/2; from the map to the padded one: + 1.
   samples = (samples + 0.5) / tf.tile(padded - 1.0, [2])
   batch, count = tf.shape(rois)[0], tf.shape(rois)[1]
-  crops = tf.image.crop_and_resize(
+  return tf.image.crop_and_resize(
       features, tf.reshape(samples, [-1, 4]),
       tf.repeat(tf.range(batch), count), [2 * side, 2 * side])
-  return tf.nn.max_pool2d(crops, 2, 2, "VALID")             # [B R, n, n, C]
 
 
 def by_gathers(features, rois, side):
@@ -77,7 +111,12 @@ def by_gathers(features, rois, side):
     maxima, which = _largest_samples(features, rois, side)
 
     def gradient(upstream):
-      return _gradient(features, rois, which, upstream)
+      order = tf.reshape(
+          tf.constant([0, 1, 2, 3], tf.int8), [1, 2, 1, 2, 1, 1])
+      return _gradient(features, rois, tf.where(
+          which[:, tf.newaxis, :, tf.newaxis] == order,
+          upstream[:, tf.newaxis, :, tf.newaxis],
+          tf.zeros([], upstream.dtype)))
 
     return maxima, gradient
 
@@ -122,22 +161,18 @@ def _largest_samples(features, rois, side):
           tf.reshape(tf.cast(which, tf.int8), shape))
 
 
-def _gradient(features, rois, which, upstream):
-  """Gradient of the map, from that of the maxima.
+def _gradient(features, rois, samples):
+  """Gradient of the map, from that of the samples.
 
   Args:
     features: [B, H, W, C].
     rois: [B, R, 4].
-    which: [B * R, n, n, C] int8 from 0 to 3.
-    upstream: [B * R, n, n, C] of the type of the features.
+    samples: [B * R, 2, n, 2, n, C] of the type of the features: gradients of
+      the first and the second row, and column, of each bin.
   """
   batch, height, width, channels = (_size(features, i) for i in range(4))
-  count, side = _size(rois, 1), upstream.shape[1]
+  count, side = _size(rois, 1), samples.shape[2]
   points = 2 * side
-  order = tf.reshape(tf.constant([0, 1, 2, 3], tf.int8), [1, 2, 1, 2, 1, 1])
-  samples = tf.where(                                     # [B R, 2, n, 2, n, C]
-      which[:, tf.newaxis, :, tf.newaxis] == order,
-      upstream[:, tf.newaxis, :, tf.newaxis], tf.zeros([], upstream.dtype))
   # Sides of a multiple of 8, for the tensor cores of GPUs. No sample has a
   # weight for a cell outside the map.
   tall, wide = height + -height % 8, width + -width % 8   # H', W'

@@ -58,16 +58,18 @@ def compiled(function):
   return tf.function(compilable, jit_compile=True, autograph=False)
 
 
-def reproducible(function):
-  """A function, not compiled, whose gradients are the same each time on GPUs.
+def reproducible(function, on_gpus):
+  """A function, not compiled, whose gradients are the same each time.
 
-  TensorFlow has no such gradient of `tf.image.crop_and_resize` there.
+  Under deterministic ops, of which TensorFlow has the gradient of
+  `tf.image.crop_and_resize` on CPUs alone.
 
   Args:
     function: as in `compiled`.
+    on_gpus: whether it runs on GPUs; otherwise on CPUs.
   """
   def run(*args):
-    with roi_pooling.compilable():
+    with roi_pooling.compilable() if on_gpus else roi_pooling.portable():
       return function(*args)
   return run
 

@@ -19,6 +19,7 @@ from kdwsd.training import compilation
 from kdwsd.training import loss_scaling
 from kdwsd.training import means
 from kdwsd.training import profiling
+from kdwsd.training import strategies
 from kdwsd.training import workers
 
 
@@ -47,7 +48,8 @@ class Trainer(orbit.StandardTrainer):
         runs on the replica and is never compiled with the step, because its
         input may have another shape in every step. None if they are the same.
       jit_compile: what `compilation.choose` returned.
-      deterministic: whether GPUs must compute the same gradients each time.
+      deterministic: whether ops are deterministic, and gradients must be the
+        same each time.
       side: function of a step, counted from 0, to the side of its images in
         pixels, for the log of compilations; None if it is not known.
       profile: `profiling.Profile`; None for no profile.
@@ -85,11 +87,14 @@ class Trainer(orbit.StandardTrainer):
 
   def _make_functions(self):
     """Makes the functions of a step, compiled or not."""
+    on_tpu = self._train_options.use_tf_while_loop
+
     def wrap(function):
       if self._jit_compile != "off":
         return compilation.compiled(function)
-      if self._deterministic:
-        return compilation.reproducible(function)
+      if self._deterministic and not on_tpu:
+        return compilation.reproducible(
+            function, strategies.on_gpus(self._strategy))
       return function
 
     # A reduction over replicas cannot be inside of a compiled function.

@@ -186,8 +186,7 @@ def _run(folder, strategy, train_set, measured_sets, values):
         dataset=strategies.distribute(strategy, batches),
         global_batch_size=config.global_batch_size, seed=config.seed,
         global_step=global_step, jit_compile=jit_compile,
-        deterministic=(
-            config.deterministic and strategies.on_gpus(strategy)),
+        deterministic=config.deterministic,
         prepare=stage.warp_and_prepare if config.resize_on_device else None,
         side=functools.partial(
             input_pipeline.training_side, config.seed, stage.sizes),

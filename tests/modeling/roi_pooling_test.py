@@ -1,5 +1,6 @@
 """RoI pooling with factors, and which operations compute it where."""
 
+import contextlib
 import threading
 from unittest import mock
 
@@ -28,15 +29,17 @@ def _pool(kind, features, rois, factor):
       kind, features, rois, factor, image_size=[64, 64], stride=8)
 
 
-def _types(device=None):
+def _types(device=None, gradient=False):
   """Types of the operations of a graph that interpolates."""
-  return {one.type for one in _operations("crop_and_resize", device)}
+  return {one.type for one in _operations(
+      "crop_and_resize", device, gradient)}
 
 
-def _operations(kind, device=None):
-  """Operations of a graph that pools."""
+def _operations(kind, device=None, gradient=False):
+  """Operations of a graph that pools, and of its gradient if asked for."""
   def pool(features):
-    return _pool(kind, features, *_inputs()[1:])
+    pooled = _pool(kind, features, *_inputs()[1:])
+    return tf.gradients(pooled, features) if gradient else pooled
 
   def placed(features):
     with tf.device(device):
@@ -52,7 +55,8 @@ class PoolTest(tf.test.TestCase, parameterized.TestCase):
 
   @parameterized.product(
       kind=roi_pooling.NAMES,
-      context=(roi_pooling.portable, roi_pooling.compilable))
+      context=(contextlib.nullcontext, roi_pooling.portable,
+               roi_pooling.compilable))
   def test_features_are_multiplied_by_the_factor_of_their_roi(
       self, kind, context):
     rois = np.float32([[[0, 0, 1, 1], [np.nan] * 4, [0, 0, 1, 1]]])
@@ -78,6 +82,19 @@ class PoolTest(tf.test.TestCase, parameterized.TestCase):
         portable, tf.cast(compilable, tf.float32),
         **({"atol": 1e-5} if dtype == tf.float32 else
            {"rtol": 0.02, "atol": 0.02 if dtype == tf.float16 else 0.2}))
+
+  @parameterized.parameters(*roi_pooling.NAMES)
+  def test_threads_lose_nothing_of_the_gradient(self, kind):
+    # All RoIs are the whole map, and every cell is a sample of its own bin.
+    features = np.random.RandomState(3).permutation(14 * 14).reshape(
+        1, 14, 14, 1).astype(np.float32)
+    rois = tf.constant([[[0.0, 0.0, 1.0, 1.0]] * 3000])
+    _, gradient = pooling_inputs.value_and_gradient(
+        lambda features: roi_pooling.pool(
+            kind, features, rois, tf.ones([1, 3000]), image_size=[14, 14],
+            stride=1), features, np.ones([1, 3000, 7, 7, 1]))
+    self.assertAllEqual([0, 3000], np.unique(gradient))
+    self.assertEqual(3000 * 7 * 7, np.sum(gradient))
 
   @parameterized.parameters(*roi_pooling.NAMES)
   def test_a_factor_beyond_float16_gives_what_float32_gives(self, kind):
@@ -122,6 +139,11 @@ class ChoiceTest(tf.test.TestCase, parameterized.TestCase):
   def test_a_cpu_takes_the_op(self):
     self.assertIn("CropAndResize", _types())
     self.assertNotIn("BatchMatMulV2", _types())
+
+  def test_a_cpu_takes_the_gradient_of_the_op_if_it_is_portable(self):
+    self.assertNotIn("CropAndResizeGradImage", _types(gradient=True))
+    with roi_pooling.portable():
+      self.assertIn("CropAndResizeGradImage", _types(gradient=True))
 
   @parameterized.parameters(("GPU", True), ("TPU", False))
   def test_only_what_xla_compiles_takes_gathers(self, kind, op):

@@ -1,6 +1,7 @@
 """Interpolating RoI pooling: every kernel against NumPy loops, facts by hand.
 
-A kernel is the op, the gathers, or the latter compiled by XLA.
+A kernel is the op, with its own gradient or that of products, the gathers, or
+the latter compiled by XLA.
 """
 
 from absl.testing import parameterized
@@ -15,9 +16,12 @@ from tests.modeling import pooling_inputs
 _SIDE = 7
 _KERNELS = {
     "op": roi_sampling.by_op,
+    "op and products": roi_sampling.by_op_and_products,
     "gathers": roi_sampling.by_gathers,
     "compiled": roi_sampling.by_gathers,
 }
+_POOLS = (roi_sampling.by_op, roi_sampling.by_op_and_products,
+          roi_sampling.by_gathers)
 _FLOATS = (tf.float32, tf.float16, tf.bfloat16)
 
 
@@ -64,7 +68,8 @@ class KernelTest(tf.test.TestCase, parameterized.TestCase):
         pooling_inputs.corners(1, 2, 8, 100, 120), 100, 120)
     upstream = np.ones([16, 7, 7, 3])
     value, gradient = _value_and_gradient(kernel, features, rois, upstream)
-    self.assertEqual(tf.float32 if kernel == "op" else dtype, value.dtype)
+    self.assertEqual(
+        tf.float32 if kernel.startswith("op") else dtype, value.dtype)
     self.assertEqual(dtype, gradient.dtype)
     exact = tf.cast(features, tf.float64).numpy()
     expected, expected_gradient = numpy_pooling.crop_and_resize(exact, rois)
@@ -139,7 +144,7 @@ class KernelTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllClose([7.75, 8.75, 9.75, 10.75, 11.75, 12.75, 13.5],
                         pooled[0, 3, :, 0], atol=1e-5)
 
-  @parameterized.parameters(roi_sampling.by_op, roi_sampling.by_gathers)
+  @parameterized.parameters(*_POOLS)
   def test_mirrored_map_and_rois_give_mirrored_bins(self, pool):
     features = pooling_inputs.features(3, [1, 6, 8, 3])
     rois = pooling_inputs.fractions(
@@ -149,8 +154,7 @@ class KernelTest(tf.test.TestCase, parameterized.TestCase):
                     tf.constant(boxes.flip_left_right(rois)), _SIDE)
     self.assertAllClose(pooled, mirrored[:, :, ::-1], atol=1e-5)
 
-  @parameterized.product(
-      pool=(roi_sampling.by_op, roi_sampling.by_gathers), dtype=_FLOATS)
+  @parameterized.product(pool=_POOLS, dtype=_FLOATS)
   def test_constant_map_gives_the_constant_to_the_border(self, pool, dtype):
     rois = tf.constant([[[0, 0, 1, 1], [0.9, 0.9, 1, 1], [-1, -1, 2, 2],
                          [0.123, 0.456, 0.789, 0.891]]], tf.float32)
@@ -159,7 +163,7 @@ class KernelTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllClose(
         np.full([4, 7, 7, 1], 2.5625), pooled, rtol=0, atol=1e-5)
 
-  @parameterized.parameters(roi_sampling.by_op, roi_sampling.by_gathers)
+  @parameterized.parameters(*_POOLS)
   def test_takes_no_rois(self, pool):
     pooled = pool(tf.constant(pooling_inputs.features(6, [2, 4, 4, 3])),
                   tf.zeros([2, 0, 4]), _SIDE)
@@ -179,11 +183,13 @@ class KernelTest(tf.test.TestCase, parameterized.TestCase):
       expected, _ = numpy_pooling.crop_and_resize(features, rois)
       self.assertAllClose(expected, pool(features, rois), atol=1e-5)
 
-  def test_rois_get_no_gradient_from_gathers(self):
+  @parameterized.parameters(
+      roi_sampling.by_op_and_products, roi_sampling.by_gathers)
+  def test_rois_get_no_gradient(self, pool):
     rois = tf.constant([[[0.1, 0.2, 0.8, 0.9]]])
     with tf.GradientTape() as tape:
       tape.watch(rois)
-      pooled = roi_sampling.by_gathers(
+      pooled = pool(
           tf.constant(pooling_inputs.features(6, [1, 4, 4, 3])), rois, _SIDE)
     self.assertIsNone(tape.gradient(pooled, rois))
 

@@ -91,8 +91,9 @@ FAULTS = {
         ("return _placed(_ANYWHERE)", "return _placed(None)"),
         ('kinds == {""}', "kinds"),
         ('startswith("TPU")', 'startswith("CPU")'),
-        ("dtype = tf.float32 if place == _ANYWHERE else features.dtype",
+        ("dtype = features.dtype if on_accelerator else tf.float32",
          "dtype = tf.float32"),
+        ("elif place == _CPU:", "elif False:"),
         ("tf.int64 if place == _GPU else tf.int32", "tf.int32"),
         ("pooled = tf.cast(pooled, tf.float32) * tf.reshape(factor, "
          "[-1, 1, 1, 1])",
@@ -107,7 +108,10 @@ FAULTS = {
         ("if dtype in _STEPS:", "if False:"),
         ("larger = other > best", "larger = other >= best"),
         ("== order,", "== order[:, ::-1],"),
-        ("rois = tf.stop_gradient(rois)", "pass"),
+        ("tf.transpose(upstream, [0, 2, 1, 4, 3, 5])",
+         "tf.transpose(upstream, [0, 4, 1, 2, 3, 5])"),
+        ("rois = tf.stop_gradient(rois)\n\n  @tf.custom_gradient\n  def pool",
+         "@tf.custom_gradient\n  def pool"),
     ],
     "kdwsd/modeling/student.py": [
         ("align_corners=True)", "align_corners=False)"),

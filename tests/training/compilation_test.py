@@ -9,6 +9,7 @@ import tensorflow as tf
 from kdwsd import errors
 from kdwsd.modeling import roi_sampling
 from kdwsd.training import compilation
+from kdwsd.training import strategies
 from tests import environment
 from tests.training import fake_steps
 
@@ -47,16 +48,25 @@ def test_compiled_step_of_every_stage_equals_the_uncompiled(stage):
   _assert_close(compiled.state(), plain.state())
 
 
-@pytest.mark.parametrize("deterministic", [False, True])
-def test_gathers_are_taken_uncompiled_where_gradients_must_repeat(
-    monkeypatch, deterministic):
-  taken = []
-  gathers = roi_sampling.by_gathers
-  monkeypatch.setattr(roi_sampling, "by_gathers", lambda *arguments: (
-      taken.append(1), gathers(*arguments))[1])
+@pytest.mark.parametrize("deterministic, on_gpus, expected", [
+    (False, False, "by_op_and_products"), (True, False, "by_op"),
+    (True, True, "by_gathers")])
+def test_a_step_pools_so_that_no_gradient_is_lost_and_all_repeat(
+    monkeypatch, deterministic, on_gpus, expected):
+  taken = set()
+
+  def watch(name):
+    pool = getattr(roi_sampling, name)
+    monkeypatch.setattr(roi_sampling, name, lambda *arguments: (
+        taken.add(name), pool(*arguments))[1])
+
+  for name in ("by_op", "by_op_and_products", "by_gathers"):
+    watch(name)
+  monkeypatch.setattr(strategies, "on_gpus", lambda strategy: on_gpus)
   run = _make("wsd", deterministic=deterministic)
+  taken.clear()  # Of the model's first call, without a gradient.
   run.train(1)
-  assert bool(taken) == deterministic
+  assert taken == {expected}
 
 
 @pytest.mark.slow
