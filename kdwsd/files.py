@@ -72,6 +72,12 @@ def atomic_path(path):
     os.close(lock)
 
 
+def is_being_written(path):
+  """Whether a living process is within `atomic_path` of this local path."""
+  directory, name = os.path.split(os.path.abspath(path))
+  return os.path.isdir(directory) and _remove_abandoned(directory, name)
+
+
 def write_bytes(path, content):
   """Writes bytes atomically."""
   with atomic_path(path) as temporary:
@@ -183,7 +189,12 @@ def _make_temporary(directory, name):
 
 
 def _remove_abandoned(directory, name):
-  """Removes temporary files of killed processes for the same output."""
+  """Removes temporary files of killed processes for the same output.
+
+  Returns:
+    Whether a living process writes that output.
+  """
+  living = False
   for other in os.listdir(directory):
     if not _is_of(other, name):
       continue
@@ -192,11 +203,14 @@ def _remove_abandoned(directory, name):
       try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
       except BlockingIOError:
-        continue  # Being written.
+        living = True
+        continue
       except OSError:
         if time.time() - os.path.getmtime(path) < _ABANDONED_AFTER:
+          living = True
           continue
       os.remove(path)
+  return living
 
 
 def _sync(path):

@@ -4,10 +4,11 @@ The output of a frozen network depends only on the image and on whether it is
 mirrored, so it is computed once, for all epochs and runs.
 
 One `.npy` file per shard of records is written atomically: an interrupted
-computation resumes at the first missing shard, and several processes may write
-the same array at once. The name of the folder holds a fingerprint of all
-settings that determine the content, so a stale array is never read;
-`about.json` in the folder lists these settings for people.
+computation resumes at the first missing shard. Several processes may compute
+the same array at once, and each leaves to the others what they have begun. The
+name of the folder holds a fingerprint of all settings that determine the
+content, so a stale array is never read; `about.json` in the folder lists these
+settings for people.
 """
 
 import contextlib
@@ -146,13 +147,22 @@ class CachedArray:
     with tqdm.tqdm(
         total=sum(self.counts[shard] for shard in mine), desc=self.kind,
         unit="image", mininterval=0.5 if sys.stderr.isatty() else 60) as bar:
-      for shard in mine:
+      for shard in self._others_last(mine):
         if self._missing([shard]):
           self._write(shard, bar)
         else:  # Another process was faster.
           bar.update(self.counts[shard])
     self._wait([shard for shard in missing if shard not in mine])
     return self
+
+  def _others_last(self, shards):
+    """Yields shards; those that another process computes by then come last."""
+    left = list(shards)
+    while left:
+      shard = next((one for one in left
+                    if not files.is_being_written(self.path(one))), left[0])
+      left.remove(shard)
+      yield shard
 
   def read(self):
     """The whole array."""

@@ -141,6 +141,7 @@ FAULTS = {
          "tf.cast(found[name], tf.float16), 1)"),
     ],
     "kdwsd/training/cached_arrays.py": [
+        ("for shard in self._others_last(mine):", "for shard in mine:"),
         ('"size": int(batches["size"]), **settings}', "**settings}",
          _TEACHER_CACHE),
         ('self.starts, record_index, "right") - 1',

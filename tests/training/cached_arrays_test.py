@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from kdwsd import errors
+from kdwsd import files
 from kdwsd.data import record_files
 from kdwsd.training import cached_arrays
 from kdwsd.training import strategies
@@ -277,19 +278,37 @@ class CachedArrayTest(parameterized.TestCase):
     notes = [line for line in logs.output if "Waiting for 2 shards" in line]
     self.assertBetween(len(notes), 45, 60)  # About one each minute.
 
-  def test_same_array_made_twice_at_once(self):
-    both_in_shard_0 = threading.Barrier(2)
+  def test_two_that_make_the_same_array_at_once_share_the_work(self):
+    first_is_in_shard_0, other_is_in_shard_2 = (
+        threading.Event(), threading.Event())
 
     def compute(shard):
-      for count, row in enumerate(self._compute(shard)):
-        if shard == count == 0:
-          both_in_shard_0.wait(300)
+      for row in self._compute(shard):
+        if shard == 0:
+          first_is_in_shard_0.set()
+          self.assertTrue(other_is_in_shard_2.wait(300))
+        if shard == 2:
+          other_is_in_shard_2.set()
         yield row
 
-    _run_threads(lambda _: self._array(compute=compute).fill(), 2)
-    self.assertEqual(self.computed[:2], [0, 0])
+    def work(number):
+      if number:
+        self.assertTrue(first_is_in_shard_0.wait(300))
+      self._array(compute=compute).fill()
+
+    _run_threads(work, 2)
+    # The shard that is left to both may be computed by both.
+    self.assertEqual(self.computed[:3], [0, 1, 2])
+    self.assertLessEqual(len(self.computed), 5)
     self._assert_whole(self._array())
     self.assertLen(os.listdir(self._array().folder), 5)  # Nothing partial.
+
+  def test_the_last_shard_is_computed_even_if_another_process_is_at_it(self):
+    array = self._array()
+    with files.atomic_path(array.path(0)) as temporary:
+      self._assert_whole(array.fill())
+      self.assertEqual(self.computed, [1, 2, 3, 0])
+      shutil.copyfile(array.path(0), temporary)
 
   def test_what_a_killed_process_left_goes(self):
     array = self._array().fill()
