@@ -56,7 +56,13 @@ def main(_):
                 for stage, values in settings.items()}
   shipped.log_use()
   workdir = FLAGS.workdir
-  if not all(values["data"] for values in settings.values()):
+  without_data = [stage for stage in stages if not settings[stage]["data"]]
+  if without_data and FLAGS.stage == "all" and FLAGS.recipe:
+    raise errors.InputError(
+        "--data: expected records, on the command line or in each file of "
+        f"--recipe={FLAGS.recipe}. Received: none for {', '.join(without_data)}"
+        ".")
+  if without_data:
     workdir = workdir or demo.WORKDIR
     if FLAGS.stage.startswith("kd_") and not FLAGS.fold_teachers:
       teacher.check_given(FLAGS.teacher)  # Before anything is drawn.

@@ -152,6 +152,20 @@ def test_bad_settings_of_a_late_stage_are_told_at_once(
   assert not os.path.exists(tmp_path / "work" / "wsd")
 
 
+@pytest.mark.one_lane
+def test_a_recipe_without_data_draws_no_scenes(tmp_path):
+  for stage in _STAGES:
+    text = "--data=nowhere\n--workdir=mine\n" if stage == "cls" else ""
+    (tmp_path / f"{stage}.flags").write_text(text, "utf-8")
+  process = whole_runs.start({"workdir": tmp_path / "work", "stage": "all",
+                              "recipe": tmp_path})
+  _, err = _finish(process, code=2)
+  assert err.splitlines()[-1] == (
+      "error: --data: expected records, on the command line or in each file of "
+      f"--recipe={tmp_path}. Received: none for wsd, kd_feature, kd_prediction.")
+  assert not os.path.exists(tmp_path / "work")
+
+
 def test_recipe_does_not_silence_the_log(data, tmp_path):
   for stage in _STAGES:
     (tmp_path / f"{stage}.flags").write_text("--fc_units=8\n", "utf-8")
