@@ -162,7 +162,8 @@ def test_a_recipe_without_data_draws_no_scenes(tmp_path):
   _, err = _finish(process, code=2)
   assert err.splitlines()[-1] == (
       "error: --data: expected records, on the command line or in each file of "
-      f"--recipe={tmp_path}. Received: none for wsd, kd_feature, kd_prediction.")
+      f"--recipe={tmp_path}. Received: none for wsd, kd_feature, kd_prediction."
+  )
   assert not os.path.exists(tmp_path / "work")
 
 
