@@ -88,15 +88,15 @@ def make(name, *, learning_rate, momentum=0.9, weight_decay=5e-4,
   """
   if name not in NAMES:
     raise errors.InputError(
-        f"Optimizer: expected one of {', '.join(NAMES)}. Received: {name!r}.")
-  for what, value in (("Weight decay", weight_decay),
-                      ("Clipping norm", clip_norm or 0.0)):
+        f"--optimizer: expected one of {', '.join(NAMES)}. Received: {name!r}.")
+  for what, value in (("weight_decay", weight_decay),
+                      ("clip_norm", clip_norm or 0.0)):
     if not (math.isfinite(value) and value >= 0):
       raise errors.InputError(
-          f"{what}: expected a number of at least 0. Received: {value}.")
+          f"--{what}: expected a number of at least 0. Received: {value}.")
   if not 0 <= momentum < 1:
     raise errors.InputError(
-        "Momentum: expected a number from 0 up to, not including, 1. "
+        "--momentum: expected a number from 0 up to, not including, 1. "
         f"Received: {momentum}.")
   common = dict(learning_rate=learning_rate, l2=weight_decay,
                 global_clipnorm=clip_norm or None, **kwargs)

@@ -45,7 +45,7 @@ def make(kind, *, base_rate, total_steps=0, warmup_steps=0, boundaries=(),
   """
   if kind not in KINDS:
     raise errors.InputError(
-        f"Learning-rate schedule: expected one of {', '.join(KINDS)}. "
+        f"--schedule: expected one of {', '.join(KINDS)}. "
         f"Received: {kind!r}.")
   if kind == "plateau":
     return Plateau(base_rate=base_rate, warmup_steps=warmup_steps,
@@ -68,13 +68,13 @@ class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
     _check(base_rate, warmup_steps, factor)
     if kind == "cosine" and total_steps <= warmup_steps:
       raise errors.InputError(
-          "Cosine schedule: expected more training steps than the "
-          f"{warmup_steps} of the warm-up. Received: {total_steps}.")
+          f"--train_steps: expected more than the {warmup_steps} of "
+          f"--warmup_steps, with --schedule=cosine. Received: {total_steps}.")
     if kind == "step" and (list(boundaries) != sorted(set(boundaries))
                            or boundaries[:1] < (1,)):
       raise errors.InputError(
-          "Step schedule: expected at least one boundary, all positive and "
-          f"rising. Received: {list(boundaries)}.")
+          "--schedule_boundaries: expected, with --schedule=step, at least one "
+          f"step, all positive and rising. Received: {list(boundaries)}.")
     self.kind = kind
     self.base_rate = float(base_rate)
     self.total_steps = int(total_steps)
@@ -140,8 +140,8 @@ class Plateau(tf.Module, tf.keras.optimizers.schedules.LearningRateSchedule):
     _check(base_rate, warmup_steps, factor)
     if patience < 1:
       raise errors.InputError(
-          "Plateau schedule: expected a patience of at least 1 evaluation. "
-          f"Received: {patience}.")
+          "--plateau_patience: expected at least 1 evaluation. Received: "
+          f"{patience}.")
     self.base_rate = float(base_rate)
     self.warmup_steps = int(warmup_steps)
     self.factor = float(factor)
@@ -210,13 +210,13 @@ def _warmed_up(rate, step, warmup_steps):
 def _check(base_rate, warmup_steps, factor):
   if not (math.isfinite(base_rate) and base_rate > 0):
     raise errors.InputError(
-        "Learning rate: expected a positive number. Received: "
+        "--learning_rate: expected a positive number. Received: "
         f"{base_rate}.")
   if warmup_steps < 0:
     raise errors.InputError(
-        "Warm-up: expected 0 steps or more. Received: "
+        "--warmup_steps: expected 0 or more. Received: "
         f"{warmup_steps}.")
   if not 0 < factor <= 1:
     raise errors.InputError(
-        "Learning-rate factor: expected a number above 0 and at most 1. "
+        "--schedule_factor: expected a number above 0 and at most 1. "
         f"Received: {factor}.")

@@ -254,8 +254,8 @@ def test_data_that_cannot_be_learnt_stop_a_chain_before_its_first_stage(
     ({"hard_loss": "focal", "focal_alpha": 1.0}, "focal_alpha"),
     ({"student_temperature": 0.0}, "--student_temperature: expected a number"),
     ({"teacher_temperature": -1.0}, "--teacher_temperature: expected a number"),
-    ({"momentum": 1.0}, "Momentum"),
-    ({"schedule": "step"}, "at least one boundary"),
+    ({"momentum": 1.0}, "--momentum"),
+    ({"schedule": "step"}, "at least one step"),
     ({"frozen_stages": 9}, "frozen_stages of small")])
 def test_settings_of_any_stage_are_checked_before_the_first(
     tmp_path, changes, expected):

@@ -205,9 +205,9 @@ class OptimizersTest(tf.test.TestCase, parameterized.TestCase):
 
   @parameterized.parameters(
       ("rmsprop", {}, "sgd, adam, adamw"),
-      ("sgd", {"weight_decay": -1.0}, "Weight decay"),
-      ("sgd", {"clip_norm": float("nan")}, "Clipping norm"),
-      ("adam", {"momentum": 1.0}, "Momentum"))
+      ("sgd", {"weight_decay": -1.0}, "--weight_decay"),
+      ("sgd", {"clip_norm": float("nan")}, "--clip_norm"),
+      ("adam", {"momentum": 1.0}, "--momentum"))
   def test_bad_settings_are_named(self, name, settings, message):
     with self.assertRaisesRegex(errors.InputError, message):
       optimizer_run.make(name, **settings)

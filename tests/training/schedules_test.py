@@ -66,15 +66,15 @@ class SchedulesTest(tf.test.TestCase, parameterized.TestCase):
 
   @parameterized.parameters(
       ("poly", {}, "constant, step, cosine, plateau"),
-      ("constant", {"base_rate": 0.0}, "Learning rate"),
-      ("plateau", {"base_rate": float("nan")}, "Learning rate"),
-      ("constant", {"warmup_steps": -1}, "Warm-up"),
-      ("step", {"factor": 0.0}, "factor"),
-      ("step", {"boundaries": ()}, "at least one boundary"),
+      ("constant", {"base_rate": 0.0}, "--learning_rate"),
+      ("plateau", {"base_rate": float("nan")}, "--learning_rate"),
+      ("constant", {"warmup_steps": -1}, "--warmup_steps"),
+      ("step", {"factor": 0.0}, "--schedule_factor"),
+      ("step", {"boundaries": ()}, "at least one step"),
       ("step", {"boundaries": (5, 5)}, r"rising.*\[5, 5\]"),
       ("step", {"boundaries": (0, 5)}, "positive"),
-      ("cosine", {"total_steps": 4}, "more training steps"),
-      ("plateau", {"patience": 0}, "patience"))
+      ("cosine", {"total_steps": 4}, "--train_steps: expected more than the 4 of"),
+      ("plateau", {"patience": 0}, "--plateau_patience"))
   def test_bad_settings_are_named(self, kind, settings, message):
     with self.assertRaisesRegex(errors.InputError, message):
       _make(kind, **settings)
