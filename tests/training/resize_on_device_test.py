@@ -103,7 +103,6 @@ class ResizeOnDeviceTest(tf.test.TestCase, parameterized.TestCase):
       self.assertAllClose(on_device[key], plain[key], rtol=0,
                           atol=0.02 * moved, msg=key)
 
-  # Without crop_and_resize, whose gradient is deterministic only on request.
   @pytest.mark.one_lane
   def test_resumed_run_is_an_uninterrupted_one(self):
     self._check_resumed("cls")
