@@ -73,7 +73,7 @@ class SchedulesTest(tf.test.TestCase, parameterized.TestCase):
       ("step", {"boundaries": ()}, "at least one step"),
       ("step", {"boundaries": (5, 5)}, r"rising.*\[5, 5\]"),
       ("step", {"boundaries": (0, 5)}, "positive"),
-      ("cosine", {"total_steps": 4}, "--train_steps: expected more than the 4 of"),
+      ("cosine", {"total_steps": 4}, "--train_steps: expected more than the 4"),
       ("plateau", {"patience": 0}, "--plateau_patience"))
   def test_bad_settings_are_named(self, kind, settings, message):
     with self.assertRaisesRegex(errors.InputError, message):
