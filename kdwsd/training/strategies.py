@@ -13,6 +13,9 @@ from kdwsd.training import cluster as cluster_lib
 # That wait on each GPU for their step.
 _BATCHES_ON_GPU = 3
 
+_OF_ONE_MACHINE = (
+    tf.distribute.MirroredStrategy, tf.distribute.OneDeviceStrategy)
+
 NAMES = ("one_device", "mirrored", "multi_worker_mirrored", "tpu")
 
 
@@ -63,17 +66,27 @@ def distribute(strategy, batches):
   A copy starts when the GPU has finished the steps that are enqueued at that
   moment. With TensorFlow's own buffer of one batch the next step waits for it.
 
+  The iterator of each GPU has a thread that tunes it, whatever the options of
+  the dataset are, and of which `tuning` tells. Replicas on CPUs of one machine
+  take their batches from iterators without it; several have a pipeline each.
+
   Args:
     strategy: `tf.distribute.Strategy`.
     batches: function of a `tf.distribute.InputContext` to a dataset.
 
   Returns:
-    `tf.distribute.DistributedDataset`.
+    `tf.data.Dataset` or `tf.distribute.DistributedDataset`.
   """
   options = None
   if on_gpus(strategy):
     options = tf.distribute.InputOptions(
         experimental_per_replica_buffer_size=_BATCHES_ON_GPU)
+  elif isinstance(strategy, _OF_ONE_MACHINE) and _on_cpus(strategy):
+    if strategy.num_replicas_in_sync == 1:
+      return tuning.untuned(batches(tf.distribute.InputContext()))
+    options = tf.distribute.InputOptions(
+        experimental_fetch_to_device=False, experimental_replication_mode=(
+            tf.distribute.InputReplicationMode.PER_REPLICA))
   return strategy.distribute_datasets_from_function(
       lambda context: tuning.untuned(batches(context)), options)
 
@@ -85,6 +98,11 @@ def on_gpus(strategy):
   except RuntimeError:  # The default strategy, which uses one if there is one.
     return bool(tf.config.list_logical_devices("GPU"))
   return all("GPU" in device for device in devices)
+
+
+def _on_cpus(strategy):
+  """Whether all replicas are CPUs."""
+  return all("CPU" in device for device in strategy.extended.worker_devices)
 
 
 def is_chief(strategy):

@@ -101,12 +101,13 @@ def make(stage, *, strategy=None, jit_compile="off", optimizer="sgd",
     made.build(variables)
 
   def batches(context):
-    replicas = context.num_replicas_in_sync if context else 1
+    replicas = context.num_replicas_in_sync
     index = tf.data.Dataset.range(start_step * batch_size, 1000)
     return index.map(lambda one: _example(
         one, sides, one // batch_size, _is_in(one, [
             number * batch_size for number in poisoned]))).batch(
-                batch_size // replicas, drop_remainder=True)
+                batch_size // replicas, drop_remainder=True).shard(
+                    context.num_input_pipelines, context.input_pipeline_id)
 
   trainer = inner_loop.Trainer(
       strategy=strategy, variables=variables, optimizer=made, step=step,

@@ -43,9 +43,10 @@ def _trainer(overflows, *, scaling=True):
     factor = tf.where(overflows(batch["example_index"]), np.inf, 1.0)  # [1]
     return {"loss": weight * factor}
 
-  def batches(unused_context):
+  def batches(context):
     return tf.data.Dataset.range(1000).batch(1).map(
-        lambda index: {"example_index": index})
+        lambda index: {"example_index": index}).shard(
+            context.num_input_pipelines, context.input_pipeline_id)
 
   return inner_loop.Trainer(
       strategy=strategy, variables=[weight], optimizer=optimizer, step=step,
