@@ -7,6 +7,7 @@ import tensorflow as tf
 from kdwsd import errors
 from kdwsd.data import record_files
 from kdwsd.data import records
+from kdwsd.data import tuning
 
 
 def check(record_set, *, scale, bias, num_images=64):
@@ -25,7 +26,8 @@ def check(record_set, *, scale, bias, num_images=64):
       be used.
   """
   factors = [np.zeros([0], np.float32)]
-  dataset = tf.data.TFRecordDataset(list(record_set.paths)).take(num_images)
+  dataset = tuning.untuned(
+      tf.data.TFRecordDataset(list(record_set.paths)).take(num_images))
   with record_files.naming_faults(record_set):
     for serialized in dataset:
       scores = records.parse_for_training(serialized)["objectness"].numpy()

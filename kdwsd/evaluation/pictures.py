@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from kdwsd.data import record_files
 from kdwsd.data import records
+from kdwsd.data import tuning
 from kdwsd.evaluation import contact_sheets
 
 # P. Tol's "bright" colour-blind safe scheme, without grey and with yellow last.
@@ -99,7 +100,8 @@ def read(record_set, positions):
   if not wanted:
     return
   first, last = min(wanted), max(wanted)
-  stretch = tf.data.TFRecordDataset(list(record_set.paths)).skip(first)
+  stretch = tuning.untuned(
+      tf.data.TFRecordDataset(list(record_set.paths)).skip(first))
   with record_files.naming_faults(record_set):
     for position, serialized in enumerate(
         stretch.take(last - first + 1), first):

@@ -8,6 +8,7 @@ import tensorflow as tf
 from kdwsd.data import images
 from kdwsd.data import records
 from kdwsd.data import scenes
+from kdwsd.data import tuning
 from kdwsd.serving import signatures
 
 # Few, because a detector's cost grows with them.
@@ -39,7 +40,8 @@ def from_records(record_set, count, *, num_proposals):
   Returns:
     List of `Example`s.
   """
-  dataset = tf.data.TFRecordDataset(list(record_set.paths)).take(count)
+  dataset = tuning.untuned(
+      tf.data.TFRecordDataset(list(record_set.paths)).take(count))
   found = []
   for parsed in map(records.parse_for_training, dataset):
     found.append(Example(

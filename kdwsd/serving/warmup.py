@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from kdwsd import errors
+from kdwsd.data import tuning
 from kdwsd.serving import saved_model
 from kdwsd.serving import signatures
 
@@ -72,7 +73,8 @@ def read(directory):
   if not os.path.exists(path(directory)):
     return []
   requests = []
-  for content in tf.data.TFRecordDataset(path(directory)).as_numpy_iterator():
+  for content in tuning.untuned(
+      tf.data.TFRecordDataset(path(directory))).as_numpy_iterator():
     log = prediction_log_pb2.PredictionLog.FromString(content)
     kind = log.WhichOneof("log_type")
     if kind == "classify_log":
