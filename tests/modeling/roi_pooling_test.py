@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from kdwsd.modeling import roi_pooling
+from tests import programs
+from tests.modeling import gradients_that_meet
 from tests.modeling import pooling_inputs
 
 _FLOATS = (tf.float32, tf.float16, tf.bfloat16)
@@ -85,16 +87,11 @@ class PoolTest(tf.test.TestCase, parameterized.TestCase):
 
   @parameterized.parameters(*roi_pooling.NAMES)
   def test_threads_lose_nothing_of_the_gradient(self, kind):
-    # All RoIs are the whole map, and every cell is a sample of its own bin.
-    features = np.random.RandomState(3).permutation(14 * 14).reshape(
-        1, 14, 14, 1).astype(np.float32)
-    rois = tf.constant([[[0.0, 0.0, 1.0, 1.0]] * 3000])
-    _, gradient = pooling_inputs.value_and_gradient(
-        lambda features: roi_pooling.pool(
-            kind, features, rois, tf.ones([1, 3000]), image_size=[14, 14],
-            stride=1), features, np.ones([1, 3000, 7, 7, 1]))
-    self.assertAllEqual([0, 3000], np.unique(gradient))
-    self.assertEqual(3000 * 7 * 7, np.sum(gradient))
+    self.assertEqual({0: 147, 3000: 49}, gradients_that_meet.of_3000_rois(kind))
+
+  def test_deterministic_ops_lose_nothing_of_the_ops_own_gradient(self):
+    ran = programs.run("tests.modeling.gradients_that_meet")
+    self.assertEqual("{0.0: 147, 3000.0: 49}\n", ran.stdout, ran.stderr)
 
   @parameterized.parameters(*roi_pooling.NAMES)
   def test_a_factor_beyond_float16_gives_what_float32_gives(self, kind):

@@ -25,8 +25,20 @@ _POOLS = (roi_sampling.by_op, roi_sampling.by_op_and_products,
 _FLOATS = (tf.float32, tf.float16, tf.bfloat16)
 
 
+def _by_op_one_by_one(features, rois, side):
+  """`by_op` of one RoI at a time: then no two threads share a cell.
+
+  Without deterministic ops they would lose terms of the gradient.
+  """
+  features = tf.cast(features, tf.float32)  # Sums of gradients in float32.
+  return tf.concat([
+      roi_sampling.by_op(features[i:i + 1], rois[i:i + 1, j:j + 1], side)
+      for i in range(rois.shape[0]) for j in range(rois.shape[1])], 0)
+
+
 def _value_and_gradient(kernel, features, rois, upstream):
-  pool, rois = _KERNELS[kernel], tf.constant(rois, tf.float32)
+  pool = _by_op_one_by_one if kernel == "op" else _KERNELS[kernel]
+  rois = tf.constant(rois, tf.float32)
   return pooling_inputs.value_and_gradient(
       lambda f: pool(f, rois, _SIDE), features, upstream,
       compiled=kernel == "compiled")
