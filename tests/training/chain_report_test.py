@@ -112,7 +112,7 @@ class ChainReportTest(tf.test.TestCase):
   def test_the_command_gives_the_settings_back(self):
     config = vars(fake_config.make(
         data="my records", schedule_boundaries=(5, 7), mirror=False,
-        train_sizes=(32, 48)))
+        train_sizes=(32, 48), deterministic=True))
     command = chain_report.train_command(config, "runs/a b")
     words = shlex.split(command.replace("\\\n", ""))
     self.assertEqual(words[:3], ["python", "-m", "kdwsd.train"])
