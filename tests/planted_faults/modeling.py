@@ -103,6 +103,8 @@ FAULTS = {
         ("edges[..., :2] + half_step, edges[..., 2:] - half_step",
          "edges[..., :2], edges[..., 2:]"),
         ("samples = (samples + 0.5) /", "samples = samples /"),
+        ("tf.repeat(tf.range(batch), count)",
+         "tf.tile(tf.range(batch), [count])"),
         ("(last + 1.0) - 0.5", "(last + 1.0)"),
         ("return tf.clip_by_value(places, 0.0, last)", "return places"),
         ("if dtype in _STEPS:", "if False:"),
