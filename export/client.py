@@ -26,6 +26,7 @@ Exit status: 0 if all images were classified, 1 if some were not, 2 for no
 images or an invalid flag.
 """
 
+import abc
 import argparse
 import base64
 import collections
@@ -83,7 +84,7 @@ class Transient(Exception):
     self.wait = wait
 
 
-class Server:
+class Server(abc.ABC):
   """The common part of REST and gRPC: the choice of the signature."""
 
   def __init__(self):
@@ -115,9 +116,9 @@ class Server:
     return [Refused(_short(status)) if status else (names, probabilities)
             for names, probabilities, status in rows]
 
+  @abc.abstractmethod
   def _ask(self, contents, signature):
     """As `predict`; returns class names, probabilities, status per image."""
-    raise NotImplementedError
 
 
 class Rest(Server):
